@@ -1,0 +1,124 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+
+namespace EfEnvelope.Metadata;
+
+/// <summary>
+/// What the model expects of one encrypted column. Converters carry it as a literal token, so that they capture nothing (model caching, pooling and compiled
+/// models work): <c>1;scope;flags;padding;subject;column id</c>. Equal tokens give the same instance.
+/// </summary>
+internal sealed class ColumnDeclaration
+{
+    private static readonly ConcurrentDictionary<string, ColumnDeclaration> Parsed = new(StringComparer.Ordinal);
+
+    [ThreadStatic]
+    private static ColumnDeclaration? _last;
+
+    private ColumnDeclaration(string token, string columnId, DeclaredScope parent, string? subjectName, bool perRow, bool isAmbient, bool rowBound, bool armored, int padding)
+    {
+        Token = token;
+        ColumnId = columnId;
+        Parent = parent;
+        SubjectName = subjectName;
+        PerRow = perRow;
+        IsAmbient = isAmbient;
+        RowBound = rowBound;
+        Armored = armored;
+        Padding = padding;
+    }
+
+    public string Token { get; }
+
+    public string ColumnId { get; }
+
+    public DeclaredScope Parent { get; }
+
+    public string? SubjectName { get; }
+
+    /// <summary>Rows have keys of their own.</summary>
+    public bool PerRow { get; }
+
+    /// <summary>The tenant comes from the context.</summary>
+    public bool IsAmbient { get; }
+
+    public bool RowBound { get; }
+
+    public bool Armored { get; }
+
+    /// <summary>Bucket in bytes; 0 means none.</summary>
+    public int Padding { get; }
+
+    public static string CreateToken(string columnId, ScopeDeclaration scope, bool rowBound, bool armored, int padding)
+    {
+        var kind = scope.Parent switch { DeclaredScope.Tenant => scope.IsAmbient ? "a" : "t", DeclaredScope.Subject => "s", _ => "g" };
+        var flags = (scope.PerRow ? "r" : "") + (rowBound ? "b" : "") + (armored ? "t" : "");
+        return string.Create(CultureInfo.InvariantCulture, $"1;{kind};{flags};{padding};{Uri.EscapeDataString(scope.SubjectName ?? "")};{columnId}");
+    }
+
+    /// <summary>The declaration of a token that <see cref="CreateToken"/> made.</summary>
+    public static ColumnDeclaration Of(string token)
+    {
+        var last = _last;
+        if (last is not null && ReferenceEquals(last.Token, token))
+        {
+            return last;
+        }
+
+        return _last = Parsed.GetOrAdd(token, Parse);
+    }
+
+    /// <summary>Whether a key of this scope may stand in this column, by kind (the row's own value is compared where it is known).</summary>
+    public bool AcceptsScope(string scope)
+    {
+        var parent = scope.AsSpan();
+        if (parent.StartsWith("row:", StringComparison.Ordinal))
+        {
+            if (!PerRow)
+            {
+                return false;
+            }
+
+            var at = parent.IndexOf('@');
+            if (at < 0)
+            {
+                return false;
+            }
+
+            parent = parent[(at + 1)..];
+        }
+        else if (PerRow)
+        {
+            return false;
+        }
+
+        return Parent switch
+        {
+            DeclaredScope.Tenant => parent.StartsWith("tenant:", StringComparison.Ordinal),
+            DeclaredScope.Subject => parent.StartsWith("subject:", StringComparison.Ordinal)
+                && parent[8..].StartsWith(SubjectName, StringComparison.Ordinal)
+                && parent.Length > 8 + SubjectName!.Length && parent[8 + SubjectName.Length] == '/',
+            _ => parent.SequenceEqual("global"),
+        };
+    }
+
+    private static ColumnDeclaration Parse(string token)
+    {
+        var parts = token.Split(';', 6);
+        if (parts.Length != 6 || parts[0] != "1" || !int.TryParse(parts[3], NumberStyles.None, CultureInfo.InvariantCulture, out var padding))
+        {
+            throw new EnvelopeConfigurationException(
+                $"'{token}' is not a column token of this version of EfEnvelope. If the model is a compiled one, run `dotnet ef dbcontext optimize` again.");
+        }
+
+        return new ColumnDeclaration(
+            token,
+            parts[5],
+            parts[1] switch { "t" or "a" => DeclaredScope.Tenant, "s" => DeclaredScope.Subject, _ => DeclaredScope.Global },
+            parts[4].Length == 0 ? null : Uri.UnescapeDataString(parts[4]),
+            parts[2].Contains('r', StringComparison.Ordinal),
+            parts[1] == "a",
+            parts[2].Contains('b', StringComparison.Ordinal),
+            parts[2].Contains('t', StringComparison.Ordinal),
+            padding);
+    }
+}

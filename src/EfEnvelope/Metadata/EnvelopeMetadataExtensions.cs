@@ -1,0 +1,35 @@
+using System.Runtime.CompilerServices;
+using Microsoft.EntityFrameworkCore.Metadata;
+
+namespace EfEnvelope.Metadata;
+
+/// <summary>Accessors of the applied annotations. Cheap: one annotation look-up each.</summary>
+internal static class EnvelopeMetadataExtensions
+{
+    private static readonly ConditionalWeakTable<IReadOnlyTypeBase, ScopeBox> Scopes = [];
+
+    /// <summary>The declaration of an encrypted property, or null for a plain one.</summary>
+    public static ColumnDeclaration? FindEnvelope(this IReadOnlyProperty property)
+        => property.FindAnnotation(EnvelopeAnnotationNames.Column)?.Value is string token ? ColumnDeclaration.Of(token) : null;
+
+    /// <summary>The declared scope of a finalized model's type.</summary>
+    public static ScopeDeclaration GetScope(this IReadOnlyTypeBase type)
+        => Scopes.GetValue(type, static t => new ScopeBox(ScopeDeclaration.Of(t, t.Model.IsAmbientByDefault()))).Scope;
+
+    /// <summary>Whether entities without a declaration of their own belong to the context's tenant.</summary>
+    public static bool IsAmbientByDefault(this IReadOnlyModel model)
+        => model.FindAnnotation(EnvelopeAnnotationNames.Enabled)?.Value is "1;ambient";
+
+    /// <summary>Whether UseEnvelopeEncryption was applied to the model.</summary>
+    public static bool IsEnvelopeEnabled(this IReadOnlyModel model)
+        => model.FindAnnotation(EnvelopeAnnotationNames.Enabled) is not null;
+
+    /// <summary>Whether the type is one of the ring's own tables.</summary>
+    public static bool IsRingTable(this IReadOnlyEntityType entityType)
+        => entityType.FindAnnotation(EnvelopeAnnotationNames.RingTable) is not null;
+
+    private sealed class ScopeBox(ScopeDeclaration scope)
+    {
+        public ScopeDeclaration Scope => scope;
+    }
+}

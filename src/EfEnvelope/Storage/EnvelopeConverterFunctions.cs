@@ -1,0 +1,160 @@
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore.Storage.Json;
+
+namespace EfEnvelope.Storage;
+
+/// <summary>
+/// What the value converters of encrypted properties call. Public because the code of a compiled model calls them; not meant for application code, which uses
+/// <c>IEnvelopeProtector</c>. Thread safe; no I/O: keys are awaited before and after by the command and the reader. Outside a command or
+/// reader of a context with <c>UseEnvelopeEncryption()</c> they throw <see cref="EnvelopeConfigurationException"/>, so that nothing is ever stored in the clear.
+/// </summary>
+public static class EnvelopeConverterFunctions
+{
+    /// <summary>Seals a value of the column that the token declares.</summary>
+    public static byte[] Seal<T>(T value, string token)
+    {
+        var column = ColumnDeclaration.Of(token);
+        if (SealingFrame.Current is { } row)
+        {
+            return EnvelopeCodec.Seal(row.Key.Key, row.BindingFor(column), value, column.Padding);
+        }
+
+        return Defer(new PendingScalar<T>(column, value));
+    }
+
+    /// <summary>Opens an envelope of the column that the token declares.</summary>
+    public static T Open<T>(byte[] envelope, string token)
+    {
+        var column = ColumnDeclaration.Of(token);
+        var (key, binding) = Resolve(envelope, envelope, column);
+        return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+    }
+
+    /// <summary>Seals a value as text armour.</summary>
+    public static string SealArmored<T>(T value, string token)
+        => SealingFrame.Current is not null ? TextArmor.Encode(Seal(value, token)) : Convert.ToHexString(Seal(value, token));
+
+    /// <summary>Opens text armour.</summary>
+    public static T OpenArmored<T>(string armor, string token)
+    {
+        var column = ColumnDeclaration.Of(token);
+        var envelope = Dearmor(armor, column);
+        var (key, binding) = Resolve(armor, envelope, column);
+        return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+    }
+
+    /// <summary>Seals a value that EF maps to one column as JSON (encoding 13).</summary>
+    public static byte[] SealJson<T>(T value, JsonValueReaderWriter readerWriter, string token)
+    {
+        ArgumentNullException.ThrowIfNull(readerWriter);
+        var column = ColumnDeclaration.Of(token);
+        if (SealingFrame.Current is { } row)
+        {
+            return PendingJson<T>.Seal(row, column, value, readerWriter);
+        }
+
+        return Defer(new PendingJson<T>(column, value, readerWriter));
+    }
+
+    /// <summary>Opens an envelope of encoding 13.</summary>
+    public static T OpenJson<T>(byte[] envelope, JsonValueReaderWriter readerWriter, string token)
+    {
+        ArgumentNullException.ThrowIfNull(readerWriter);
+        var column = ColumnDeclaration.Of(token);
+        var (key, binding) = Resolve(envelope, envelope, column);
+        var json = EnvelopeCodec.OpenBytes(key.Key, binding, ValueEncoding.Json, envelope);
+        try
+        {
+            return (T)readerWriter.FromJsonString(System.Text.Encoding.UTF8.GetString(json));
+        }
+        finally
+        {
+            System.Security.Cryptography.CryptographicOperations.ZeroMemory(json);
+        }
+    }
+
+    private static byte[] Defer(PendingValue value)
+    {
+        var frame = CommandFrame.Current ?? throw new EnvelopeConfigurationException(
+            $"A value of encrypted column '{value.Column.ColumnId}' was about to be written outside of EfEnvelope. Call UseEnvelopeEncryption(...) on the context's options, after the provider. Nothing was written.")
+        {
+            ColumnId = value.Column.ColumnId,
+        };
+        frame.Pending.Add(value);
+        return value.Placeholder;
+    }
+
+    private static byte[] Dearmor(string armor, ColumnDeclaration column)
+    {
+        try
+        {
+            return TextArmor.Decode(armor);
+        }
+        catch (EnvelopeRefusedException refused)
+        {
+            throw new EnvelopeRefusedException($"Column '{column.ColumnId}': {refused.Message}", refused) { ColumnId = column.ColumnId };
+        }
+    }
+
+    private static (RingKey Key, EnvelopeBinding Binding) Resolve(object cell, byte[] envelope, ColumnDeclaration column)
+    {
+        if (!EnvelopeCodec.TryReadKeyId(envelope, out var keyId))
+        {
+            throw new EnvelopeRefusedException(
+                $"Column '{column.ColumnId}' holds a value that is not an envelope (plaintext, truncated or foreign). It is not returned. Adopt existing plaintext with a migration, never by editing the column.")
+            {
+                ColumnId = column.ColumnId,
+            };
+        }
+
+        RingKey key;
+        string? rowId = null;
+        if (OpeningFrame.TryGet(cell, out var source, out var ordinal))
+        {
+            key = source.GetKey(keyId, column, ordinal);
+            rowId = column.RowBound ? source.GetRowId(column, ordinal) : null;
+        }
+        else
+        {
+            key = BufferedCells.GetKey(keyId, column);
+            rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
+        }
+
+        if (!column.AcceptsScope(key.Scope))
+        {
+            throw new EnvelopeRefusedException(
+                $"A value of column '{column.ColumnId}' is sealed with key {keyId} of another kind of scope than the model declares. It is not returned.")
+            {
+                ColumnId = column.ColumnId,
+                KeyId = keyId,
+            };
+        }
+
+        return (key, rowId is null ? key.BindingFor(column.ColumnId) : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
+    }
+
+    private sealed class PendingScalar<T>(ColumnDeclaration column, T value) : PendingValue(column)
+    {
+        public override byte[] Seal(SealingFrame frame) => EnvelopeCodec.Seal(frame.Key.Key, frame.BindingFor(Column), value, Column.Padding);
+    }
+
+    private sealed class PendingJson<T>(ColumnDeclaration column, T value, JsonValueReaderWriter readerWriter) : PendingValue(column)
+    {
+        public override byte[] Seal(SealingFrame frame) => Seal(frame, Column, value, readerWriter);
+
+        public static byte[] Seal(SealingFrame frame, ColumnDeclaration column, T value, JsonValueReaderWriter readerWriter)
+        {
+            var json = System.Text.Encoding.UTF8.GetBytes(readerWriter.ToJsonString(value!));
+            try
+            {
+                return EnvelopeCodec.SealBytes(frame.Key.Key, frame.BindingFor(column), ValueEncoding.Json, json, column.Padding);
+            }
+            finally
+            {
+                System.Security.Cryptography.CryptographicOperations.ZeroMemory(json);
+            }
+        }
+    }
+}

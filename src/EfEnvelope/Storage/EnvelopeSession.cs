@@ -1,0 +1,46 @@
+using EfEnvelope.Keys;
+using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+
+namespace EfEnvelope.Storage;
+
+/// <summary>
+/// What one DbContext instance (or one lease of a pooled one) knows: its ring, its ambient tenant, and the keys that its open transaction made. Scoped with
+/// the context; not thread safe, like the context.
+/// </summary>
+internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options)
+{
+    private IEnvelopeRuntimeSource? _source;
+    private EnvelopeRuntime? _runtime;
+
+    public DbContext Context => currentContext.Context;
+
+    public EnvelopeRuntime Runtime => _runtime ??= Source.GetRuntime(options.FindExtension<CoreOptionsExtension>()?.ApplicationServiceProvider);
+
+    private IEnvelopeRuntimeSource Source => _source ??= options.Extensions.OfType<IEnvelopeRuntimeSource>().FirstOrDefault()
+        ?? throw new EnvelopeConfigurationException("The context's options do not call UseEnvelopeEncryption(...). Call it after the database provider.");
+
+    /// <summary>The ring of the database that the context is connected to now.</summary>
+    public KeyRing Ring => RingStoreFactory.GetRing(Context, Runtime, Source.RingConnection);
+
+    /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
+    public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);
+
+    /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
+    public TransientKeys TransientKeys { get; private set; } = new();
+
+    /// <summary>The scope of the context's tenant; null when none is configured or set.</summary>
+    public string? AmbientScope
+        => Source.AmbientTenant?.Invoke(Context) is { } tenant ? KeyScope.ForTenant(tenant) : null;
+
+    public bool HasAmbientTenant => Source.AmbientTenant is not null;
+
+    public static EnvelopeSession Of(DbContext context)
+        => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession))
+            ?? throw new EnvelopeConfigurationException(
+                $"{context.GetType().Name} has encrypted properties but its options do not call UseEnvelopeEncryption(...). Call it after the database provider.");
+
+    public static EnvelopeSession? Find(DbContext context)
+        => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession));
+}
