@@ -1,0 +1,135 @@
+using System.Reflection;
+using EfEnvelope.Metadata;
+using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Conventions;
+
+/// <summary>
+/// Turns the declarations of a model (attribute, fluent annotations, scopes) into converters and column tokens. Applying it again is harmless and takes
+/// up what was configured since; the user's own converter is kept inside ours.
+/// </summary>
+internal static class EncryptedModel
+{
+    /// <param name="model">The model being built.</param>
+    /// <param name="typeMappings">Null in the eager form, which then leaves values that EF maps as JSON to the finalizing convention.</param>
+    /// <param name="ambientTenant">Whether entities without a scope of their own belong to the context's tenant.</param>
+    public static void Apply(IMutableModel model, IRelationalTypeMappingSource? typeMappings, bool ambientTenant)
+    {
+        var ambient = ambientTenant || model.IsAmbientByDefault();
+        model.SetAnnotation(EnvelopeAnnotationNames.Enabled, ambient ? "1;ambient" : "1");
+        RingModel.EnsureMapped(model);
+
+        var columnIds = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
+        foreach (var entityType in model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList())
+        {
+            ScopeProperties.Validate(entityType);
+            foreach (var property in EncryptedProperties(entityType).ToList())
+            {
+                EncryptedPropertyValidator.Validate(property, entityType);
+                var token = ApplyTo(property, ambient, typeMappings);
+                var columnId = ColumnDeclaration.Of(token).ColumnId;
+                if (!columnIds.TryAdd(columnId, property) && columnIds[columnId] is var other && !SameColumn(other, property))
+                {
+                    throw EncryptedPropertyValidator.Error(
+                        property,
+                        $"has column id '{columnId}', which {other.DeclaringType.DisplayName()}.{other.Name} has already. Give one of them another: [Encrypted(ColumnId = \"...\")] or IsEncrypted(e => e.HasColumnId(\"...\"))");
+                }
+            }
+        }
+    }
+
+    /// <summary>Declared encrypted properties of an entity type, complex types included.</summary>
+    private static IEnumerable<IMutableProperty> EncryptedProperties(IMutableTypeBase type)
+    {
+        foreach (var property in type.GetDeclaredProperties())
+        {
+            if (EncryptionDeclaration.IsEncrypted(property))
+            {
+                yield return property;
+            }
+        }
+
+        foreach (var complex in type.GetDeclaredComplexProperties())
+        {
+            foreach (var property in EncryptedProperties(complex.ComplexType))
+            {
+                yield return property;
+            }
+        }
+    }
+
+    private static string ApplyTo(IMutableProperty property, bool ambient, IRelationalTypeMappingSource? typeMappings)
+    {
+        var declaration = EncryptionDeclaration.Of(property);
+        var json = IsInJson(property.DeclaringType);
+        var armored = declaration.Armored || json;
+        var scope = ScopeDeclaration.Of(property.DeclaringType, ambient);
+        var token = ColumnDeclaration.CreateToken(declaration.ColumnId, scope, declaration.RowBound, armored, declaration.Padding);
+        var user = property.GetValueConverter() is IEnvelopeValueConverter applied ? applied.UserConverter : property.GetValueConverter();
+        user ??= EncryptedPropertyValidator.ProviderTypeConverter(property, typeMappings);
+
+        var modelType = Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType;
+        if (user is null && !Envelopes.ValueCodec.IsSupported(modelType))
+        {
+            var elementType = property.GetElementType()?.ClrType;
+            var mapping = typeMappings?.FindMapping(property.ClrType, (IModel)property.DeclaringType.Model);
+            if (mapping?.JsonValueReaderWriter is { } readerWriter && (elementType is not null || mapping.ElementTypeMapping is not null))
+            {
+                if (armored)
+                {
+                    throw EncryptedPropertyValidator.Error(property, "is a collection inside a JSON document or an armoured column, which is not supported. Encrypt its elements' owner in a binary column");
+                }
+
+                var comparer = property.GetValueComparer() ?? mapping.Comparer;
+                property.SetElementType(null);
+                property.SetProviderClrType(null);
+                property.SetValueConverter(EnvelopeValueConverters.Json(property.ClrType, readerWriter, token));
+                property.SetValueComparer(comparer);
+                return Finish(property, token, armored: false);
+            }
+
+            if (typeMappings is null)
+            {
+                // Eager form: type mappings are not known yet, the finalizing convention applies the converter. Until then nothing can be saved as
+                // plaintext, because a model without the convention throws on the missing converter below.
+                property.SetElementType(null);
+                property.SetValueConverter(EnvelopeValueConverters.Scalar(property.ClrType, null, token, armored));
+                return Finish(property, token, armored);
+            }
+
+            throw EncryptedPropertyValidator.Error(
+                property,
+                $"is of type {modelType.Name}, which has no value encoding. Add a HasConversion to a supported type (string, byte[], integers, decimal, double, Guid, date and time types, bool)");
+        }
+
+        property.SetProviderClrType(null);
+        property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, token, armored));
+        return Finish(property, token, armored);
+    }
+
+    private static string Finish(IMutableProperty property, string token, bool armored)
+    {
+        property.SetAnnotation(EnvelopeAnnotationNames.Column, token);
+        EncryptedColumnType.Apply(property, armored, ColumnDeclaration.Of(token).Padding);
+        return token;
+    }
+
+    internal static bool IsInJson(IReadOnlyTypeBase type)
+        => type switch
+        {
+            IReadOnlyEntityType entityType => entityType.IsMappedToJson(),
+            IReadOnlyComplexType complexType => complexType.IsMappedToJson(),
+            _ => false,
+        };
+
+    /// <summary>Two properties may share a column id only when they share the table column by declaration.</summary>
+    private static bool SameColumn(IMutableProperty one, IMutableProperty other)
+        => one.DeclaringType is IMutableEntityType a && other.DeclaringType is IMutableEntityType b
+            && a.GetRootType() == b.GetRootType()
+            && a.GetTableName() is { } table && table == b.GetTableName() && a.GetSchema() == b.GetSchema()
+            && one.GetColumnName() == other.GetColumnName();
+}

@@ -1,0 +1,70 @@
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore.Metadata;
+
+namespace EfEnvelope.Conventions;
+
+/// <summary>Checks the property that names a row's tenant or subject, makes it immutable, and adds the row id of row-keyed entities.</summary>
+internal static class ScopeProperties
+{
+    public const string DefaultRowId = "EnvelopeRowId";
+
+    public static void Validate(IMutableEntityType entityType)
+    {
+        var declared = entityType.FindAnnotation(EnvelopeAnnotationNames.Scope) ?? entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow);
+        if (declared is null)
+        {
+            return;
+        }
+
+        if (entityType.BaseType is not null || entityType.FindOwnership() is not null)
+        {
+            throw Error(entityType, "declares a data key scope, but only the root entity of a hierarchy can, not a derived or owned type. Declare it on the root");
+        }
+
+        var scope = ScopeDeclaration.Of(entityType, ambientByDefault: false);
+        if (scope.PropertyName is { } name)
+        {
+            var property = entityType.FindProperty(name) ?? throw Error(entityType, $"takes its data key from '{name}', which is no mapped scalar property of it");
+            if (!IsSupported(property))
+            {
+                throw Error(entityType, $"takes its data key from '{name}' of type {property.ClrType.Name}. Use a string, a Guid or an integer");
+            }
+
+            if (property.ValueGenerated != ValueGenerated.Never && !(property.ClrType == typeof(Guid) || property.ClrType == typeof(string)))
+            {
+                throw Error(entityType, $"takes its data key from '{name}', which the store generates: it is not known when the row is sealed. Use a value that the application sets");
+            }
+
+            property.SetAfterSaveBehavior(PropertySaveBehavior.Throw);
+        }
+
+        if (scope.PerRow)
+        {
+            var rowId = entityType.FindProperty(scope.RowIdProperty) ?? entityType.AddProperty(scope.RowIdProperty, typeof(Guid));
+            if (rowId.ClrType != typeof(Guid))
+            {
+                throw Error(entityType, $"has a property '{scope.RowIdProperty}' of type {rowId.ClrType.Name}; the row id must be a Guid");
+            }
+
+            rowId.IsNullable = false;
+            rowId.ValueGenerated = ValueGenerated.Never;
+            rowId.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
+            if (entityType.FindIndex(rowId) is null)
+            {
+                entityType.AddIndex(rowId).IsUnique = true;
+            }
+        }
+    }
+
+    private static bool IsSupported(IReadOnlyProperty property)
+    {
+        var type = property.GetValueConverter()?.ProviderClrType ?? property.GetProviderClrType() ?? property.ClrType;
+        type = Nullable.GetUnderlyingType(type) ?? type;
+        type = type.IsEnum ? type.GetEnumUnderlyingType() : type;
+        return type == typeof(string) || type == typeof(Guid) || type == typeof(int) || type == typeof(long) || type == typeof(short)
+            || type == typeof(byte) || type == typeof(sbyte) || type == typeof(uint) || type == typeof(ulong) || type == typeof(ushort);
+    }
+
+    private static EnvelopeConfigurationException Error(IReadOnlyEntityType entityType, string what)
+        => new($"Entity {entityType.DisplayName()} {what}.") { Entity = entityType.DisplayName() };
+}
