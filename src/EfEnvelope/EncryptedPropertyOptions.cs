@@ -1,0 +1,39 @@
+using System.Globalization;
+
+namespace EfEnvelope;
+
+/// <summary>Options of one encrypted property; see <see cref="EncryptedAttribute"/> for their meaning, ranges and defaults.</summary>
+public sealed class EncryptedPropertyOptions
+{
+    internal Dictionary<string, string> Annotations { get; } = [];
+
+    /// <summary>Sets the authenticated column id (1-255 bytes of UTF-8).</summary>
+    public EncryptedPropertyOptions HasColumnId(string columnId)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(columnId);
+        Annotations["EfEnvelope:ColumnId"] = columnId;
+        return this;
+    }
+
+    /// <summary>Pads plaintexts to multiples of this many bytes (1-1048576).</summary>
+    public EncryptedPropertyOptions HasPadding(int bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
+        Annotations["EfEnvelope:Padding"] = bytes.ToString(CultureInfo.InvariantCulture);
+        return this;
+    }
+
+    /// <summary>Binds each value to its row's primary key.</summary>
+    public EncryptedPropertyOptions IsRowBound(bool rowBound = true)
+    {
+        Annotations["EfEnvelope:RowBound"] = rowBound ? "true" : "false";
+        return this;
+    }
+
+    /// <summary>Stores text armour in a column that stays of a text type.</summary>
+    public EncryptedPropertyOptions IsArmored(bool armored = true)
+    {
+        Annotations["EfEnvelope:Armored"] = armored ? "true" : "false";
+        return this;
+    }
+}

@@ -1,0 +1,89 @@
+using System.Linq.Expressions;
+using EfEnvelope.Conventions;
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+
+namespace EfEnvelope;
+
+/// <summary>Declares, on the root entity type, which data key its rows are sealed with. The row decides; the declared property is immutable from its first save.</summary>
+public static class EnvelopeEntityTypeBuilderExtensions
+{
+    /// <summary>One data key per tenant, chosen by a scalar property of the row (string, Guid or integer; null and the CLR default are refused on save).</summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <param name="tenant">The property, such as <c>c => c.TenantId</c>; store-generated numbers are refused.</param>
+    /// <returns>The same builder.</returns>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerTenant<TEntity>(this EntityTypeBuilder<TEntity> builder, Expression<Func<TEntity, object?>> tenant)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Set(builder, new ScopeDeclaration(DeclaredScope.Tenant, null, PropertyName(tenant), null));
+        return builder;
+    }
+
+    /// <summary>One data key per tenant, taken from the context (<c>UseTenant</c> in the options).</summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerTenant<TEntity>(this EntityTypeBuilder<TEntity> builder)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Set(builder, ScopeDeclaration.AmbientTenant);
+        return builder;
+    }
+
+    /// <summary>One data key per data subject (a customer, a patient), so that one subject's data can be erased.</summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <param name="name">The subject's name, which several entity types may share: <c>customer</c>. No <c>/</c>, <c>|</c> or <c>@</c>.</param>
+    /// <param name="subject">The property that identifies the subject.</param>
+    /// <returns>The same builder.</returns>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerSubject<TEntity>(
+        this EntityTypeBuilder<TEntity> builder, string name, Expression<Func<TEntity, object?>> subject)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        if (name.AsSpan().IndexOfAny("/|@") >= 0)
+        {
+            throw new EnvelopeConfigurationException($"Subject name '{name}' holds '/', '|' or '@'. Use a plain word, such as 'customer'.");
+        }
+
+        Set(builder, new ScopeDeclaration(DeclaredScope.Subject, name, PropertyName(subject), null));
+        return builder;
+    }
+
+    /// <summary>
+    /// Gives each row a data key of its own, wrapped by its tenant's or subject's key (or the global one). Adds a Guid property that names the row's lineage of keys.
+    /// </summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <param name="rowIdProperty">Name of that property. Default <c>EnvelopeRowId</c>, a shadow property.</param>
+    /// <returns>The same builder.</returns>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerRow<TEntity>(this EntityTypeBuilder<TEntity> builder, string rowIdProperty = ScopeProperties.DefaultRowId)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentException.ThrowIfNullOrWhiteSpace(rowIdProperty);
+        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.PerRow, rowIdProperty);
+        return builder;
+    }
+
+    private static void Set<TEntity>(EntityTypeBuilder<TEntity> builder, ScopeDeclaration scope)
+        where TEntity : class
+        => builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Scope, scope.ToAnnotation());
+
+    private static string PropertyName<TEntity>(Expression<Func<TEntity, object?>> expression)
+    {
+        ArgumentNullException.ThrowIfNull(expression);
+        var body = expression.Body;
+        while (body is UnaryExpression { NodeType: ExpressionType.Convert } convert)
+        {
+            body = convert.Operand;
+        }
+
+        return body is MemberExpression { Expression: ParameterExpression } member
+            ? member.Member.Name
+            : throw new EnvelopeConfigurationException(
+                $"{typeof(TEntity).Name}: '{expression}' does not name one scalar property of the entity itself. Navigations and computed values cannot choose a data key.");
+    }
+}

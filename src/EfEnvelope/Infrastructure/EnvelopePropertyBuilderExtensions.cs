@@ -1,0 +1,59 @@
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+
+namespace EfEnvelope;
+
+/// <summary>The fluent form of <see cref="EncryptedAttribute"/>, which it overrules.</summary>
+public static class EnvelopePropertyBuilderExtensions
+{
+    /// <summary>Encrypts the property's column.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <param name="configure">Column id, padding, row binding, armour.</param>
+    /// <returns>The same builder.</returns>
+    public static PropertyBuilder<TProperty> IsEncrypted<TProperty>(this PropertyBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Apply(builder.Metadata, configure);
+        return builder;
+    }
+
+    /// <summary>Encrypts the column of a complex type's property.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    public static ComplexTypePropertyBuilder<TProperty> IsEncrypted<TProperty>(this ComplexTypePropertyBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Apply(builder.Metadata, configure);
+        return builder;
+    }
+
+    /// <summary>Encrypts the column of a primitive collection, which is stored as one envelope of its JSON.</summary>
+    /// <typeparam name="TProperty">The collection's type.</typeparam>
+    public static PrimitiveCollectionBuilder<TProperty> IsEncrypted<TProperty>(this PrimitiveCollectionBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Apply(builder.Metadata, configure);
+        return builder;
+    }
+
+    /// <summary>Leaves the property in the clear, although it carries <see cref="EncryptedAttribute"/>.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    public static PropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this PropertyBuilder<TProperty> builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        return builder;
+    }
+
+    private static void Apply(IMutableProperty property, Action<EncryptedPropertyOptions>? configure)
+    {
+        property.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "true");
+        var options = new EncryptedPropertyOptions();
+        configure?.Invoke(options);
+        foreach (var (name, value) in options.Annotations)
+        {
+            property.SetAnnotation(name, value);
+        }
+    }
+}
