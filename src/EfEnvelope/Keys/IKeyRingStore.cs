@@ -9,24 +9,36 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal interface IKeyRingStore
 {
-    /// <summary>True where writes stand in a transaction of the user's that may yet roll back: nothing made or read here may enter the shared cache.</summary>
+    /// <summary>True where work stands in a transaction of the user's that may yet roll back: nothing made or read here may enter the shared cache.</summary>
     bool IsTransient { get; }
+
+    /// <summary>True where the caller's own connection is used: work must not outlive the caller.</summary>
+    bool UsesCallersConnection { get; }
 
     /// <summary>Reads the ring's row, making it when there is none; racing callers end with the same one.</summary>
     Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken);
 
-    /// <summary>All versions of a scope's keys of one purpose, newest first.</summary>
-    Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(string scope, KeyPurpose purpose, CancellationToken cancellationToken);
+    /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 500 scopes a query.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken);
 
     /// <summary>The entries with these ids, in chunks of at most 500 a query; ids that are not there are absent from the answer.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken);
 
-    /// <summary>Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING); false when they did.</summary>
-    Task<bool> TryInsertAsync(KeyRingEntry entry, CancellationToken cancellationToken);
+    /// <summary>Entries that changed after an epoch.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken);
 
-    /// <summary>Replaces the row whose id is the entry's and whose revision is <c>entry.Revision - 1</c>; false when there is none.</summary>
+    /// <summary>Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING), all or nothing each; answers how many were inserted. A version above 1 raises the epoch.</summary>
+    Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
+
+    /// <summary>Replaces the row whose id is the entry's and whose revision is <c>entry.Revision - 1</c>, and raises the epoch; false when there is none.</summary>
     Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken);
 
-    /// <summary>Every entry, in id order, streamed; row keys included only when asked for.</summary>
-    IAsyncEnumerable<KeyRingEntry> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
+    /// <summary>Every entry, in id order; row keys included only when asked for.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
+
+    /// <summary>Row keys that a kek wraps.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken);
+
+    /// <summary>Takes over a ring's row from an import where the database has none yet; false when it has one.</summary>
+    Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken);
 }

@@ -3,4 +3,5 @@ namespace EfEnvelope.Keys;
 /// <summary>The ring's own row: its UUID stands in every KMS encryption context, its salt keeps scope names out of the service's log.</summary>
 /// <param name="Id">Random UUID, for ever.</param>
 /// <param name="Salt">16 random bytes.</param>
-internal sealed record RingIdentity(Guid Id, byte[] Salt);
+/// <param name="Epoch">Rises by one with every change of a key that exists (and every new version), in commit order: "nothing changed" is one comparison, without clocks.</param>
+internal sealed record RingIdentity(Guid Id, byte[] Salt, long Epoch);

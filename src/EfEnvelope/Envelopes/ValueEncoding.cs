@@ -1,0 +1,20 @@
+namespace EfEnvelope.Envelopes;
+
+/// <summary>How a plaintext is encoded (FORMAT.md, Value encodings).</summary>
+internal enum ValueEncoding : byte
+{
+    String = 1,
+    Bytes = 2,
+    SignedInteger = 3,
+    UnsignedInteger = 4,
+    Boolean = 5,
+    FloatingPoint = 6,
+    Decimal = 7,
+    Guid = 8,
+    DateTime = 9,
+    DateTimeOffset = 10,
+    DateOnly = 11,
+    Time = 12,
+    Json = 13,
+    WrappedKey = 63,
+}

@@ -1,0 +1,221 @@
+using System.Net;
+using System.Security.Cryptography;
+using Amazon;
+using Amazon.KeyManagementService;
+using Amazon.KeyManagementService.Model;
+using Amazon.Runtime;
+
+namespace EfEnvelope.KeyManagement;
+
+/// <summary>
+/// AWS KMS through the AWS SDK, which signs, retries with backoff and times out. <c>Decrypt</c> always names the key that wrapped, which must be the configured one or a listed former
+/// one, with the exact encryption context: a blob of somebody else's key is refused by KMS. Thread safe.
+/// </summary>
+internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposable
+{
+    private readonly IAmazonKeyManagementService _client;
+    private readonly bool _owned;
+    private readonly AwsKmsOptions _options;
+    private readonly HashSet<string> _allowed;
+    private volatile string? _keyArn;
+
+    public AwsKeyManagementService(AwsKmsOptions options, IAmazonKeyManagementService? client)
+    {
+        if (string.IsNullOrWhiteSpace(options.KeyId))
+        {
+            throw new EnvelopeConfigurationException("UseAwsKms needs the root key's alias, id or ARN.");
+        }
+
+        if (options.Timeout < TimeSpan.FromMilliseconds(100) || options.Timeout > TimeSpan.FromMinutes(5) || options.MaxRetries is < 0 or > 10)
+        {
+            throw new EnvelopeConfigurationException("UseAwsKms: the time-out must be 100 ms to 5 minutes, the retries 0 to 10.");
+        }
+
+        _options = options;
+        _allowed = [.. options.FormerKeyArns.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)];
+        _owned = client is null;
+        _client = client ?? Create(options);
+    }
+
+    public string Provider => "aws-kms";
+
+    public Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
+        => Guard("GenerateDataKey", async () =>
+        {
+            var response = await _client.GenerateDataKeyAsync(
+                new GenerateDataKeyRequest { KeyId = _options.KeyId, NumberOfBytes = 32, EncryptionContext = Copy(encryptionContext) }, cancellationToken).ConfigureAwait(false);
+            Remember(response.KeyId);
+            var plaintext = Take(response.Plaintext);
+            return new GeneratedKey(plaintext, new WrappedKey(response.KeyId, response.CiphertextBlob.ToArray(), response.KeyMaterialId));
+        });
+
+    public Task<WrappedKey> WrapAsync(ReadOnlyMemory<byte> key, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
+        => Guard("Encrypt", async () =>
+        {
+            var copy = key.ToArray();
+            try
+            {
+                var response = await _client.EncryptAsync(
+                    new EncryptRequest { KeyId = _options.KeyId, Plaintext = new MemoryStream(copy), EncryptionContext = Copy(encryptionContext) }, cancellationToken).ConfigureAwait(false);
+                Remember(response.KeyId);
+                return new WrappedKey(response.KeyId, response.CiphertextBlob.ToArray());
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(copy);
+            }
+        });
+
+    public Task<byte[]> UnwrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
+        => Guard("Decrypt", async () =>
+        {
+            await RequireAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
+            var response = await _client.DecryptAsync(
+                new DecryptRequest { KeyId = wrapped.RootKeyId, CiphertextBlob = new MemoryStream(wrapped.Ciphertext, writable: false), EncryptionContext = Copy(encryptionContext) },
+                cancellationToken).ConfigureAwait(false);
+            return Take(response.Plaintext);
+        });
+
+    public Task<WrappedKey> RewrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
+        => Guard("ReEncrypt", async () =>
+        {
+            await RequireAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
+            var response = await _client.ReEncryptAsync(
+                new ReEncryptRequest
+                {
+                    SourceKeyId = wrapped.RootKeyId,
+                    SourceEncryptionContext = Copy(encryptionContext),
+                    DestinationKeyId = _options.KeyId,
+                    DestinationEncryptionContext = Copy(encryptionContext),
+                    CiphertextBlob = new MemoryStream(wrapped.Ciphertext, writable: false),
+                },
+                cancellationToken).ConfigureAwait(false);
+            Remember(response.KeyId);
+            return new WrappedKey(response.KeyId, response.CiphertextBlob.ToArray(), response.DestinationKeyMaterialId);
+        });
+
+    public Task<RootKeyDescription> DescribeRootKeyAsync(CancellationToken cancellationToken)
+        => Guard("DescribeKey", async () =>
+        {
+            var response = await _client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = _options.KeyId }, cancellationToken).ConfigureAwait(false);
+            var metadata = response.KeyMetadata;
+            Remember(metadata.Arn);
+            return new RootKeyDescription(
+                metadata.Arn,
+                metadata.KeyState?.Value ?? "Unknown",
+                metadata.KeyState == Amazon.KeyManagementService.KeyState.Enabled,
+                metadata.DeletionDate is { } date ? new DateTimeOffset(DateTime.SpecifyKind(date.ToUniversalTime(), DateTimeKind.Utc)) : null,
+                metadata.CurrentKeyMaterialId);
+        });
+
+    public void Dispose()
+    {
+        if (_owned)
+        {
+            _client.Dispose();
+        }
+    }
+
+    private static AmazonKeyManagementServiceClient Create(AwsKmsOptions options)
+    {
+        var config = new AmazonKeyManagementServiceConfig { Timeout = options.Timeout, MaxErrorRetry = options.MaxRetries };
+        if (options.Region is { } region)
+        {
+            config.RegionEndpoint = RegionEndpoint.GetBySystemName(region);
+        }
+
+        if (options.ServiceUrl is { } url)
+        {
+            config.ServiceURL = url;
+            config.AuthenticationRegion = options.Region ?? "us-east-1";
+        }
+
+        try
+        {
+            return new AmazonKeyManagementServiceClient(config);
+        }
+        catch (AmazonClientException missing)
+        {
+            throw new EnvelopeConfigurationException($"The AWS SDK cannot be set up: {missing.Message} Set the region (AWS_REGION or AwsKmsOptions.Region) and credentials.", missing);
+        }
+    }
+
+    private async Task RequireAllowedAsync(string rootKeyId, CancellationToken cancellationToken)
+    {
+        if (rootKeyId == _keyArn || rootKeyId == _options.KeyId || _allowed.Contains(rootKeyId))
+        {
+            return;
+        }
+
+        // An alias may have been pointed at another key since: ask once more before refusing.
+        var described = await _client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = _options.KeyId }, cancellationToken).ConfigureAwait(false);
+        Remember(described.KeyMetadata.Arn);
+        if (rootKeyId != _keyArn)
+        {
+            throw new KeyRefusedException(
+                $"The key ring names root key '{rootKeyId}', but the configured one is '{_options.KeyId}' ('{_keyArn}'). It is not asked to unwrap. If it is a former root key of yours, list it in AwsKmsOptions.FormerKeyArns; else this ring belongs to another KMS key.");
+        }
+    }
+
+    private void Remember(string arn) => _keyArn = arn;
+
+    private static Dictionary<string, string> Copy(IReadOnlyDictionary<string, string> context) => new(context, StringComparer.Ordinal);
+
+    /// <summary>Copies the key out of the SDK's buffer and zeroes that; the SDK's own earlier copies are out of reach.</summary>
+    private static byte[] Take(MemoryStream stream)
+    {
+        var bytes = stream.ToArray();
+        if (stream.TryGetBuffer(out var buffer))
+        {
+            CryptographicOperations.ZeroMemory(buffer);
+        }
+
+        return bytes;
+    }
+
+    private async Task<T> Guard<T>(string operation, Func<Task<T>> call)
+    {
+        try
+        {
+            return await call().ConfigureAwait(false);
+        }
+        catch (EnvelopeEncryptionException)
+        {
+            throw;
+        }
+        catch (OperationCanceledException cancelled) when (cancelled.InnerException is not TimeoutException)
+        {
+            throw;
+        }
+        catch (Exception error)
+        {
+            throw Translate(operation, error);
+        }
+    }
+
+    private EnvelopeEncryptionException Translate(string operation, Exception error) => error switch
+    {
+        InvalidCiphertextException or IncorrectKeyException => new KeyRingTamperedException(
+            $"AWS KMS does not accept a wrapped key of the ring ({operation}): it was made under another key or with another encryption context, or was changed. Check that this ring belongs to '{_options.KeyId}'."),
+        NotFoundException => Refused(operation, "the key or alias does not exist in this account and region", error),
+        DisabledException => Refused(operation, "the key is disabled; enable it again", error),
+        KMSInvalidStateException => Refused(operation, "the key's state forbids it (pending deletion or import?); cancel the deletion at once if it is not intended", error),
+        Amazon.KeyManagementService.Model.KeyUnavailableException => Unavailable(operation, error),
+        InvalidKeyUsageException or InvalidGrantTokenException => Refused(operation, "the key is no symmetric encryption key, or a grant is not valid", error),
+        AmazonServiceException { ErrorCode: "AccessDeniedException" or "AccessDenied" or "UnrecognizedClientException" or "InvalidSignatureException" or "ExpiredTokenException" } =>
+            Refused(operation, $"access is denied; the caller needs kms:{operation} on the key, with valid credentials", error),
+        AmazonServiceException { ErrorCode: "ValidationException" or "InvalidArnException" } => Refused(operation, "the key's name is not valid, or belongs to another region", error),
+        AmazonServiceException { StatusCode: >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout } => Unavailable(operation, error),
+        AmazonServiceException { ErrorCode: "ThrottlingException" or "LimitExceededException" or "DependencyTimeoutException" or "KMSInternalException" or "RequestLimitExceeded" } => Unavailable(operation, error),
+        AmazonServiceException { StatusCode: >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError } service => Refused(operation, $"it answered {service.ErrorCode}", error),
+        AmazonClientException client when client.Message.Contains("credentials", StringComparison.OrdinalIgnoreCase) =>
+            new EnvelopeConfigurationException($"AWS KMS cannot be called ({operation}): the SDK finds no credentials. Set them the SDK's ordinary way (environment, profile, role)."),
+        _ => Unavailable(operation, error),
+    };
+
+    private KeyRefusedException Refused(string operation, string why, Exception error)
+        => new($"AWS KMS refuses {operation} with '{_options.KeyId}': {why}. ({(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name})");
+
+    private EfEnvelope.KeyUnavailableException Unavailable(string operation, Exception error)
+        => new($"AWS KMS cannot be reached ({operation} with '{_options.KeyId}', {(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name}). Held keys serve on up to their stated age; the call is retried.");
+}

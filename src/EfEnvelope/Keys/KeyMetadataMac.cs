@@ -1,0 +1,60 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using EfEnvelope.Cryptography;
+
+namespace EfEnvelope.Keys;
+
+/// <summary>
+/// Authenticates a ring row's metadata (G13): HMAC-SHA-256 under the ring's mac key over the ring's UUID and every field, each length-prefixed. Somebody who can write to the
+/// table but cannot call the key service cannot turn Compromised into Active.
+/// </summary>
+internal static class KeyMetadataMac
+{
+    public static KeyRingEntry Sign(DataKey macKey, Guid ringId, KeyRingEntry entry) => entry with { Mac = macKey.ComputeMac(Canonical(ringId, entry)) };
+
+    /// <exception cref="KeyRingTamperedException">The row is not what EfEnvelope wrote.</exception>
+    public static void Verify(DataKey macKey, Guid ringId, KeyRingEntry entry)
+    {
+        if (!CryptographicOperations.FixedTimeEquals(macKey.ComputeMac(Canonical(ringId, entry)), entry.Mac))
+        {
+            throw new KeyRingTamperedException(
+                $"The ring's row of key {entry.Id} was changed by somebody else than EfEnvelope (its metadata does not authenticate). The key is not used. Find out who can write to the ring's table, and restore the row.")
+            {
+                KeyId = entry.Id,
+            };
+        }
+    }
+
+    private static byte[] Canonical(Guid ringId, KeyRingEntry entry)
+    {
+        using var bytes = new MemoryStream(256);
+        Span<byte> number = stackalloc byte[8];
+        Write(bytes, "EfEnvelope/v1/ring-row"u8);
+        Write(bytes, ringId.ToByteArray(bigEndian: true));
+        Write(bytes, entry.Id.ToByteArray(bigEndian: true));
+        Write(bytes, Encoding.UTF8.GetBytes(entry.Scope));
+        foreach (var value in new[] { (long)entry.Purpose, entry.Version, (long)entry.State, entry.Revision, Ticks(entry.CreatedAt), Ticks(entry.ActivatedAt), Ticks(entry.StateChangedAt) })
+        {
+            BinaryPrimitives.WriteInt64BigEndian(number, value);
+            bytes.Write(number);
+        }
+
+        Write(bytes, entry.KekId?.ToByteArray(bigEndian: true) ?? []);
+        Write(bytes, entry.Wrapped);
+        Write(bytes, Encoding.UTF8.GetBytes(entry.RootKeyId ?? ""));
+        Write(bytes, Encoding.UTF8.GetBytes(entry.KeyMaterialId ?? ""));
+        Write(bytes, Encoding.UTF8.GetBytes(entry.Reason ?? ""));
+        return bytes.ToArray();
+    }
+
+    private static long Ticks(DateTimeOffset? time) => time?.UtcTicks ?? -1;
+
+    private static void Write(MemoryStream target, ReadOnlySpan<byte> part)
+    {
+        Span<byte> length = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32BigEndian(length, part.Length);
+        target.Write(length);
+        target.Write(part);
+    }
+}
