@@ -1,10 +1,9 @@
-using System.Reflection;
+using EfEnvelope.Envelopes;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
-using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Conventions;
 
@@ -15,9 +14,9 @@ namespace EfEnvelope.Conventions;
 internal static class EncryptedModel
 {
     /// <param name="model">The model being built.</param>
-    /// <param name="typeMappings">Null in the eager form, which then leaves values that EF maps as JSON to the finalizing convention.</param>
+    /// <param name="services">Null in the eager form, which then leaves collections and <c>HasConversion&lt;T&gt;()</c> to the finalizing convention.</param>
     /// <param name="ambientTenant">Whether entities without a scope of their own belong to the context's tenant.</param>
-    public static void Apply(IMutableModel model, IRelationalTypeMappingSource? typeMappings, bool ambientTenant)
+    public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
         var ambient = ambientTenant || model.IsAmbientByDefault();
         model.SetAnnotation(EnvelopeAnnotationNames.Enabled, ambient ? "1;ambient" : "1");
@@ -30,7 +29,7 @@ internal static class EncryptedModel
             foreach (var property in EncryptedProperties(entityType).ToList())
             {
                 EncryptedPropertyValidator.Validate(property, entityType);
-                var token = ApplyTo(property, ambient, typeMappings);
+                var token = ApplyTo(property, ambient, services);
                 var columnId = ColumnDeclaration.Of(token).ColumnId;
                 if (!columnIds.TryAdd(columnId, property) && columnIds[columnId] is var other && !SameColumn(other, property))
                 {
@@ -62,7 +61,7 @@ internal static class EncryptedModel
         }
     }
 
-    private static string ApplyTo(IMutableProperty property, bool ambient, IRelationalTypeMappingSource? typeMappings)
+    private static string ApplyTo(IMutableProperty property, bool ambient, ConversionServices? services)
     {
         var declaration = EncryptionDeclaration.Of(property);
         var json = IsInJson(property.DeclaringType);
@@ -70,13 +69,17 @@ internal static class EncryptedModel
         var scope = ScopeDeclaration.Of(property.DeclaringType, ambient);
         var token = ColumnDeclaration.CreateToken(declaration.ColumnId, scope, declaration.RowBound, armored, declaration.Padding);
         var user = property.GetValueConverter() is IEnvelopeValueConverter applied ? applied.UserConverter : property.GetValueConverter();
-        user ??= EncryptedPropertyValidator.ProviderTypeConverter(property, typeMappings);
+        var deferred = user is null && services is null && property.GetProviderClrType() is not null;
+        if (services is not null)
+        {
+            user ??= EncryptedPropertyValidator.ProviderTypeConverter(property, services.ConverterSelector);
+        }
 
         var modelType = Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType;
-        if (user is null && !Envelopes.ValueCodec.IsSupported(modelType))
+        if (deferred || (user is null && !ValueCodec.IsSupported(modelType)))
         {
             var elementType = property.GetElementType()?.ClrType;
-            var mapping = typeMappings?.FindMapping(property.ClrType, (IModel)property.DeclaringType.Model);
+            var mapping = services?.TypeMappings.FindMapping(property.ClrType, (IModel)property.DeclaringType.Model);
             if (mapping?.JsonValueReaderWriter is { } readerWriter && (elementType is not null || mapping.ElementTypeMapping is not null))
             {
                 if (armored)
@@ -92,12 +95,10 @@ internal static class EncryptedModel
                 return Finish(property, token, armored: false);
             }
 
-            if (typeMappings is null)
+            if (services is null)
             {
-                // Eager form: type mappings are not known yet, the finalizing convention applies the converter. Until then nothing can be saved as
-                // plaintext, because a model without the convention throws on the missing converter below.
-                property.SetElementType(null);
-                property.SetValueConverter(EnvelopeValueConverters.Scalar(property.ClrType, null, token, armored));
+                // Eager form: the finalizing convention knows the conversion. Until it ran, this converter refuses every value, so nothing is stored as plaintext.
+                property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, null, token, armored));
                 return Finish(property, token, armored);
             }
 

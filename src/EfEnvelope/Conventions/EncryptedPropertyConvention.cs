@@ -1,30 +1,35 @@
-using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore.Metadata.Conventions;
 using Microsoft.EntityFrameworkCore.Metadata.Conventions.Infrastructure;
 using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace EfEnvelope.Conventions;
+
+/// <summary>The provider's services that find conversions.</summary>
+internal sealed record ConversionServices(IRelationalTypeMappingSource TypeMappings, IValueConverterSelector ConverterSelector);
 
 /// <summary>
 /// Applies encryption to every declared property when the model is finalized, so that it does not matter when an entity was configured. Registered by the
 /// context options and by <c>ConfigureConventions</c>.
 /// </summary>
-internal sealed class EncryptedPropertyConvention(IRelationalTypeMappingSource typeMappingSource, bool ambientTenant) : IModelFinalizingConvention
+internal sealed class EncryptedPropertyConvention(ConversionServices services, bool ambientTenant) : IModelFinalizingConvention
 {
     public void ProcessModelFinalizing(IConventionModelBuilder modelBuilder, IConventionContext<IConventionModelBuilder> context)
-        => EncryptedModel.Apply((IMutableModel)modelBuilder.Metadata, typeMappingSource, ambientTenant);
+        => EncryptedModel.Apply((IMutableModel)modelBuilder.Metadata, services, ambientTenant);
 }
 
 /// <summary>Adds the convention to every model that is built with the options extension.</summary>
-internal sealed class EncryptedPropertyConventionPlugin(IRelationalTypeMappingSource typeMappingSource, Microsoft.EntityFrameworkCore.Infrastructure.IDbContextOptions options) : IConventionSetPlugin
+internal sealed class EncryptedPropertyConventionPlugin(
+    IRelationalTypeMappingSource typeMappings, IValueConverterSelector converterSelector, IDbContextOptions options) : IConventionSetPlugin
 {
     public ConventionSet ModifyConventions(ConventionSet conventionSet)
     {
         var ambient = options.Extensions.OfType<IEnvelopeRuntimeSource>().FirstOrDefault()?.AmbientTenant is not null;
-        conventionSet.Add(new EncryptedPropertyConvention(typeMappingSource, ambient));
+        conventionSet.ModelFinalizingConventions.Add(new EncryptedPropertyConvention(new ConversionServices(typeMappings, converterSelector), ambient));
         return conventionSet;
     }
 }

@@ -1,7 +1,6 @@
 using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
-using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace EfEnvelope.Conventions;
@@ -47,7 +46,7 @@ internal static class EncryptedPropertyValidator
     }
 
     /// <summary>The built-in converter behind <c>HasConversion&lt;TProvider&gt;()</c>, or null where the property has none.</summary>
-    public static ValueConverter? ProviderTypeConverter(IReadOnlyProperty property, IRelationalTypeMappingSource? typeMappings)
+    public static ValueConverter? ProviderTypeConverter(IReadOnlyProperty property, IValueConverterSelector selector)
     {
         if (property.GetProviderClrType() is not { } providerType)
         {
@@ -61,7 +60,7 @@ internal static class EncryptedPropertyValidator
             return null;
         }
 
-        var found = new ValueConverterSelector(new ValueConverterSelectorDependencies()).Select(modelType, providerType).FirstOrDefault();
+        var found = selector.Select(modelType, providerType).FirstOrDefault();
         return found.ModelClrType is not null
             ? found.Create()
             : throw Error(property, $"has HasConversion<{providerType.Name}>(), for which no built-in converter exists. Give HasConversion the two expressions");

@@ -11,7 +11,7 @@ internal sealed record EncryptionDeclaration(string ColumnId, int Padding, bool 
     private const int MaxPadding = 1 << 20;
 
     public static bool IsEncrypted(IReadOnlyProperty property)
-        => property.FindAnnotation(EnvelopeAnnotationNames.Encrypted)?.Value as string switch
+        => (property.FindAnnotation(EnvelopeAnnotationNames.Encrypted)?.Value as string) switch
         {
             "true" => true,
             "false" => false,

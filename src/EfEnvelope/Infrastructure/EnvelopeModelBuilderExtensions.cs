@@ -3,6 +3,7 @@ using EfEnvelope.Metadata;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace EfEnvelope;
@@ -24,7 +25,7 @@ public static class EnvelopeModelBuilderExtensions
         var options = new EnvelopeModelOptions();
         configure?.Invoke(options);
         RingModel.Configure(modelBuilder.Model, options.Tables);
-        EncryptedModel.Apply(modelBuilder.Model, typeMappings: null, options.AmbientTenantByDefault);
+        EncryptedModel.Apply(modelBuilder.Model, services: null, options.AmbientTenantByDefault);
         return modelBuilder;
     }
 
@@ -35,7 +36,8 @@ public static class EnvelopeModelBuilderExtensions
     {
         ArgumentNullException.ThrowIfNull(configurationBuilder);
         configurationBuilder.Conventions.Add(services =>
-            new EncryptedPropertyConvention(services.GetRequiredService<IRelationalTypeMappingSource>(), ambientTenant: false));
+            new EncryptedPropertyConvention(
+                new ConversionServices(services.GetRequiredService<IRelationalTypeMappingSource>(), services.GetRequiredService<IValueConverterSelector>()), ambientTenant: false));
         return configurationBuilder;
     }
 }

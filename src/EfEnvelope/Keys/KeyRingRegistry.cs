@@ -1,0 +1,74 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+
+namespace EfEnvelope.Keys;
+
+/// <summary>
+/// The rings of this process: one per configuration and place (data source, database, table), however often options are built. Also leads a key id to its ring, for cells
+/// that EF buffered. Process-wide, thread safe.
+/// </summary>
+internal static class KeyRingRegistry
+{
+    private static readonly ConcurrentDictionary<RingPlace, KeyRing> Rings = new();
+    private static readonly ConcurrentDictionary<Guid, ImmutableArray<KeyRing>> Holders = new();
+    private static readonly ConcurrentDictionary<Guid, RingKey> Transient = new();
+
+    public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Rings.GetOrAdd(place, _ => create());
+
+    /// <summary>Drops what is held of every ring at a data source and database, because that database is dropped or made anew.</summary>
+    public static void Invalidate(string dataSource, string database)
+    {
+        foreach (var (place, ring) in Rings)
+        {
+            if (place.DataSource == dataSource && place.Database == database)
+            {
+                ring.Invalidate();
+            }
+        }
+    }
+
+    /// <summary>The key with this id in whichever ring holds it; where several do, the strictest state wins.</summary>
+    public static bool TryResolveForOpening(Guid id, out RingKey key)
+    {
+        key = null!;
+        if (Holders.TryGetValue(id, out var rings))
+        {
+            foreach (var ring in rings)
+            {
+                if (!ring.TryGetHeld(id, out var held))
+                {
+                    continue;
+                }
+
+                if (key is null || held.State > key.State)
+                {
+                    key = held;
+                }
+            }
+        }
+
+        return key is not null || Transient.TryGetValue(id, out key!);
+    }
+
+    internal static void Add(Guid id, KeyRing ring)
+        => Holders.AddOrUpdate(id, static (_, r) => [r], static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);
+
+    internal static void Remove(Guid id, KeyRing ring)
+    {
+        while (Holders.TryGetValue(id, out var rings))
+        {
+            var rest = rings.Remove(ring);
+            if (rest.IsEmpty ? Holders.TryRemove(new KeyValuePair<Guid, ImmutableArray<KeyRing>>(id, rings)) : Holders.TryUpdate(id, rest, rings))
+            {
+                return;
+            }
+        }
+    }
+
+    internal static void AddTransient(RingKey key) => Transient[key.Id] = key;
+
+    internal static void RemoveTransient(RingKey key) => Transient.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key));
+}
+
+/// <summary>Where a ring stands, and under which configuration it is used. <paramref name="Connection"/> tells in-memory databases apart.</summary>
+internal sealed record RingPlace(object Configuration, string DataSource, string Database, string Table, object? Connection = null);

@@ -1,0 +1,268 @@
+using System.Data.Common;
+using System.Security.Cryptography;
+using System.Transactions;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Storage.Ring;
+
+/// <summary>The ring's rows by SQL, with names and types from the model. One instance per use; connects for each operation and disconnects again.</summary>
+internal sealed class RelationalKeyRingStore : IKeyRingStore
+{
+    private const int ChunkSize = 500;
+    private const int MaxAttempts = 3;
+
+    private static readonly string[] KeyColumns =
+    [
+        nameof(EnvelopeKeyRow.Id), nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.Version), nameof(EnvelopeKeyRow.State),
+        nameof(EnvelopeKeyRow.KekId), nameof(EnvelopeKeyRow.Wrapped), nameof(EnvelopeKeyRow.RootKeyId), nameof(EnvelopeKeyRow.KeyMaterialId), nameof(EnvelopeKeyRow.CreatedAt),
+        nameof(EnvelopeKeyRow.ActivatedAt), nameof(EnvelopeKeyRow.StateChangedAt), nameof(EnvelopeKeyRow.Reason), nameof(EnvelopeKeyRow.Revision), nameof(EnvelopeKeyRow.Mac),
+    ];
+
+    private readonly RingConnection _connection;
+    private readonly TableSql _ring;
+    private readonly TableSql _keys;
+
+    public RelationalKeyRingStore(RingConnection connection, IModel model, ISqlGenerationHelper sql)
+    {
+        _connection = connection;
+        _ring = Table(model, typeof(EnvelopeRingRow), sql);
+        _keys = Table(model, typeof(EnvelopeKeyRow), sql);
+    }
+
+    public bool IsTransient => _connection.IsTransient;
+
+    public bool UsesCallersConnection => _connection.IsCallers;
+
+    public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken)
+        => RunAsync(async (connection, transaction) =>
+        {
+            for (var attempt = 0; ; attempt++)
+            {
+                using (var command = Command(connection, transaction))
+                {
+                    command.CommandText = $"SELECT {_ring.Columns(nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch))} FROM {_ring.Name} WHERE {_ring[nameof(EnvelopeRingRow.Slot)]} = 1";
+                    using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+                    if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+                    {
+                        return new RingIdentity(
+                            _ring.Read<Guid>(reader, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(reader, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(reader, 2, nameof(EnvelopeRingRow.Epoch)));
+                    }
+                }
+
+                if (attempt > 1)
+                {
+                    throw new KeyUnavailableException("The key ring's own row could not be made. Retry.");
+                }
+
+                await InsertIdentityAsync(connection, transaction, new RingIdentity(Guid.NewGuid(), RandomNumberGenerator.GetBytes(16), 0), cancellationToken).ConfigureAwait(false);
+            }
+        }, cancellationToken);
+
+    public Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken)
+        => RunAsync((connection, transaction) => InsertIdentityAsync(connection, transaction, identity, cancellationToken), cancellationToken);
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
+        => QueryChunksAsync(scopes, (command, chunk) =>
+            $"{_keys[nameof(EnvelopeKeyRow.Scope)]} IN ({string.Join(", ", chunk.Select(s => _keys.Add(command, nameof(EnvelopeKeyRow.Scope), s)))}) AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken);
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
+        => QueryChunksAsync(ids, (command, chunk) =>
+            $"{_keys[nameof(EnvelopeKeyRow.Id)]} IN ({string.Join(", ", chunk.Select(id => _keys.Add(command, nameof(EnvelopeKeyRow.Id), id)))})", cancellationToken);
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken)
+        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} > {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), sinceEpoch)}", cancellationToken);
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken)
+        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.KekId)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.KekId), kekId)}", cancellationToken);
+
+    public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken)
+        => QueryAsync(_ => $"{(includeRowKeys ? "1 = 1" : $"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NULL")} ORDER BY {_keys[nameof(EnvelopeKeyRow.Id)]}", cancellationToken);
+
+    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
+        => RunInTransactionAsync(async (connection, transaction) =>
+        {
+            var epoch = entries.Any(e => e.Version > 1) ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : 0;
+            var inserted = 0;
+            foreach (var entry in entries)
+            {
+                using var command = Command(connection, transaction);
+                var values = KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).ToList();
+                values.Add(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), entry.Version > 1 ? epoch : 0L));
+                command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
+                inserted += await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            return inserted;
+        }, cancellationToken);
+
+    public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken)
+        => RunInTransactionAsync(async (connection, transaction) =>
+        {
+            var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
+            using var command = Command(connection, transaction);
+            var sets = KeyColumns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, Value(entry, column))}").ToList();
+            sets.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
+            command.CommandText = $"UPDATE {_keys.Name} SET {string.Join(", ", sets)} WHERE {_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), entry.Id)} AND {_keys[nameof(EnvelopeKeyRow.Revision)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Revision), entry.Revision - 1)}";
+            return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
+        }, cancellationToken);
+
+    /// <summary>A row's values, by property name.</summary>
+    internal static object? Value(KeyRingEntry entry, string column) => column switch
+    {
+        nameof(EnvelopeKeyRow.Id) => entry.Id,
+        nameof(EnvelopeKeyRow.Scope) => entry.Scope,
+        nameof(EnvelopeKeyRow.Purpose) => (int)entry.Purpose,
+        nameof(EnvelopeKeyRow.Version) => entry.Version,
+        nameof(EnvelopeKeyRow.State) => (int)entry.State,
+        nameof(EnvelopeKeyRow.KekId) => entry.KekId,
+        nameof(EnvelopeKeyRow.Wrapped) => entry.Wrapped,
+        nameof(EnvelopeKeyRow.RootKeyId) => entry.RootKeyId,
+        nameof(EnvelopeKeyRow.KeyMaterialId) => entry.KeyMaterialId,
+        nameof(EnvelopeKeyRow.CreatedAt) => entry.CreatedAt.UtcTicks,
+        nameof(EnvelopeKeyRow.ActivatedAt) => entry.ActivatedAt?.UtcTicks,
+        nameof(EnvelopeKeyRow.StateChangedAt) => entry.StateChangedAt?.UtcTicks,
+        nameof(EnvelopeKeyRow.Reason) => entry.Reason,
+        nameof(EnvelopeKeyRow.Revision) => entry.Revision,
+        nameof(EnvelopeKeyRow.Mac) => entry.Mac,
+        nameof(EnvelopeKeyRow.ChangedEpoch) => 0L,
+        _ => throw new ArgumentOutOfRangeException(nameof(column)),
+    };
+
+    private static TableSql Table(IModel model, Type type, ISqlGenerationHelper sql)
+        => new(
+            model.FindEntityType(type) ?? throw new EnvelopeConfigurationException(
+                "The model does not hold the key ring's tables. Call modelBuilder.UseEnvelopeEncryption() last in OnModelCreating, or UseEnvelopeEncryption(...) on the context's options; a compiled model must be generated again."),
+            sql);
+
+    private Task<IReadOnlyList<KeyRingEntry>> QueryAsync(Func<DbCommand, string> where, CancellationToken cancellationToken)
+        => QueryChunksAsync([0], (command, _) => where(command), cancellationToken);
+
+    private Task<IReadOnlyList<KeyRingEntry>> QueryChunksAsync<T>(IReadOnlyCollection<T> values, Func<DbCommand, T[], string> where, CancellationToken cancellationToken)
+        => RunAsync<IReadOnlyList<KeyRingEntry>>(async (connection, transaction) =>
+        {
+            var entries = new List<KeyRingEntry>(values.Count);
+            foreach (var chunk in values.Chunk(ChunkSize))
+            {
+                using var command = Command(connection, transaction);
+                command.CommandText = $"SELECT {_keys.Columns(KeyColumns)} FROM {_keys.Name} WHERE {where(command, chunk)}";
+                using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+                while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+                {
+                    entries.Add(Read(reader));
+                }
+            }
+
+            return entries;
+        }, cancellationToken);
+
+    private KeyRingEntry Read(DbDataReader reader) => new()
+    {
+        Id = _keys.Read<Guid>(reader, 0, nameof(EnvelopeKeyRow.Id)),
+        Scope = _keys.Read<string>(reader, 1, nameof(EnvelopeKeyRow.Scope)),
+        Purpose = (KeyPurpose)_keys.Read<int>(reader, 2, nameof(EnvelopeKeyRow.Purpose)),
+        Version = _keys.Read<int>(reader, 3, nameof(EnvelopeKeyRow.Version)),
+        State = (KeyState)_keys.Read<int>(reader, 4, nameof(EnvelopeKeyRow.State)),
+        KekId = reader.IsDBNull(5) ? null : _keys.Read<Guid>(reader, 5, nameof(EnvelopeKeyRow.KekId)),
+        Wrapped = _keys.Read<byte[]>(reader, 6, nameof(EnvelopeKeyRow.Wrapped)),
+        RootKeyId = _keys.Read<string?>(reader, 7, nameof(EnvelopeKeyRow.RootKeyId)),
+        KeyMaterialId = _keys.Read<string?>(reader, 8, nameof(EnvelopeKeyRow.KeyMaterialId)),
+        CreatedAt = Time(reader.GetInt64(9)),
+        ActivatedAt = reader.IsDBNull(10) ? null : Time(reader.GetInt64(10)),
+        StateChangedAt = reader.IsDBNull(11) ? null : Time(reader.GetInt64(11)),
+        Reason = _keys.Read<string?>(reader, 12, nameof(EnvelopeKeyRow.Reason)),
+        Revision = _keys.Read<int>(reader, 13, nameof(EnvelopeKeyRow.Revision)),
+        Mac = _keys.Read<byte[]>(reader, 14, nameof(EnvelopeKeyRow.Mac)),
+    };
+
+    private static DateTimeOffset Time(long ticks)
+        => ticks >= 0 && ticks <= DateTimeOffset.MaxValue.Ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : throw new KeyRingTamperedException("A time in the key ring is out of range: the row was changed. Restore it.");
+
+    private async Task<bool> InsertIdentityAsync(DbConnection connection, DbTransaction? transaction, RingIdentity identity, CancellationToken cancellationToken)
+    {
+        using var command = Command(connection, transaction);
+        var values = new[]
+        {
+            _ring.Add(command, nameof(EnvelopeRingRow.Slot), 1),
+            _ring.Add(command, nameof(EnvelopeRingRow.RingId), identity.Id),
+            _ring.Add(command, nameof(EnvelopeRingRow.Salt), identity.Salt),
+            _ring.Add(command, nameof(EnvelopeRingRow.Epoch), identity.Epoch),
+        };
+        command.CommandText = $"INSERT INTO {_ring.Name} ({_ring.Columns(nameof(EnvelopeRingRow.Slot), nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch))}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
+        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
+    }
+
+    /// <summary>The ring's row is locked until the transaction ends, so epochs are in commit order.</summary>
+    private async Task<long> RaiseEpochAsync(DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    {
+        using (var update = Command(connection, transaction))
+        {
+            update.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.Epoch)]} = {_ring[nameof(EnvelopeRingRow.Epoch)]} + 1";
+            await update.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        using var select = Command(connection, transaction);
+        select.CommandText = $"SELECT {_ring[nameof(EnvelopeRingRow.Epoch)]} FROM {_ring.Name}";
+        return Convert.ToInt64(await select.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    private static DbCommand Command(DbConnection connection, DbTransaction? transaction)
+    {
+        var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        return command;
+    }
+
+    private Task<T> RunInTransactionAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
+        => RunAsync(async (connection, outer) =>
+        {
+            if (outer is not null)
+            {
+                return await work(connection, outer).ConfigureAwait(false);
+            }
+
+            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using (transaction.ConfigureAwait(false))
+            {
+                var result = await work(connection, transaction).ConfigureAwait(false);
+                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+                return result;
+            }
+        }, cancellationToken);
+
+    /// <summary>Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again.</summary>
+    private async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                using var suppress = _connection.IsCallers ? null : new TransactionScope(TransactionScopeOption.Suppress, TransactionScopeAsyncFlowOption.Enabled);
+                var lease = await _connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+                await using (lease.ConfigureAwait(false))
+                {
+                    var result = await work(lease.Connection, lease.Transaction).ConfigureAwait(false);
+                    suppress?.Complete();
+                    return result;
+                }
+            }
+            catch (DbException error) when (RingErrors.IsMissingTable(error))
+            {
+                throw new EnvelopeConfigurationException(
+                    $"The database has no key ring: table {_keys.PlainName} or {_ring.PlainName} is missing. Add a migration (`dotnet ef migrations add AddEnvelopeKeyRing`) and apply it, or call EnsureCreated on a new database. Nothing was written.", error);
+            }
+            catch (DbException error) when (attempt < MaxAttempts && error.IsTransient && !_connection.IsCallers)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(50 * attempt * attempt), cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception error) when (error is DbException or TimeoutException or System.Net.Sockets.SocketException or System.IO.IOException)
+            {
+                throw new KeyUnavailableException($"The key ring cannot be read or written ({error.GetType().Name}): {RingErrors.Describe(error)} Held keys open on up to their stated age; nothing was written.", error);
+            }
+        }
+    }
+}

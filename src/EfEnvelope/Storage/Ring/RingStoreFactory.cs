@@ -1,0 +1,100 @@
+using System.Data.Common;
+using System.Runtime.CompilerServices;
+using EfEnvelope.Keys;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Storage;
+using Npgsql;
+
+namespace EfEnvelope.Storage.Ring;
+
+/// <summary>Finds a context's ring, and the connection to reach it by.</summary>
+internal static class RingStoreFactory
+{
+    private const int RingPoolSize = 8;
+
+    private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
+
+    /// <summary>The ring of the database that the context is connected to.</summary>
+    public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
+    {
+        var table = context.Model.FindEntityType(typeof(EnvelopeKeyRow)) is { } keys ? $"{keys.GetSchema()}.{keys.GetTableName()}" : "";
+        RingPlace place;
+        if (ringConnection is not null)
+        {
+            using var other = ringConnection();
+            place = new RingPlace(runtime, other.DataSource, other.Database, table);
+        }
+        else
+        {
+            var connection = context.Database.GetDbConnection();
+            place = new RingPlace(runtime, connection.DataSource, connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
+        }
+
+        return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider));
+    }
+
+    /// <summary>The ring's rows, over a connection of their own wherever that is possible.</summary>
+    public static IKeyRingStore For(DbContext context, Func<DbConnection>? ringConnection)
+        => new RelationalKeyRingStore(Connect(context, ringConnection), context.Model, context.GetService<ISqlGenerationHelper>());
+
+    /// <summary>A connection of EfEnvelope's own to the context's database; the caller's for SQLite in memory.</summary>
+    public static RingConnection Connect(DbContext context, Func<DbConnection>? ringConnection)
+    {
+        if (ringConnection is not null)
+        {
+            return RingConnection.Own(ringConnection);
+        }
+
+        var connection = context.Database.GetDbConnection();
+        var transaction = context.Database.CurrentTransaction?.GetDbTransaction();
+        if (connection is NpgsqlConnection postgres)
+        {
+            var connectionString = new NpgsqlConnectionStringBuilder(postgres.ConnectionString)
+            {
+                ApplicationName = "EfEnvelope",
+                Enlist = false,
+                MinPoolSize = 0,
+                MaxPoolSize = RingPoolSize,
+                Multiplexing = false,
+            }.ConnectionString;
+            return RingConnection.Own(() => postgres.CloneWith(connectionString));
+        }
+
+        if (IsSqlite(connection) && (IsInMemory(connection) || transaction is not null))
+        {
+            return RingConnection.Callers(connection, transaction);
+        }
+
+        var type = connection.GetType();
+        var text = connection.ConnectionString;
+        return RingConnection.Own(() =>
+        {
+            var own = connection is ICloneable cloneable ? (DbConnection)cloneable.Clone() : (DbConnection)Activator.CreateInstance(type)!;
+            own.ConnectionString = text;
+            return own;
+        });
+    }
+
+    private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
+
+    private static bool IsInMemory(DbConnection connection)
+        => IsSqlite(connection)
+            && (connection.DataSource is ":memory:" or ""
+                || connection.ConnectionString.Contains(":memory:", StringComparison.OrdinalIgnoreCase)
+                || connection.ConnectionString.Contains("Mode=Memory", StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>An in-memory database lives as long as its connection is open: closing it ends the ring.</summary>
+    private static object MemoryIdentity(DbConnection connection)
+        => MemoryDatabases.GetValue(connection, static c =>
+        {
+            c.StateChange += static (sender, change) =>
+            {
+                if (change.CurrentState == System.Data.ConnectionState.Closed)
+                {
+                    MemoryDatabases.Remove((DbConnection)sender!);
+                }
+            };
+            return new object();
+        });
+}

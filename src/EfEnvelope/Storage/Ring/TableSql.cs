@@ -1,0 +1,66 @@
+using System.Data.Common;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Storage.Ring;
+
+/// <summary>Names and parameters of one mapped table, from the model: nothing about a table is spelled out in SQL.</summary>
+internal sealed class TableSql
+{
+    private readonly ISqlGenerationHelper _sql;
+    private readonly Dictionary<string, IProperty> _properties;
+    private readonly StoreObjectIdentifier _table;
+
+    public TableSql(IEntityType entityType, ISqlGenerationHelper sql)
+    {
+        _sql = sql;
+        _table = StoreObjectIdentifier.Create(entityType, StoreObjectType.Table)
+            ?? throw new EnvelopeConfigurationException($"{entityType.DisplayName()} is not mapped to a table.");
+        Name = sql.DelimitIdentifier(_table.Name, _table.Schema);
+        PlainName = _table.Schema is null ? _table.Name : $"{_table.Schema}.{_table.Name}";
+        _properties = entityType.GetProperties().ToDictionary(p => p.Name, StringComparer.Ordinal);
+    }
+
+    /// <summary>Delimited.</summary>
+    public string Name { get; }
+
+    public string PlainName { get; }
+
+    /// <summary>The property's column, delimited.</summary>
+    public string this[string property] => _sql.DelimitIdentifier(_properties[property].GetColumnName(_table)!);
+
+    public string Columns(params IEnumerable<string> properties) => string.Join(", ", properties.Select(p => this[p]));
+
+    /// <summary>Adds a parameter with the property's type mapping and returns its place holder.</summary>
+    public string Add(DbCommand command, string property, object? value)
+    {
+        var name = "p" + command.Parameters.Count.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        var mapping = (RelationalTypeMapping)_properties[property].GetTypeMapping();
+        command.Parameters.Add(mapping.CreateParameter(command, _sql.GenerateParameterName(name), value, nullable: true));
+        return _sql.GenerateParameterNamePlaceholder(name);
+    }
+
+    /// <summary>Reads a column with the property's type mapping.</summary>
+    public T Read<T>(DbDataReader reader, int ordinal, string property)
+    {
+        if (reader.IsDBNull(ordinal))
+        {
+            return default!;
+        }
+
+        var mapping = (RelationalTypeMapping)_properties[property].GetTypeMapping();
+        var raw = mapping.ClrType == typeof(Guid) && mapping.Converter is null ? reader.GetGuid(ordinal)
+            : mapping.ClrType == typeof(int) ? reader.GetInt32(ordinal)
+            : mapping.ClrType == typeof(long) ? reader.GetInt64(ordinal)
+            : mapping.ClrType == typeof(byte[]) ? reader.GetFieldValue<byte[]>(ordinal)
+            : mapping.ClrType == typeof(string) ? reader.GetString(ordinal)
+            : reader.GetValue(ordinal);
+        if (mapping.Converter is { } converter)
+        {
+            raw = converter.ConvertFromProvider(raw)!;
+        }
+
+        return (T)raw;
+    }
+}
