@@ -67,8 +67,7 @@ internal sealed partial class KeyRing
     /// <summary>
     /// Makes a key for a row: random here, wrapped under the parent scope's kek, which is committed before. The entry is the caller's to insert together with the row.
     /// </summary>
-    /// <param name="rowScope"><c>row:…@…</c>.</param>
-    /// <param name="version">1 for a new row; one more than the lineage's newest otherwise.</param>
+    /// <remarks>The scope is <c>row:…@…</c>; the version is 1 for a new row, and one more than the lineage's newest otherwise.</remarks>
     public async ValueTask<RowKeyDraft> DraftRowKeyAsync(string rowScope, int version, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);

@@ -36,6 +36,9 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     public bool HasAmbientTenant => Source.AmbientTenant is not null;
 
+    /// <summary>Whether the ring stands in a database of its own.</summary>
+    public bool HasSeparateRing => Source.RingConnection is not null;
+
     public static EnvelopeSession Of(DbContext context)
         => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession))
             ?? throw new EnvelopeConfigurationException(

@@ -235,7 +235,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         }, cancellationToken);
 
     /// <summary>Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again.</summary>
-    private async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
+    public async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {

@@ -1,0 +1,64 @@
+using System.Data.Common;
+using System.Globalization;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace EfEnvelope.Infrastructure;
+
+/// <summary>
+/// Brings EfEnvelope's services into EF's. Holds no runtime: one internal service provider of EF serves every configuration with the same shape, and each context finds its runtime
+/// through its own options.
+/// </summary>
+internal sealed class EnvelopeOptionsExtension(EnvelopeOptionsBuilder builder) : IDbContextOptionsExtension, IEnvelopeRuntimeSource
+{
+    private ExtensionInfo? _info;
+
+    public DbContextOptionsExtensionInfo Info => _info ??= new ExtensionInfo(this);
+
+    public Func<DbContext, object?>? AmbientTenant => builder.AmbientTenant;
+
+    public Func<DbConnection>? RingConnection => builder.RingConnection;
+
+    public EnvelopeRuntime GetRuntime(IServiceProvider? applicationServices) => EnvelopeRuntimes.Get(builder, applicationServices);
+
+    public void ApplyServices(IServiceCollection services) => EnvelopeServices.Add(services);
+
+    public void Validate(IDbContextOptions options)
+    {
+        var extensions = options.Extensions.ToList();
+        var provider = extensions.FindIndex(e => e.Info.IsDatabaseProvider);
+        if (provider < 0)
+        {
+            return;
+        }
+
+        if (extensions[provider] is not RelationalOptionsExtension)
+        {
+            throw new EnvelopeConfigurationException(
+                $"EfEnvelope needs a relational provider; this context uses '{extensions[provider].Info.LogFragment.Trim()}'. For tests use SQLite: UseSqlite(\"Data Source=:memory:\").");
+        }
+
+        if (provider > extensions.IndexOf(this))
+        {
+            throw new EnvelopeConfigurationException("UseEnvelopeEncryption(...) must come after the database provider: call UseNpgsql(...) or UseSqlite(...) first.");
+        }
+    }
+
+    private sealed class ExtensionInfo(EnvelopeOptionsExtension extension) : DbContextOptionsExtensionInfo(extension)
+    {
+        private bool HasTenant => ((EnvelopeOptionsExtension)Extension).AmbientTenant is not null;
+
+        public override bool IsDatabaseProvider => false;
+
+        public override string LogFragment => "using EfEnvelope ";
+
+        public override int GetServiceProviderHashCode() => HasTenant ? 1 : 0;
+
+        public override bool ShouldUseSameServiceProvider(DbContextOptionsExtensionInfo other) => other is ExtensionInfo info && info.HasTenant == HasTenant;
+
+        public override void PopulateDebugInfo(IDictionary<string, string> debugInfo)
+            => debugInfo["EfEnvelope:AmbientTenant"] = HasTenant.ToString(CultureInfo.InvariantCulture);
+    }
+}

@@ -1,0 +1,59 @@
+using EfEnvelope.Conventions;
+using EfEnvelope.Querying;
+using EfEnvelope.Reading;
+using EfEnvelope.Storage;
+using EfEnvelope.Writing;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata.Conventions.Infrastructure;
+using Microsoft.EntityFrameworkCore.Migrations;
+using Microsoft.EntityFrameworkCore.Query;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Update;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace EfEnvelope.Infrastructure;
+
+/// <summary>EfEnvelope's hooks: additions to EF's services, and decorators around the provider's. Public EF services only.</summary>
+internal static class EnvelopeServices
+{
+    public static void Add(IServiceCollection services)
+    {
+        services.AddScoped<EnvelopeSession>();
+        services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
+        services.AddScoped<IInterceptor, EnvelopeCommandInterceptor>();
+        Decorate<IDatabase>(services, (provider, inner) => new EnvelopeDatabase(inner, provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()));
+        Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));
+        Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>()));
+        Decorate<IQueryTranslationPreprocessorFactory>(
+            services, (provider, inner) => new EnvelopeQueryPreprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPreprocessorDependencies>()));
+        Decorate<IQueryTranslationPostprocessorFactory>(
+            services, (provider, inner) => new EnvelopeQueryPostprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPostprocessorDependencies>()));
+        Decorate<IMigrationsModelDiffer>(services, (_, inner) => new PlaintextColumnGuard(inner));
+        Decorate<IRelationalDatabaseCreator>(services, (provider, inner) => new RingAwareDatabaseCreator(inner, provider.GetRequiredService<ICurrentDbContext>()));
+    }
+
+    private static void Decorate<TService>(IServiceCollection services, Func<IServiceProvider, TService, TService> decorate)
+        where TService : class
+    {
+        for (var i = services.Count - 1; i >= 0; i--)
+        {
+            var inner = services[i];
+            if (inner.ServiceType != typeof(TService))
+            {
+                continue;
+            }
+
+            services[i] = new ServiceDescriptor(typeof(TService), provider => decorate(provider, (TService)Resolve(provider, inner)), inner.Lifetime);
+            return;
+        }
+
+        throw new EnvelopeConfigurationException(
+            $"EfEnvelope finds no {typeof(TService).Name}: call UseEnvelopeEncryption(...) after a relational database provider (UseNpgsql, UseSqlite).");
+    }
+
+    private static object Resolve(IServiceProvider provider, ServiceDescriptor descriptor)
+        => descriptor.ImplementationInstance
+            ?? descriptor.ImplementationFactory?.Invoke(provider)
+            ?? ActivatorUtilities.CreateInstance(provider, descriptor.ImplementationType!);
+}

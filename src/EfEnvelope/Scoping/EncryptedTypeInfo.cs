@@ -1,0 +1,90 @@
+using System.Runtime.CompilerServices;
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Update;
+
+namespace EfEnvelope.Scoping;
+
+/// <summary>What of an entity type is encrypted; computed once per type of a finalized model.</summary>
+internal sealed class EncryptedTypeInfo
+{
+    private static readonly ConditionalWeakTable<IEntityType, EncryptedTypeInfo> Infos = [];
+
+    private readonly IProperty[] _columns;
+
+    private EncryptedTypeInfo(IEntityType entityType)
+    {
+        _columns = [.. entityType.GetFlattenedProperties().Where(p => p.FindEnvelope() is not null)];
+        InJsonDocument = entityType.IsMappedToJson() && HasEncryptedMember(entityType);
+        HasJsonDocument = HasEncryptedJson(entityType);
+        Scope = entityType.GetScope();
+        Root = (IEntityType)ScopeDeclaration.OwningRoot(entityType);
+    }
+
+    /// <summary>Whether it stands in a JSON document with encrypted members, which is rendered as a whole.</summary>
+    public bool InJsonDocument { get; }
+
+    /// <summary>Whether complex properties of it are JSON documents with encrypted members.</summary>
+    public bool HasJsonDocument { get; }
+
+    public ScopeDeclaration Scope { get; }
+
+    public IEntityType Root { get; }
+
+    /// <summary>The root's property that names the tenant or subject.</summary>
+    public IProperty? ScopeProperty => Scope.PropertyName is { } name ? Root.FindProperty(name) : null;
+
+    public IProperty? RowIdProperty => Scope.RowIdProperty is { } name ? Root.FindProperty(name) : null;
+
+    public static EncryptedTypeInfo Of(IEntityType entityType) => Infos.GetValue(entityType, static type => new EncryptedTypeInfo(type));
+
+    /// <summary>Whether saving the entry writes encrypted cells.</summary>
+    public bool Writes(IUpdateEntry entry)
+    {
+        if (InJsonDocument)
+        {
+            return entry.EntityState is EntityState.Added or EntityState.Modified or EntityState.Deleted;
+        }
+
+        switch (entry.EntityState)
+        {
+            case EntityState.Added:
+                return _columns.Length > 0 || HasJsonDocument;
+            case EntityState.Modified:
+                if (HasJsonDocument)
+                {
+                    return true;
+                }
+
+                foreach (var column in _columns)
+                {
+                    if (entry.IsModified(column))
+                    {
+                        return true;
+                    }
+                }
+
+                return false;
+            default:
+                return false;
+        }
+    }
+
+    private static bool HasEncryptedMember(IEntityType entityType)
+        => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
+            || HasEncryptedJson(entityType)
+            || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && n.TargetEntityType.IsMappedToJson() && HasEncryptedMember(n.TargetEntityType))
+            || (entityType.FindOwnership() is { } ownership && ownership.PrincipalEntityType.IsMappedToJson() && HasEncryptedAbove(ownership.PrincipalEntityType));
+
+    private static bool HasEncryptedAbove(IEntityType entityType)
+        => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
+            || (entityType.FindOwnership() is { } ownership && ownership.PrincipalEntityType.IsMappedToJson() && HasEncryptedAbove(ownership.PrincipalEntityType));
+
+    private static bool HasEncryptedJson(ITypeBase type)
+        => type.GetComplexProperties().Any(c =>
+            (c.ComplexType.IsMappedToJson() && Any(c.ComplexType)) || HasEncryptedJson(c.ComplexType));
+
+    private static bool Any(ITypeBase type)
+        => type.GetProperties().Any(p => p.FindEnvelope() is not null) || type.GetComplexProperties().Any(c => Any(c.ComplexType));
+}

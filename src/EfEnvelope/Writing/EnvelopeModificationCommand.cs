@@ -1,0 +1,109 @@
+using System.Data.Common;
+using EfEnvelope.Metadata;
+using EfEnvelope.Scoping;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Update;
+
+namespace EfEnvelope.Writing;
+
+/// <summary>
+/// A row's command whose encrypted cells are envelopes. Values are sealed with the row's key while the command's parameters are made, which gives converters the
+/// row that they lack (EF issue 12205). An update of sealed cells also requires, in its WHERE clause, that the row has the tenant or subject whose key sealed them.
+/// </summary>
+internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IRelationalTypeMappingSource typeMappings, Func<string>? generateParameterName) : IModificationCommand
+{
+    private IReadOnlyList<IColumnModification>? _columns;
+
+    public ITable? Table => inner.Table;
+
+    public IStoreStoredProcedure? StoreStoredProcedure => inner.StoreStoredProcedure;
+
+    public string TableName => inner.TableName;
+
+    public string? Schema => inner.Schema;
+
+    public IReadOnlyList<IUpdateEntry> Entries => inner.Entries;
+
+    public EntityState EntityState => inner.EntityState;
+
+    public IColumnBase? RowsAffectedColumn => inner.RowsAffectedColumn;
+
+    public IReadOnlyList<IColumnModification> ColumnModifications => _columns ??= Wrap();
+
+    public void AddEntry(IUpdateEntry entry, bool mainEntry) => inner.AddEntry(entry, mainEntry);
+
+    public void PropagateResults(RelationalDataReader relationalReader) => inner.PropagateResults(relationalReader);
+
+    public void PropagateOutputParameters(DbParameterCollection parameterCollection, int baseParameterIndex)
+        => inner.PropagateOutputParameters(parameterCollection, baseParameterIndex);
+
+    private IReadOnlyList<IColumnModification> Wrap()
+    {
+        if (inner.EntityState == EntityState.Deleted || inner.Entries.Count == 0)
+        {
+            return inner.ColumnModifications;
+        }
+
+        var frame = Saves.Find(inner.Entries[0].Context)?.FindFrame(inner.Entries);
+        IReadOnlyList<IColumnModification> columns;
+        if (frame is null)
+        {
+            columns = inner.ColumnModifications;
+        }
+        else
+        {
+            // JSON documents are rendered here, by EF's reader-writers, which call the converters.
+            using (frame.Enter())
+            {
+                columns = inner.ColumnModifications;
+            }
+        }
+
+        var wrapped = new List<IColumnModification>(columns.Count + 1);
+        var seals = false;
+        foreach (var column in columns)
+        {
+            if (column is { IsWrite: true, JsonPath: null, Entry: not null, Property: { } property } && property.FindEnvelope() is { } declaration)
+            {
+                wrapped.Add(new EnvelopeColumnModification(column, declaration, frame, typeMappings));
+                seals = true;
+            }
+            else
+            {
+                wrapped.Add(column);
+            }
+        }
+
+        if (seals && inner.EntityState == EntityState.Modified)
+        {
+            RequireScope(wrapped);
+        }
+
+        return wrapped;
+    }
+
+    /// <summary>A stub that was attached with another tenant must not get its cells into somebody else's row: the update then affects no row.</summary>
+    private void RequireScope(List<IColumnModification> columns)
+    {
+        foreach (var entry in inner.Entries)
+        {
+            var info = EncryptedTypeInfo.Of(entry.EntityType);
+            if (info.ScopeProperty is not { } property || entry.EntityType.GetRootType() != info.Root || inner.Table is not { } table)
+            {
+                continue;
+            }
+
+            if (property.GetTableColumnMappings().FirstOrDefault(m => m.Column.Table == table) is not { } mapping || columns.Any(c => c.ColumnName == mapping.Column.Name && c.IsCondition))
+            {
+                return;
+            }
+
+            columns.Add(new ColumnModification(new ColumnModificationParameters(
+                entry, property, mapping.Column, generateParameterName!, mapping.TypeMapping, valueIsRead: false, valueIsWrite: false, columnIsKey: false, columnIsCondition: true, sensitiveLoggingEnabled: false)));
+            return;
+        }
+    }
+}
