@@ -1,0 +1,274 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+
+namespace EfEnvelope.Cryptography;
+
+/// <summary>
+/// A data key in memory: its 32 bytes, its id, and the sub-key ciphers made from it. Thread safe. Disposing zeroes everything; a seal or
+/// open that is under way completes or fails with <see cref="ObjectDisposedException"/>.
+/// </summary>
+internal sealed class DataKey : IDisposable
+{
+    public const int MaterialBytes = 32;
+
+    private readonly Lock _gate = new();
+    private readonly byte[] _material = GC.AllocateUninitializedArray<byte>(MaterialBytes, pinned: true);
+    private readonly byte[] _aeadKey = GC.AllocateUninitializedArray<byte>(32, pinned: true);
+    private readonly ConcurrentDictionary<ulong, SubKeyCipher> _readers = new();
+    private readonly AeadBackend _backend;
+    private readonly TimeProvider _time;
+    private volatile WriteSession? _session;
+    private volatile bool _disposed;
+
+    private DataKey(KeyPurpose purpose, ReadOnlySpan<byte> material, AeadBackend? backend, TimeProvider? time)
+    {
+        Id = KeyDerivation.KeyId(purpose, material);
+        Purpose = purpose;
+        _backend = backend ?? CipherBackends.Default;
+        _time = time ?? TimeProvider.System;
+        material.CopyTo(_material);
+        if (purpose is KeyPurpose.Field or KeyPurpose.Kek)
+        {
+            KeyDerivation.AeadKey(purpose, material, _aeadKey);
+        }
+        else
+        {
+            _aeadKey.AsSpan().Clear();
+        }
+    }
+
+    public Guid Id { get; }
+
+    public KeyPurpose Purpose { get; }
+
+    public bool IsDisposed => _disposed;
+
+    internal AeadBackend Backend => _backend;
+
+    internal TimeProvider Time => _time;
+
+    /// <summary>The session that the next seal would use; for tests.</summary>
+    internal WriteSession? CurrentSession => _session;
+
+    /// <summary>Copies 32 bytes of key material; the caller clears its own.</summary>
+    public static DataKey Import(KeyPurpose purpose, ReadOnlySpan<byte> material, AeadBackend? backend = null, TimeProvider? timeProvider = null)
+    {
+        CheckLength(material);
+        return new DataKey(purpose, material, backend, timeProvider);
+    }
+
+    public static Guid DeriveId(KeyPurpose purpose, ReadOnlySpan<byte> material)
+    {
+        CheckLength(material);
+        return KeyDerivation.KeyId(purpose, material);
+    }
+
+    public void CopyMaterialTo(Span<byte> destination)
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            _material.CopyTo(destination);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+            {
+                return;
+            }
+
+            _disposed = true;
+            CryptographicOperations.ZeroMemory(_material);
+            CryptographicOperations.ZeroMemory(_aeadKey);
+            _session?.Cipher.Retire();
+            _session = null;
+            RetireReaders();
+        }
+    }
+
+    /// <summary>Seals in place with a fresh nonce; writes session and nonce (20 bytes). The nonce is never one drawn before a reset of the randomness.</summary>
+    internal void Seal(Span<byte> sessionAndNonce, Span<byte> body, Span<byte> tag, ReadOnlySpan<byte> associatedData)
+    {
+        var blocks = (((long)body.Length + 15) >> 4) + ((associatedData.Length + 15) >> 4) + 1;
+        var nonce = sessionAndNonce.Slice(8, 12);
+        while (true)
+        {
+            var generation = RandomSource.Generation;
+            var session = EnterSession(blocks);
+            try
+            {
+                BinaryPrimitives.WriteUInt64BigEndian(sessionAndNonce, session.Id);
+                RandomSource.Fill(nonce);
+                session.Cipher.Encrypt(nonce, body, body, tag, associatedData);
+                if (generation == RandomSource.Generation)
+                {
+                    return;
+                }
+
+                if (!session.Cipher.TryDecrypt(nonce, body, tag, body, associatedData))
+                {
+                    throw new CryptographicException("A value that was just sealed does not open.");
+                }
+            }
+            finally
+            {
+                session.Cipher.Exit();
+            }
+        }
+    }
+
+    /// <summary>Seals in place with a given session and nonce: for known answers only.</summary>
+    internal void SealWith(ReadOnlySpan<byte> sessionAndNonce, Span<byte> body, Span<byte> tag, ReadOnlySpan<byte> associatedData)
+    {
+        var cipher = DeriveCipher(BinaryPrimitives.ReadUInt64BigEndian(sessionAndNonce));
+        try
+        {
+            cipher.Encrypt(sessionAndNonce.Slice(8, 12), body, body, tag, associatedData);
+        }
+        finally
+        {
+            cipher.Retire();
+        }
+    }
+
+    /// <summary>False, with the plaintext cleared, if the tag does not verify.</summary>
+    internal bool TryOpen(ReadOnlySpan<byte> sessionAndNonce, ReadOnlySpan<byte> body, ReadOnlySpan<byte> tag, Span<byte> plaintext, ReadOnlySpan<byte> associatedData)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var id = BinaryPrimitives.ReadUInt64BigEndian(sessionAndNonce);
+        var nonce = sessionAndNonce.Slice(8, 12);
+        var session = _session;
+        var known = session is not null && session.Id == id ? session.Cipher : null;
+        if ((known is not null || _readers.TryGetValue(id, out known)) && known.TryEnter())
+        {
+            try
+            {
+                return known.TryDecrypt(nonce, body, tag, plaintext, associatedData);
+            }
+            finally
+            {
+                known.Exit();
+            }
+        }
+
+        var cipher = DeriveCipher(id);
+        var kept = false;
+        ObjectDisposedException.ThrowIf(!cipher.TryEnter(), this);
+        try
+        {
+            var opened = cipher.TryDecrypt(nonce, body, tag, plaintext, associatedData);
+            kept = opened && Keep(id, cipher);
+            return opened;
+        }
+        finally
+        {
+            if (!kept)
+            {
+                cipher.Retire();
+            }
+
+            cipher.Exit();
+        }
+    }
+
+    private bool Keep(ulong session, SubKeyCipher cipher)
+    {
+        lock (_gate)
+        {
+            return !_disposed && ReadCipherCache.TryAdd(_readers, session, cipher);
+        }
+    }
+
+    private WriteSession EnterSession(long blocks)
+    {
+        while (true)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            var session = _session;
+            if (session is not null && session.Cipher.TryEnter())
+            {
+                if (session.TryCount(blocks, _time))
+                {
+                    return session;
+                }
+
+                session.Cipher.Exit();
+            }
+
+            Renew(session);
+        }
+    }
+
+    private void Renew(WriteSession? finished)
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (!ReferenceEquals(_session, finished))
+            {
+                return;
+            }
+
+            var generation = RandomSource.Generation;
+            Span<byte> id = stackalloc byte[8];
+            RandomSource.Fill(id);
+            var number = BinaryPrimitives.ReadUInt64BigEndian(id);
+            _session = new WriteSession(number, DeriveCipher(number), _time.GetTimestamp(), generation);
+            finished?.Cipher.Retire();
+        }
+    }
+
+    private SubKeyCipher DeriveCipher(ulong session)
+    {
+        Span<byte> prefix = stackalloc byte[12];
+        "EfE1"u8.CopyTo(prefix);
+        BinaryPrimitives.WriteUInt64BigEndian(prefix[4..], session);
+        Span<byte> subKey = stackalloc byte[32];
+        Span<byte> key = stackalloc byte[32];
+        try
+        {
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                if (Purpose is not (KeyPurpose.Field or KeyPurpose.Kek))
+                {
+                    throw new InvalidOperationException($"A key of purpose {Purpose} neither seals nor opens.");
+                }
+
+                _aeadKey.CopyTo(key);
+            }
+
+            KeyDerivation.XaesSubKey(key, prefix, subKey);
+            return _backend.CreateCipher(subKey);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+            CryptographicOperations.ZeroMemory(subKey);
+        }
+    }
+
+    private void RetireReaders()
+    {
+        foreach (var reader in _readers)
+        {
+            if (_readers.TryRemove(reader))
+            {
+                reader.Value.Retire();
+            }
+        }
+    }
+
+    private static void CheckLength(ReadOnlySpan<byte> material)
+    {
+        if (material.Length != MaterialBytes)
+        {
+            throw new ArgumentException("A data key has 32 bytes.", nameof(material));
+        }
+    }
+}
