@@ -1,47 +1,69 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using System.Text;
 
 namespace EfEnvelope.Cryptography;
 
-/// <summary>
-/// Blind index (FORMAT.md): HMAC-SHA-256 under a key derived from the index root for one index id, cut to b bits. Pure functions.
-/// </summary>
+/// <summary>The blind index of FORMAT: HMAC-SHA-256 under a key derived per index, cut to b bits; and the encoding of compound values.</summary>
 internal static class BlindIndexFunction
 {
     public const int DefaultBits = 128;
+    public const int MaxBits = 128;
 
-    /// <summary>index key = HKDF-Expand(root, "EfEnvelope/v1/index" || 0x00 || index id, 32).</summary>
-    public static byte[] DeriveKey(ReadOnlySpan<byte> root, string indexId)
+    /// <summary>32 bytes; the caller clears them.</summary>
+    public static void DeriveIndexKey(DataKey root, string indexId, Span<byte> destination)
     {
-        var info = Encoding.UTF8.GetBytes($"EfEnvelope/v1/index\0{indexId}");
-        var key = new byte[32];
-        HKDF.Expand(HashAlgorithmName.SHA256, root, key, info);
-        return key;
+        if (root.Purpose != KeyPurpose.Index)
+        {
+            throw new InvalidOperationException($"The root of an index key has purpose Index, not {root.Purpose}.");
+        }
+
+        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
+        try
+        {
+            root.CopyMaterialTo(material);
+            KeyDerivation.IndexKey(material, indexId, destination[..32]);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(material);
+        }
     }
 
-    /// <summary>The first ceil(b/8) bytes of the HMAC, with the unused low bits of the last byte zero; b is 1-128.</summary>
     public static byte[] Compute(ReadOnlySpan<byte> indexKey, ReadOnlySpan<byte> indexBytes, int bits = DefaultBits)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(bits, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(bits, 128);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(bits, MaxBits);
         Span<byte> mac = stackalloc byte[32];
         HMACSHA256.HashData(indexKey, indexBytes, mac);
-        var value = mac[..((bits + 7) / 8)].ToArray();
-        var unused = (8 - (bits & 7)) & 7;
-        value[^1] &= (byte)(0xFF << unused);
-        return value;
+        var result = mac[..((bits + 7) / 8)].ToArray();
+        result[^1] &= (byte)(0xFF << ((8 - (bits & 7)) & 7));
+        CryptographicOperations.ZeroMemory(mac);
+        return result;
     }
 
-    /// <summary>Compound index bytes: per part 00 if null, else 01 || 4-byte length || bytes; null when every part is null.</summary>
-    public static byte[]? Compound(IReadOnlyList<byte[]?> parts)
+    public static byte[] Compute(DataKey root, string indexId, ReadOnlySpan<byte> indexBytes, int bits = DefaultBits)
+    {
+        Span<byte> key = stackalloc byte[32];
+        try
+        {
+            DeriveIndexKey(root, indexId, key);
+            return Compute(key, indexBytes, bits);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+        }
+    }
+
+    /// <summary>The index bytes of several parts; null if every part is.</summary>
+    public static byte[]? EncodeCompound(IReadOnlyList<byte[]?> parts)
     {
         var length = 0;
         var any = false;
-        foreach (var part in parts)
+        for (var i = 0; i < parts.Count; i++)
         {
-            length += part is null ? 1 : 5 + part.Length;
-            any |= part is not null;
+            length = checked(length + 1 + (parts[i] is { } part ? 4 + part.Length : 0));
+            any |= parts[i] is not null;
         }
 
         if (!any)
@@ -49,22 +71,22 @@ internal static class BlindIndexFunction
             return null;
         }
 
-        var bytes = new byte[length];
-        var at = 0;
-        foreach (var part in parts)
+        var result = new byte[length];
+        var position = 0;
+        for (var i = 0; i < parts.Count; i++)
         {
-            if (part is null)
+            if (parts[i] is not { } part)
             {
-                at++;
+                position++;
                 continue;
             }
 
-            bytes[at] = 1;
-            BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(at + 1), part.Length);
-            part.CopyTo(bytes, at + 5);
-            at += 5 + part.Length;
+            result[position] = 1;
+            BinaryPrimitives.WriteInt32BigEndian(result.AsSpan(position + 1), part.Length);
+            part.CopyTo(result, position + 5);
+            position += 5 + part.Length;
         }
 
-        return bytes;
+        return result;
     }
 }

@@ -3,67 +3,74 @@ using System.Security.Cryptography;
 namespace EfEnvelope.Cryptography;
 
 /// <summary>
-/// Random bytes from the system's CSPRNG, through a buffer of at most 512 bytes a thread (a system call per nonce costs more than the cipher). Bytes are handed out once and zeroed.
-/// <see cref="Reset"/> raises the generation: no byte, and no write session, that was drawn before it is used after it (FORMAT.md, Randomness). Thread safe.
+/// Nonces and session ids from the system's CSPRNG, in per-thread batches of at most 512 bytes. Bytes are dropped unused when
+/// <see cref="EnvelopeRandomness.Reset"/> was called after they were drawn, and cleared as they are handed out.
 /// </summary>
 internal static class RandomSource
 {
-    public const int BufferSize = 512;
-
-    private static int _generation;
-    private static volatile bool _buffering = true;
+    public const int BufferBytes = 512;
 
     [ThreadStatic]
-    private static byte[]? _buffer;
+    private static ThreadBuffer? t_buffer;
 
-    [ThreadStatic]
-    private static int _position;
-
-    [ThreadStatic]
-    private static int _bufferGeneration;
-
-    /// <summary>Rises with every reset.</summary>
-    public static int Generation => Volatile.Read(ref _generation);
+    /// <summary>Changes with every reset; what was drawn under another generation must not be used.</summary>
+    public static int Generation => EnvelopeRandomness.Generation;
 
     public static bool Buffering
     {
-        get => _buffering;
-        set
-        {
-            _buffering = value;
-            Reset();
-        }
+        get => EnvelopeRandomness.Buffering;
+        set => EnvelopeRandomness.Buffering = value;
     }
 
-    public static void Reset() => Interlocked.Increment(ref _generation);
+    public static void Reset() => EnvelopeRandomness.Reset();
 
     public static void Fill(Span<byte> destination)
     {
-        if (!_buffering || destination.Length > BufferSize / 4)
+        if (!EnvelopeRandomness.Buffering || destination.Length > BufferBytes / 8)
+        {
+            Draw(destination);
+            return;
+        }
+
+        (t_buffer ??= new ThreadBuffer()).Take(destination);
+    }
+
+    // OpenSSL, behind the BCL's generator, keeps a generator state of its own in the process: it notices a fork, but not a restored snapshot.
+    // libsodium asks the kernel each time. Where the BCL is chosen (FIPS), its generator is used.
+    private static unsafe void Draw(Span<byte> destination)
+    {
+        if (CipherBackends.Default.Kind != CipherBackend.Libsodium)
         {
             RandomNumberGenerator.Fill(destination);
             return;
         }
 
-        var buffer = _buffer ??= GC.AllocateArray<byte>(BufferSize, pinned: true);
-        var generation = Generation;
-        if (_bufferGeneration != generation || _position + destination.Length > BufferSize || _position == 0)
+        fixed (byte* p = destination)
         {
-            RandomNumberGenerator.Fill(buffer);
-            _bufferGeneration = generation;
-            _position = 0;
+            Sodium.RandomBytes(p, (nuint)destination.Length);
         }
-
-        var bytes = buffer.AsSpan(_position, destination.Length);
-        bytes.CopyTo(destination);
-        bytes.Clear();
-        _position += destination.Length;
     }
 
-    public static byte[] GetBytes(int count)
+    private sealed class ThreadBuffer
     {
-        var bytes = new byte[count];
-        Fill(bytes);
-        return bytes;
+        private readonly byte[] _bytes = new byte[BufferBytes];
+        private int _position = BufferBytes;
+        private int _generation;
+
+        public void Take(Span<byte> destination)
+        {
+            var generation = Generation;
+            if (generation != _generation || BufferBytes - _position < destination.Length)
+            {
+                Draw(_bytes);
+                _position = 0;
+                _generation = generation;
+            }
+
+            var taken = _bytes.AsSpan(_position, destination.Length);
+            taken.CopyTo(destination);
+            taken.Clear();
+            _position += destination.Length;
+        }
     }
 }

@@ -4,87 +4,44 @@ using EfEnvelope.Cryptography;
 
 namespace EfEnvelope.Envelopes;
 
-/// <summary>
-/// Seals values into envelopes and opens them again (FORMAT.md, Sealing). Thread safe; no I/O. One allocation on the common path: the result. Plaintext stands only
-/// in the stack, in pooled buffers that are zeroed, or in the result.
-/// </summary>
+/// <summary>Values to envelopes and back. Thread safe. Every refusal is an <see cref="EnvelopeRefusedException"/> that names column and key id.</summary>
 internal static class EnvelopeCodec
 {
-    private const int StackLimit = 512;
+    private const int StackBytes = 512;
 
-    /// <summary>Seals a scalar. <paramref name="bucket"/>: pads to multiples of this many bytes, 0 for none.</summary>
-    public static byte[] Seal<T>(DataKey key, EnvelopeBinding binding, T value, int bucket = 0)
-    {
-        var length = ValueCodec.GetByteCount(value, binding.ColumnId);
-        var envelope = Allocate(length, bucket, binding);
-        try
-        {
-            ValueCodec.Write(value, envelope.AsSpan(EnvelopeHeader.TextOffset, length));
-            Finish(key, binding, envelope, ValueCodec.EncodingOf(typeof(T)), length, bucket);
-            return envelope;
-        }
-        catch
-        {
-            CryptographicOperations.ZeroMemory(envelope);
-            throw;
-        }
-    }
+    public static byte[] Seal<T>(DataKey key, EnvelopeBinding binding, T value, int bucket = 0) => Seal(key, binding, value, bucket, default);
 
-    /// <summary>Seals bytes that are already encoded.</summary>
-    public static byte[] SealBytes(DataKey key, EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0)
+    /// <summary>With a given session and nonce (20 bytes): for known answers only.</summary>
+    internal static byte[] Seal<T>(DataKey key, EnvelopeBinding binding, T value, int bucket, ReadOnlySpan<byte> sessionAndNonce)
     {
-        var envelope = Allocate(plaintext.Length, bucket, binding);
-        try
-        {
-            plaintext.CopyTo(envelope.AsSpan(EnvelopeHeader.TextOffset));
-            Finish(key, binding, envelope, encoding, plaintext.Length, bucket);
-            return envelope;
-        }
-        catch
-        {
-            CryptographicOperations.ZeroMemory(envelope);
-            throw;
-        }
-    }
-
-    /// <summary>Seals with a given session and nonce: for known answers only, never for data.</summary>
-    internal static byte[] SealWith(
-        DataKey key, EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket, ReadOnlySpan<byte> session, ReadOnlySpan<byte> nonce)
-    {
-        var envelope = Allocate(plaintext.Length, bucket, binding);
-        plaintext.CopyTo(envelope.AsSpan(EnvelopeHeader.TextOffset));
-        Prepare(key, binding, envelope, encoding, plaintext.Length, bucket);
-        session.CopyTo(envelope.AsSpan(EnvelopeHeader.SessionOffset));
-        nonce.CopyTo(envelope.AsSpan(EnvelopeHeader.NonceOffset));
-        var associatedData = new byte[AssociatedDataLength(binding)];
-        WriteAssociatedData(envelope, binding, associatedData);
-        var span = envelope.AsSpan();
-        key.SealWith(session, nonce, span[EnvelopeHeader.TextOffset..^DataKey.TagSize], span[^DataKey.TagSize..], associatedData);
+        CheckPurpose(key, KeyPurpose.Field);
+        var length = ValueCodec.EncodedLength(value, binding);
+        var envelope = EnvelopeSealer.Begin(key, binding, ValueCodec.Of<T>(), length, bucket);
+        ValueCodec.Encode(value, envelope.AsSpan(EnvelopeLayout.BodyOffset, length));
+        EnvelopeSealer.Finish(key, binding, envelope, sessionAndNonce);
         return envelope;
     }
 
-    /// <summary>Opens a scalar.</summary>
-    /// <exception cref="EnvelopeRefusedException">It is not a genuine envelope of this place and type.</exception>
     public static T Open<T>(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope)
     {
-        var textLength = Check(key, binding, envelope, out var encoding, out var padded);
-        if (!ValueCodec.Accepts(typeof(T), encoding))
+        var encoding = CheckHeader(key, binding, envelope, KeyPurpose.Field, out var bodyLength);
+        if (!ValueCodec.Reads<T>(encoding))
         {
-            throw Refused(binding, key.Id, "its encoding does not fit the property's type");
+            throw WrongEncoding(binding, key.Id, encoding, ValueCodec.Of<T>());
         }
 
         byte[]? rented = null;
-        var text = textLength <= StackLimit ? stackalloc byte[StackLimit] : (rented = ArrayPool<byte>.Shared.Rent(textLength));
-        text = text[..textLength];
+        var plaintext = (bodyLength <= StackBytes ? stackalloc byte[StackBytes] : rented = ArrayPool<byte>.Shared.Rent(bodyLength))[..bodyLength];
         try
         {
-            Decrypt(key, binding, envelope, text);
-            var length = padded ? Unpad(binding, key.Id, text) : text.Length;
-            return ValueCodec.Read<T>(text[..length], encoding, binding.ColumnId, key.Id);
+            var length = EnvelopeSealer.Open(key, binding, envelope, plaintext);
+            return ValueCodec.TryDecode<T>(encoding, plaintext[..length], out var value)
+                ? value
+                : throw Refusal.Of($"the decrypted value is no {typeof(T).Name}: its length or range does not fit. Check that the property's type is the one that was written.", binding, key.Id);
         }
         finally
         {
-            CryptographicOperations.ZeroMemory(text);
+            CryptographicOperations.ZeroMemory(plaintext);
             if (rented is not null)
             {
                 ArrayPool<byte>.Shared.Return(rented);
@@ -92,162 +49,111 @@ internal static class EnvelopeCodec
         }
     }
 
-    /// <summary>Opens bytes of one encoding.</summary>
-    public static byte[] OpenBytes(DataKey key, EnvelopeBinding binding, ValueEncoding expected, ReadOnlySpan<byte> envelope)
+    public static byte[] SealBytes(DataKey key, EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0)
     {
-        var bytes = OpenBytes(key, binding, envelope, out var encoding);
-        if (encoding == expected)
+        CheckPurpose(key, KeyPurpose.Field);
+        if (encoding is < ValueEncoding.Text or > ValueEncoding.Json)
         {
-            return bytes;
+            throw new ArgumentOutOfRangeException(nameof(encoding));
         }
 
-        CryptographicOperations.ZeroMemory(bytes);
-        throw Refused(binding, key.Id, "its encoding does not fit the property's type");
+        return EnvelopeSealer.Seal(key, binding, encoding, plaintext, bucket);
     }
 
-    /// <summary>Opens bytes of whatever encoding: for re-encryption, which keeps it. The caller zeroes them.</summary>
-    public static byte[] OpenBytes(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, out ValueEncoding encoding)
+    public static byte[] OpenBytes(DataKey key, EnvelopeBinding binding, ValueEncoding expected, ReadOnlySpan<byte> envelope)
     {
-        var textLength = Check(key, binding, envelope, out encoding, out var padded);
-        var text = new byte[textLength];
-        Decrypt(key, binding, envelope, text);
-        if (!padded)
+        var encoding = CheckHeader(key, binding, envelope, KeyPurpose.Field, out var bodyLength);
+        if (encoding != expected)
         {
-            return text;
+            throw WrongEncoding(binding, key.Id, encoding, expected);
         }
 
+        var plaintext = new byte[bodyLength];
+        var length = EnvelopeSealer.Open(key, binding, envelope, plaintext);
+        if (length == plaintext.Length)
+        {
+            return plaintext;
+        }
+
+        var value = plaintext[..length];
+        CryptographicOperations.ZeroMemory(plaintext);
+        return value;
+    }
+
+    /// <summary>Whether the bytes have an envelope's marker, a known suite and its least length; then the key id that they name. Nothing is verified.</summary>
+    public static bool TryReadKeyId(ReadOnlySpan<byte> envelope, out Guid keyId)
+    {
+        if (envelope.Length is < EnvelopeLayout.Overhead or > EnvelopeLayout.Overhead + EnvelopeLayout.MaxBodyBytes
+            || envelope[0] != EnvelopeLayout.Marker || envelope[1] != EnvelopeLayout.SuiteXaes256Gcm)
+        {
+            keyId = default;
+            return false;
+        }
+
+        keyId = EnvelopeLayout.KeyId(envelope);
+        return true;
+    }
+
+    /// <summary>Wraps a key under a kek of the ring; the scope is the wrapped key's.</summary>
+    public static byte[] WrapKey(DataKey kek, DataKey key, string scope) => WrapKey(kek, key, scope, default);
+
+    /// <summary>With a given session and nonce (20 bytes): for known answers only.</summary>
+    internal static byte[] WrapKey(DataKey kek, DataKey key, string scope, ReadOnlySpan<byte> sessionAndNonce)
+    {
+        CheckPurpose(kek, KeyPurpose.Kek);
+        var binding = EnvelopeBinding.ForWrappedKey(scope, key.Id);
+        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
         try
         {
-            return text.AsSpan(0, Unpad(binding, key.Id, text)).ToArray();
+            key.CopyMaterialTo(material);
+            return EnvelopeSealer.Seal(kek, binding, ValueEncoding.WrappedKey, material, 0, sessionAndNonce);
         }
         finally
         {
-            CryptographicOperations.ZeroMemory(text);
+            CryptographicOperations.ZeroMemory(material);
         }
     }
 
-    /// <summary>The key id of what looks like an envelope of this format (marker, suite, length); says nothing of its authenticity.</summary>
-    public static bool TryReadKeyId(ReadOnlySpan<byte> envelope, out Guid keyId)
+    /// <summary>The inverse of <see cref="WrapKey(DataKey, DataKey, string)"/>; refused unless the key's id, derived again, is the expected one.</summary>
+    public static DataKey UnwrapKey(DataKey kek, ReadOnlySpan<byte> wrapped, KeyPurpose purpose, Guid expectedId, string scope)
     {
-        if (envelope.Length >= EnvelopeHeader.Overhead && envelope[0] == EnvelopeHeader.Marker && envelope[EnvelopeHeader.SuiteOffset] == EnvelopeHeader.Suite)
+        var binding = EnvelopeBinding.ForWrappedKey(scope, expectedId);
+        var encoding = CheckHeader(kek, binding, wrapped, KeyPurpose.Kek, out var length);
+        if (encoding != ValueEncoding.WrappedKey || length != DataKey.MaterialBytes || (wrapped[2] & EnvelopeLayout.PaddedFlag) != 0)
         {
-            keyId = new Guid(envelope.Slice(EnvelopeHeader.KeyIdOffset, 16), bigEndian: true);
-            return true;
+            throw Refusal.Of("the ring's entry holds an envelope that is no wrapped key.", binding, expectedId);
         }
 
-        keyId = default;
-        return false;
+        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
+        try
+        {
+            EnvelopeSealer.Open(kek, binding, wrapped, material);
+            return DataKey.DeriveId(purpose, material) == expectedId
+                ? DataKey.Import(purpose, material, kek.Backend, kek.Time)
+                : throw Refusal.Of("the wrapped key is not the one that its ring entry names.", binding, expectedId);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(material);
+        }
     }
 
-    private static byte[] Allocate(int length, int bucket, EnvelopeBinding binding)
+    private static ValueEncoding CheckHeader(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, KeyPurpose purpose, out int bodyLength)
     {
-        var padded = bucket == 0 ? length : bucket * (((long)length + 1 + bucket - 1) / bucket);
-        return padded <= EnvelopeHeader.MaxTextLength
-            ? new byte[EnvelopeHeader.Overhead + (int)padded]
-            : throw new EnvelopeRefusedException($"A value of column '{binding.ColumnId}' is longer than 2^30 bytes. Nothing was written.") { ColumnId = binding.ColumnId };
+        var encoding = EnvelopeSealer.CheckHeader(key, binding, envelope, out bodyLength);
+        return key.Purpose == purpose ? encoding : throw Refusal.Of($"a key of purpose {key.Purpose} does not open it.", binding, key.Id);
     }
 
-    private static void Prepare(DataKey key, EnvelopeBinding binding, byte[] envelope, ValueEncoding encoding, int length, int bucket)
+    private static void CheckPurpose(DataKey key, KeyPurpose purpose)
     {
-        envelope[0] = EnvelopeHeader.Marker;
-        envelope[EnvelopeHeader.SuiteOffset] = EnvelopeHeader.Suite;
-        envelope[EnvelopeHeader.EncodingOffset] = (byte)((byte)encoding | (bucket > 0 ? EnvelopeHeader.PaddedFlag : 0) | (binding.IsRowBound ? EnvelopeHeader.RowBoundFlag : 0));
-        key.Id.TryWriteBytes(envelope.AsSpan(EnvelopeHeader.KeyIdOffset), bigEndian: true, out _);
-        if (bucket > 0)
+        if (key.Purpose != purpose)
         {
-            envelope[EnvelopeHeader.TextOffset + length] = 0x80;
+            throw new ArgumentException($"A key of purpose {purpose} is needed, not {key.Purpose}.", nameof(key));
         }
     }
 
-    private static void Finish(DataKey key, EnvelopeBinding binding, byte[] envelope, ValueEncoding encoding, int length, int bucket)
-    {
-        Prepare(key, binding, envelope, encoding, length, bucket);
-        var size = AssociatedDataLength(binding);
-        byte[]? rented = null;
-        var associatedData = size <= StackLimit ? stackalloc byte[StackLimit] : (rented = ArrayPool<byte>.Shared.Rent(size));
-        associatedData = associatedData[..size];
-        WriteAssociatedData(envelope, binding, associatedData);
-        var span = envelope.AsSpan();
-        key.Seal(
-            span.Slice(EnvelopeHeader.SessionOffset, DataKey.SessionSize),
-            span.Slice(EnvelopeHeader.NonceOffset, DataKey.NonceSize),
-            span[EnvelopeHeader.TextOffset..^DataKey.TagSize],
-            span[^DataKey.TagSize..],
-            associatedData);
-        if (rented is not null)
-        {
-            ArrayPool<byte>.Shared.Return(rented);
-        }
-    }
-
-    private static int Check(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, out ValueEncoding encoding, out bool padded)
-    {
-        if (!TryReadKeyId(envelope, out var keyId))
-        {
-            throw Refused(binding, null, "it is not an envelope of format 1");
-        }
-
-        if (keyId != key.Id)
-        {
-            throw Refused(binding, keyId, "it names another key");
-        }
-
-        var flags = envelope[EnvelopeHeader.EncodingOffset];
-        encoding = (ValueEncoding)(flags & EnvelopeHeader.EncodingMask);
-        padded = (flags & EnvelopeHeader.PaddedFlag) != 0;
-        if (((flags & EnvelopeHeader.RowBoundFlag) != 0) != binding.IsRowBound)
-        {
-            throw Refused(binding, keyId, binding.IsRowBound ? "it is not bound to a row, as the column is" : "it is bound to a row, as the column is not");
-        }
-
-        var length = envelope.Length - EnvelopeHeader.Overhead;
-        return length <= EnvelopeHeader.MaxTextLength ? length : throw Refused(binding, keyId, "it is longer than the format allows");
-    }
-
-    private static void Decrypt(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> text)
-    {
-        var size = AssociatedDataLength(binding);
-        byte[]? rented = null;
-        var associatedData = size <= StackLimit ? stackalloc byte[StackLimit] : (rented = ArrayPool<byte>.Shared.Rent(size));
-        associatedData = associatedData[..size];
-        WriteAssociatedData(envelope, binding, associatedData);
-        var opened = key.TryOpen(
-            envelope.Slice(EnvelopeHeader.SessionOffset, DataKey.SessionSize),
-            envelope.Slice(EnvelopeHeader.NonceOffset, DataKey.NonceSize),
-            envelope[EnvelopeHeader.TextOffset..^DataKey.TagSize],
-            envelope[^DataKey.TagSize..],
-            associatedData,
-            text);
-        if (rented is not null)
-        {
-            ArrayPool<byte>.Shared.Return(rented);
-        }
-
-        if (!opened)
-        {
-            throw Refused(binding, key.Id, "it does not authenticate: it was changed, or was sealed for another column, scope or row");
-        }
-    }
-
-    private static int Unpad(EnvelopeBinding binding, Guid keyId, ReadOnlySpan<byte> text)
-    {
-        var end = text.LastIndexOfAnyExcept((byte)0);
-        return end >= 0 && text[end] == 0x80 ? end : throw Refused(binding, keyId, "its padding is not well-formed");
-    }
-
-    private static int AssociatedDataLength(EnvelopeBinding binding) => 13 + EnvelopeHeader.AuthenticatedLength + binding.Tail.Length;
-
-    private static void WriteAssociatedData(ReadOnlySpan<byte> envelope, EnvelopeBinding binding, Span<byte> target)
-    {
-        "EfEnvelope/v1"u8.CopyTo(target);
-        envelope[..EnvelopeHeader.AuthenticatedLength].CopyTo(target[13..]);
-        binding.Tail.CopyTo(target[(13 + EnvelopeHeader.AuthenticatedLength)..]);
-    }
-
-    private static EnvelopeRefusedException Refused(EnvelopeBinding binding, Guid? keyId, string why)
-        => new($"A value of column '{binding.ColumnId}'{(keyId is { } id ? $" (key {id})" : "")} is refused: {why}. Nothing of it is returned; the stored value is untouched.")
-        {
-            ColumnId = binding.ColumnId,
-            KeyId = keyId,
-        };
+    private static EnvelopeRefusedException WrongEncoding(EnvelopeBinding binding, Guid keyId, ValueEncoding found, ValueEncoding expected) => Refusal.Of(
+        $"the envelope holds encoding {(byte)found}, the property needs {(byte)expected}. Check whether the property's type or converter was changed.",
+        binding,
+        keyId);
 }

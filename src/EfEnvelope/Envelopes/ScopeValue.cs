@@ -3,20 +3,21 @@ using System.Text;
 
 namespace EfEnvelope.Envelopes;
 
-/// <summary>The text form of tenant, subject and primary-key values (FORMAT.md, Scope): a string exactly, a Guid in lower-case D form, integers in invariant decimal.</summary>
+/// <summary>The value form of FORMAT, Keys: a string exactly, a Guid in lower-case D form, an integer in invariant decimal; and row ids made of it.</summary>
 internal static class ScopeValue
 {
+    /// <exception cref="MissingScopeException">The value is null.</exception>
+    /// <exception cref="EnvelopeConfigurationException">Its type has no value form.</exception>
     public static string Format(object value) => value switch
     {
+        null => throw new MissingScopeException("A scope or row id needs a value, and this one is null. Set the property before the row is saved."),
         string text => text,
         Guid guid => guid.ToString("D"),
-        Enum number => Format(Convert.ChangeType(number, number.GetTypeCode(), CultureInfo.InvariantCulture)),
-        int or long or short or byte or sbyte or uint or ulong or ushort => ((IFormattable)value).ToString(null, CultureInfo.InvariantCulture),
-        _ => throw new EnvelopeConfigurationException(
-            $"A tenant, subject or row-bound key of type {value.GetType().Name} has no defined text form. Use a string, a Guid or an integer."),
+        sbyte or short or int or long or byte or ushort or uint or ulong => ((IFormattable)value).ToString(null, CultureInfo.InvariantCulture),
+        _ => throw new EnvelopeConfigurationException($"A scope or row id is a string, a Guid or an integer; the provider type {value.GetType().Name} has no form of its own. Choose another property or a converter to one of these."),
     };
 
-    /// <summary>The row id of a primary key: its parts joined by <c>|</c>, with <c>%</c> as <c>%25</c> and <c>|</c> as <c>%7C</c> in each.</summary>
+    /// <summary>The primary key's parts, '%' and '|' escaped, joined by '|'.</summary>
     public static string RowId(IReadOnlyList<object> keyParts)
     {
         if (keyParts.Count == 1)
@@ -24,17 +25,21 @@ internal static class ScopeValue
             return Escape(Format(keyParts[0]));
         }
 
-        var builder = new StringBuilder();
+        var result = new StringBuilder();
         for (var i = 0; i < keyParts.Count; i++)
         {
-            builder.Append(i > 0 ? "|" : "").Append(Escape(Format(keyParts[i])));
+            if (i > 0)
+            {
+                result.Append('|');
+            }
+
+            result.Append(Escape(Format(keyParts[i])));
         }
 
-        return builder.ToString();
+        return result.ToString();
     }
 
-    private static string Escape(string part)
-        => part.AsSpan().IndexOfAny('%', '|') < 0
-            ? part
-            : part.Replace("%", "%25", StringComparison.Ordinal).Replace("|", "%7C", StringComparison.Ordinal);
+    private static string Escape(string part) => part.AsSpan().ContainsAny('%', '|')
+        ? part.Replace("%", "%25", StringComparison.Ordinal).Replace("|", "%7C", StringComparison.Ordinal)
+        : part;
 }

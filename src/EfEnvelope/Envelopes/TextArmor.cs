@@ -1,52 +1,68 @@
 namespace EfEnvelope.Envelopes;
 
-/// <summary>Text armour: <c>efe1:</c> and padded standard base64, accepted only in its one canonical form (FORMAT.md, Text armour).</summary>
+/// <summary>Envelopes in text columns: "efe1:" and padded standard base64, accepted only in the one spelling that encoding gives (FORMAT, Text armour).</summary>
 internal static class TextArmor
 {
     public const string Prefix = "efe1:";
 
-    public static int EncodedLength(int envelopeLength) => Prefix.Length + (4 * ((envelopeLength + 2) / 3));
+    // 28 characters decode to 21 bytes, which hold the 19 bytes up to the key id's end.
+    private const int KeyIdCharacters = 28;
 
-    public static string Encode(ReadOnlySpan<byte> envelope) => string.Concat(Prefix, Convert.ToBase64String(envelope));
+    public static int EncodedLength(int envelopeLength) => checked(Prefix.Length + (4 * (int)(((long)envelopeLength + 2) / 3)));
 
-    public static byte[] Decode(ReadOnlySpan<char> armor)
+    public static string Encode(ReadOnlySpan<byte> envelope) => string.Create(EncodedLength(envelope.Length), envelope, static (text, bytes) =>
     {
-        if (!armor.StartsWith(Prefix, StringComparison.Ordinal))
+        Prefix.CopyTo(text);
+        Convert.TryToBase64Chars(bytes, text[Prefix.Length..], out _);
+    });
+
+    /// <exception cref="EnvelopeRefusedException">Not this armour, or another spelling of the same bytes.</exception>
+    public static byte[] Decode(ReadOnlySpan<char> text)
+    {
+        if (text.StartsWith(Prefix, StringComparison.Ordinal))
         {
-            throw Refused();
+            var base64 = text[Prefix.Length..];
+            var bytes = new byte[base64.Length / 4 * 3];
+            if ((base64.Length & 3) == 0 && Convert.TryFromBase64Chars(base64, bytes, out var length) && IsSpelling(base64, bytes.AsSpan(0, length)))
+            {
+                return length == bytes.Length ? bytes : bytes[..length];
+            }
         }
 
-        var text = armor[Prefix.Length..];
-        var bytes = new byte[(text.Length / 4 * 3) + 3];
-        if (text.Length % 4 != 0 || !Convert.TryFromBase64Chars(text, bytes, out var written))
-        {
-            throw Refused();
-        }
-
-        Array.Resize(ref bytes, written);
-
-        // The decoder takes white space and stray bits: only what encodes back to the same characters is armour.
-        return text.SequenceEqual(Convert.ToBase64String(bytes)) ? bytes : throw Refused();
+        throw Refusal.Of("the text is no armoured envelope: it must be 'efe1:' and padded base64 without white space, exactly as written. Check that the column was not cut, trimmed or re-encoded.");
     }
 
-    /// <summary>The key id of what looks like armour; says nothing of its authenticity.</summary>
-    public static bool TryReadKeyId(ReadOnlySpan<char> armor, out Guid keyId)
+    public static bool TryReadKeyId(ReadOnlySpan<char> text, out Guid keyId)
     {
+        Span<byte> head = stackalloc byte[KeyIdCharacters / 4 * 3];
+        if (text.Length >= EncodedLength(EnvelopeLayout.Overhead) && (text.Length - Prefix.Length & 3) == 0 && text.StartsWith(Prefix, StringComparison.Ordinal)
+            && Convert.TryFromBase64Chars(text.Slice(Prefix.Length, KeyIdCharacters), head, out var length) && length == head.Length
+            && head[0] == EnvelopeLayout.Marker && head[1] == EnvelopeLayout.SuiteXaes256Gcm)
+        {
+            keyId = EnvelopeLayout.KeyId(head);
+            return true;
+        }
+
         keyId = default;
-        Span<byte> head = stackalloc byte[24];
-        if (armor.Length < EncodedLength(EnvelopeHeader.Overhead)
-            || !armor.StartsWith(Prefix, StringComparison.Ordinal)
-            || !Convert.TryFromBase64Chars(armor.Slice(Prefix.Length, 28), head, out _)
-            || head[0] != EnvelopeHeader.Marker
-            || head[EnvelopeHeader.SuiteOffset] != EnvelopeHeader.Suite)
-        {
-            return false;
-        }
-
-        keyId = new Guid(head.Slice(EnvelopeHeader.KeyIdOffset, 16), bigEndian: true);
-        return true;
+        return false;
     }
 
-    private static EnvelopeRefusedException Refused()
-        => new("A text value is not armour in its canonical form (efe1: and padded base64). It is not returned; the stored value is untouched.");
+    private static bool IsSpelling(ReadOnlySpan<char> base64, ReadOnlySpan<byte> bytes)
+    {
+        Span<char> chunk = stackalloc char[256];
+        while (!bytes.IsEmpty)
+        {
+            var taken = bytes[..Math.Min(bytes.Length, 192)];
+            Convert.TryToBase64Chars(taken, chunk, out var written);
+            if (written > base64.Length || !base64[..written].SequenceEqual(chunk[..written]))
+            {
+                return false;
+            }
+
+            bytes = bytes[taken.Length..];
+            base64 = base64[written..];
+        }
+
+        return base64.IsEmpty;
+    }
 }

@@ -1,9 +1,10 @@
 namespace EfEnvelope.Envelopes;
 
-/// <summary>How a plaintext is encoded (FORMAT.md, Value encodings).</summary>
+/// <summary>How a value became bytes: bits 0-5 of an envelope's third byte (FORMAT, Value encodings).</summary>
 internal enum ValueEncoding : byte
 {
-    String = 1,
+    None = 0,
+    Text = 1,
     Bytes = 2,
     SignedInteger = 3,
     UnsignedInteger = 4,

@@ -1,0 +1,171 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Envelopes;
+
+namespace EfEnvelope.Tests.Envelopes;
+
+public sealed class EnvelopeVectorTests
+{
+    [Fact]
+    public void Every_field_opens_and_seals_to_the_same_bytes_on_every_backend()
+    {
+        var count = 0;
+        foreach (var field in EnvelopeVectors.Root.GetProperty("fields").EnumerateArray())
+        {
+            foreach (var backend in EnvelopeVectors.Backends)
+            {
+                using var key = DataKey.Import(KeyPurpose.Field, field.Hex("key"), backend);
+                Assert.Equal(field.Text("keyId"), key.Id.ToString("N"));
+                var rowId = field.Text("rowId");
+                var binding = EnvelopeBinding.Create(field.Text("columnId"), field.Text("scope"), rowId.Length == 0 ? null : rowId);
+                var encoding = (ValueEncoding)field.Int("encoding");
+                byte[] sessionAndNonce = [.. field.Hex("session"), .. field.Hex("nonce")];
+                var envelope = field.Hex("envelope");
+
+                Assert.Equal(envelope, EnvelopeSealer.Seal(key, binding, encoding, field.Hex("plaintext"), field.Int("bucket"), sessionAndNonce));
+                Assert.Equal(field.Hex("plaintext"), EnvelopeCodec.OpenBytes(key, binding, encoding, envelope));
+                Assert.Equal(field.Text("armored"), TextArmor.Encode(envelope));
+                Assert.Equal(TextArmor.EncodedLength(envelope.Length), field.Text("armored").Length);
+                Assert.Equal(envelope, TextArmor.Decode(field.Text("armored")));
+                Assert.True(EnvelopeCodec.TryReadKeyId(envelope, out var id));
+                Assert.Equal(key.Id, id);
+                Assert.True(TextArmor.TryReadKeyId(field.Text("armored"), out id));
+                Assert.Equal(key.Id, id);
+                count++;
+            }
+        }
+
+        Assert.True(count > 0);
+    }
+
+    [Fact]
+    public void Every_wrapped_key_unwraps_and_wraps_to_the_same_bytes_on_every_backend()
+    {
+        var count = 0;
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("wrappedKeys").EnumerateArray())
+        {
+            foreach (var backend in EnvelopeVectors.Backends)
+            {
+                var purpose = Enum.Parse<KeyPurpose>(entry.Text("purpose"), ignoreCase: true);
+                using var kek = DataKey.Import(KeyPurpose.Kek, entry.Hex("kek"), backend);
+                using var key = DataKey.Import(purpose, entry.Hex("key"), backend);
+                Assert.Equal(entry.Text("kekId"), kek.Id.ToString("N"));
+                Assert.Equal(entry.Text("keyId"), key.Id.ToString("N"));
+                byte[] sessionAndNonce = [.. entry.Hex("session"), .. entry.Hex("nonce")];
+
+                Assert.Equal(entry.Hex("wrapped"), EnvelopeCodec.WrapKey(kek, key, entry.Text("scope"), sessionAndNonce));
+                using var unwrapped = EnvelopeCodec.UnwrapKey(kek, entry.Hex("wrapped"), purpose, key.Id, entry.Text("scope"));
+                var material = new byte[32];
+                unwrapped.CopyMaterialTo(material);
+                Assert.Equal(entry.Hex("key"), material);
+                Assert.Throws<EnvelopeRefusedException>(() => EnvelopeCodec.UnwrapKey(kek, entry.Hex("wrapped"), purpose, kek.Id, entry.Text("scope")));
+                Assert.Throws<EnvelopeRefusedException>(() => EnvelopeCodec.UnwrapKey(kek, entry.Hex("wrapped"), purpose, key.Id, entry.Text("scope") + "x"));
+                count++;
+            }
+        }
+
+        Assert.True(count > 0);
+    }
+
+    [Fact]
+    public void Every_row_id_is_made_of_its_parts()
+    {
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("rowIds").EnumerateArray())
+        {
+            object[] parts = [.. entry.GetProperty("parts").EnumerateArray().Select(p => p.GetString()!)];
+            Assert.Equal(entry.Text("rowId"), ScopeValue.RowId(parts));
+        }
+    }
+
+    [Fact]
+    public void Every_blind_index_comes_out()
+    {
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("blindIndexes").EnumerateArray())
+        {
+            using var root = DataKey.Import(KeyPurpose.Index, entry.Hex("root"));
+            Assert.Equal(entry.Text("rootId"), root.Id.ToString("N"));
+            Assert.Equal(entry.Text("index"), Convert.ToHexStringLower(BlindIndexFunction.Compute(root, entry.Text("indexId"), entry.Hex("value"), entry.Int("bits"))));
+            byte[]?[] parts = [.. entry.GetProperty("parts").EnumerateArray().Select(p => p.ValueKind == JsonValueKind.Null ? null : Convert.FromHexString(p.GetString()!))];
+            var compound = BlindIndexFunction.EncodeCompound(parts);
+            if (compound is null)
+            {
+                Assert.All(parts, Assert.Null);
+            }
+            else
+            {
+                Assert.Equal(entry.Text("compound"), Convert.ToHexStringLower(compound));
+            }
+        }
+    }
+
+    [Fact]
+    public void Every_refused_armour_is_refused()
+    {
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("refusedArmor").EnumerateArray())
+        {
+            Assert.Throws<EnvelopeRefusedException>(() => TextArmor.Decode(entry.GetString()));
+        }
+    }
+
+    [Fact]
+    public void Every_value_encodes_decodes_and_indexes_as_given()
+    {
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("values").EnumerateArray())
+        {
+            var v = entry.Text("value");
+            var c = CultureInfo.InvariantCulture;
+            switch (entry.Text("type"))
+            {
+                case "string": Check(entry, v); break;
+                case "byte[]": Check(entry, Convert.FromHexString(v)); break;
+                case "sbyte": Check(entry, sbyte.Parse(v, c)); break;
+                case "short": Check(entry, short.Parse(v, c)); break;
+                case "int": Check(entry, int.Parse(v, c)); break;
+                case "long": Check(entry, long.Parse(v, c)); break;
+                case "byte": Check(entry, byte.Parse(v, c)); break;
+                case "ushort": Check(entry, ushort.Parse(v, c)); break;
+                case "uint": Check(entry, uint.Parse(v, c)); break;
+                case "ulong": Check(entry, ulong.Parse(v, c)); break;
+                case "char": Check(entry, v[0]); break;
+                case "bool": Check(entry, bool.Parse(v)); break;
+                case "double": Check(entry, double.Parse(v, c)); break;
+                case "float": Check(entry, float.Parse(v, c)); break;
+                case "decimal": Check(entry, decimal.Parse(v, c)); break;
+                case "Guid": Check(entry, Guid.Parse(v)); break;
+                case "DateTime": Check(entry, new DateTime(First(v), (DateTimeKind)Second(v))); break;
+                case "DateTimeOffset": Check(entry, new DateTimeOffset(First(v), TimeSpan.FromMinutes(Second(v)))); break;
+                case "DateOnly": Check(entry, DateOnly.FromDayNumber(int.Parse(v, c))); break;
+                case "TimeOnly": Check(entry, new TimeOnly(long.Parse(v, c))); break;
+                case "TimeSpan": Check(entry, new TimeSpan(long.Parse(v, c))); break;
+                default: Assert.Fail($"No case for {entry.Text("type")}."); break;
+            }
+        }
+
+        static long First(string value) => long.Parse(value.Split('/')[0], CultureInfo.InvariantCulture);
+        static int Second(string value) => int.Parse(value.Split('/')[1], CultureInfo.InvariantCulture);
+    }
+
+    [Fact]
+    public void The_scope_sent_to_the_key_service_is_the_salted_hash()
+    {
+        foreach (var entry in EnvelopeVectors.Root.GetProperty("wrappedKeys").EnumerateArray())
+        {
+            byte[] input = [.. "EfEnvelope/v1/kms-scope\0"u8, .. entry.Hex("ringSalt"), .. Encoding.UTF8.GetBytes(entry.Text("scope"))];
+            Assert.Equal(entry.Text("kmsScope"), Convert.ToHexStringLower(SHA256.HashData(input)));
+        }
+    }
+
+    private static void Check<T>(JsonElement entry, T value)
+    {
+        var encoding = (ValueEncoding)entry.Int("encoding");
+        Assert.Equal(encoding, ValueCodec.EncodingOf(typeof(T)));
+        Assert.Equal(entry.Text("bytes"), Convert.ToHexStringLower(ValueCodec.Encode(value)));
+        Assert.Equal(entry.Text("indexBytes"), Convert.ToHexStringLower(ValueCodec.IndexBytes(value)));
+        var decoded = ValueCodec.Decode<T>(encoding, entry.Hex("bytes"));
+        Assert.Equal(value, decoded);
+        Assert.Equal(entry.Text("bytes"), Convert.ToHexStringLower(ValueCodec.Encode(decoded)));
+    }
+}

@@ -1,0 +1,30 @@
+using System.Text.Json;
+using EfEnvelope.Cryptography;
+
+namespace EfEnvelope.Tests.Envelopes;
+
+/// <summary>The known answers of a separate implementation; EFENVELOPE_VECTORS names another file.</summary>
+internal static class EnvelopeVectors
+{
+    public static JsonElement Root { get; } = Load();
+
+    /// <summary>Both where the machine has libsodium's hardware AES.</summary>
+    public static IReadOnlyList<AeadBackend> Backends { get; } = CipherBackends.IsLibsodiumAvailable
+        ? [CipherBackends.Bcl, CipherBackends.Select(CipherBackend.Libsodium, false)]
+        : [CipherBackends.Bcl];
+
+    public static byte[] Hex(this JsonElement element, string name) => Convert.FromHexString(element.GetProperty(name).GetString()!);
+
+    public static string Text(this JsonElement element, string name) => element.GetProperty(name).GetString()!;
+
+    public static int Int(this JsonElement element, string name) => element.GetProperty(name).GetInt32();
+
+    private static JsonElement Load()
+    {
+        var path = Environment.GetEnvironmentVariable("EFENVELOPE_VECTORS") is { Length: > 0 } given
+            ? given
+            : Path.Combine(AppContext.BaseDirectory, "Vectors", "envelope-v1.json");
+        using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+        return document.RootElement.Clone();
+    }
+}
