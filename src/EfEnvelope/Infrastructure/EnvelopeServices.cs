@@ -2,6 +2,7 @@ using EfEnvelope.Conventions;
 using EfEnvelope.Querying;
 using EfEnvelope.Reading;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using EfEnvelope.Writing;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 using Microsoft.EntityFrameworkCore.Infrastructure;
@@ -22,9 +23,10 @@ internal static class EnvelopeServices
         services.AddScoped<EnvelopeSession>();
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
         services.AddScoped<IInterceptor, EnvelopeCommandInterceptor>();
-        Decorate<IDatabase>(services, (provider, inner) => new EnvelopeDatabase(inner, provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()));
+        Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(
+            new EnvelopeDatabase(inner, provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()), provider.GetRequiredService<ICurrentDbContext>()));
         Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));
-        Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>()));
+        Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>(), [new ReadPlanner(), new BulkUpdatePlanner()]));
         Decorate<IQueryTranslationPreprocessorFactory>(
             services, (provider, inner) => new EnvelopeQueryPreprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPreprocessorDependencies>()));
         Decorate<IQueryTranslationPostprocessorFactory>(

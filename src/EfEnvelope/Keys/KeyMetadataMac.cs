@@ -11,18 +11,36 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal static class KeyMetadataMac
 {
-    public static KeyRingEntry Sign(DataKey macKey, Guid ringId, KeyRingEntry entry) => entry with { Mac = macKey.ComputeMac(Canonical(ringId, entry)) };
+    public static KeyRingEntry Sign(DataKey macKey, Guid ringId, KeyRingEntry entry) => entry with { Mac = Compute(macKey, Canonical(ringId, entry)) };
 
     /// <exception cref="KeyRingTamperedException">The row is not what EfEnvelope wrote.</exception>
     public static void Verify(DataKey macKey, Guid ringId, KeyRingEntry entry)
     {
-        if (!CryptographicOperations.FixedTimeEquals(macKey.ComputeMac(Canonical(ringId, entry)), entry.Mac))
+        if (!CryptographicOperations.FixedTimeEquals(Compute(macKey, Canonical(ringId, entry)), entry.Mac))
         {
             throw new KeyRingTamperedException(
                 $"The ring's row of key {entry.Id} was changed by somebody else than EfEnvelope (its metadata does not authenticate). The key is not used. Find out who can write to the ring's table, and restore the row.")
             {
                 KeyId = entry.Id,
             };
+        }
+    }
+
+    /// <summary>HMAC-SHA-256 under HKDF-Expand(mac key, "EfEnvelope/v1/mac", 32).</summary>
+    public static byte[] Compute(DataKey macKey, ReadOnlySpan<byte> data)
+    {
+        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
+        Span<byte> key = stackalloc byte[32];
+        try
+        {
+            macKey.CopyMaterialTo(material);
+            HKDF.Expand(HashAlgorithmName.SHA256, material, key, "EfEnvelope/v1/mac"u8);
+            return HMACSHA256.HashData(key, data);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(material);
+            CryptographicOperations.ZeroMemory(key);
         }
     }
 

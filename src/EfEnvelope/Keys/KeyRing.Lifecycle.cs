@@ -144,7 +144,7 @@ internal sealed partial class KeyRing
 
     /// <summary>HMAC-SHA-256 under the ring's mac key: for reports.</summary>
     public async Task<byte[]> ComputeMacAsync(ReadOnlyMemory<byte> data, IKeyRingStore store, CancellationToken cancellationToken)
-        => (await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false)).Key.ComputeMac(data.Span);
+        => KeyMetadataMac.Compute((await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false)).Key, data.Span);
 
     /// <summary>New versions of rows' keys, committed before the job uses them; a version that another worker made first is used instead.</summary>
     public async Task<Dictionary<string, RingKey>> RotateRowKeysAsync(IReadOnlyCollection<string> scopes, IKeyRingStore store, CancellationToken cancellationToken)

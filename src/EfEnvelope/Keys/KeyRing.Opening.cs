@@ -162,8 +162,14 @@ internal sealed partial class KeyRing
                 throw new KeyRingTamperedException($"The ring's row of key {entry.Id} names no kek of its scope. The key is not used. Restore the row.") { KeyId = entry.Id };
             }
 
-            var key = KeyWrapping.Unwrap(kek.Key, entry.Wrapped, KeyPurpose.Field, entry.Id, entry.Scope, _backend, _time);
-            unwrapped.Add(new RingKey(entry, key, kek, kek.ValidatedAt));
+            try
+            {
+                unwrapped.Add(new RingKey(entry, EnvelopeCodec.UnwrapKey(kek.Key, entry.Wrapped, KeyPurpose.Field, entry.Id, entry.Scope), kek, kek.ValidatedAt));
+            }
+            catch (EnvelopeRefusedException refused)
+            {
+                throw new KeyRingTamperedException($"The wrapped key of ring row {entry.Id} is not the key that its id commits to: the row was changed or moved. The key is not used. Restore the row.", refused) { KeyId = entry.Id };
+            }
         }
 
         return unwrapped;

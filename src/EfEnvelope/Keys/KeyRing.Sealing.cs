@@ -73,7 +73,7 @@ internal sealed partial class KeyRing
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
         var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
         var kek = await GetKekAsync(KeyScope.ParentOf(rowScope), store, transient, cancellationToken).ConfigureAwait(false);
-        var key = DataKey.Generate(KeyPurpose.Field, _backend, _time);
+        var key = Generate();
         var now = Now();
         var entry = new KeyRingEntry
         {
@@ -83,7 +83,7 @@ internal sealed partial class KeyRing
             Version = version,
             State = KeyState.Active,
             KekId = kek.Id,
-            Wrapped = KeyWrapping.Wrap(kek.Key, key, rowScope),
+            Wrapped = EnvelopeCodec.WrapKey(kek.Key, key, rowScope),
             CreatedAt = now,
             ActivatedAt = now,
             StateChangedAt = now,
@@ -91,6 +91,20 @@ internal sealed partial class KeyRing
         };
         entry = KeyMetadataMac.Sign(mac.Key, identity.Id, entry);
         return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
+    }
+
+    private DataKey Generate()
+    {
+        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
+        System.Security.Cryptography.RandomNumberGenerator.Fill(material);
+        try
+        {
+            return DataKey.Import(KeyPurpose.Field, material, _backend, _time);
+        }
+        finally
+        {
+            System.Security.Cryptography.CryptographicOperations.ZeroMemory(material);
+        }
     }
 
     /// <summary>The kek of a scope, for row keys.</summary>

@@ -19,7 +19,7 @@ internal sealed partial class KeyRing
     private readonly KeyRingOptions _options;
     private readonly IReadOnlyDictionary<string, string> _fixedContext;
     private readonly TimeProvider _time;
-    private readonly CipherBackend _backend;
+    private readonly AeadBackend _backend;
 
     private readonly ConcurrentDictionary<Guid, RingKey> _keys = new();
     private readonly ConcurrentDictionary<string, RingKey> _sealing = new(StringComparer.Ordinal);
@@ -39,7 +39,7 @@ internal sealed partial class KeyRing
         _options = options;
         _fixedContext = fixedContext;
         _time = time;
-        _backend = GcmKey.Select(options.Cipher, options.RequireFips);
+        _backend = CipherBackends.Select(options.Cipher, options.RequireFips);
     }
 
     public KeyRingOptions Options => _options;
@@ -303,7 +303,7 @@ internal sealed partial class KeyRing
         var material = await _kms.UnwrapAsync(new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId), context, cancellationToken).ConfigureAwait(false);
         try
         {
-            return material.Length == DataKey.Size && DataKey.DeriveId(entry.Purpose, material) == entry.Id
+            return material.Length == DataKey.MaterialBytes && DataKey.DeriveId(entry.Purpose, material) == entry.Id
                 ? DataKey.Import(entry.Purpose, material, _backend, _time)
                 : throw new KeyRingTamperedException(
                     $"The wrapped key of ring row {entry.Id} unwraps to another key than its id commits to: the row was changed or moved. The key is not used. Restore the row.") { KeyId = entry.Id };

@@ -50,7 +50,7 @@ internal abstract class PendingValue(ColumnDeclaration column)
     public ColumnDeclaration Column => column;
 
     /// <summary>32 random bytes: matches nothing in any table should it ever reach the database.</summary>
-    public byte[] Placeholder { get; } = Cryptography.RandomSource.GetBytes(32);
+    public byte[] Placeholder { get; } = System.Security.Cryptography.RandomNumberGenerator.GetBytes(32);
 
     public abstract byte[] Seal(SealingFrame frame);
 }

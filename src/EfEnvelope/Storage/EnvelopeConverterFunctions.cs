@@ -111,7 +111,7 @@ public static class EnvelopeConverterFunctions
 
         RingKey key;
         string? rowId = null;
-        if (OpeningFrame.TryGet(cell, out var source, out var ordinal))
+        if (OpeningFrame.TryGet(cell, out var source, out var ordinal) || OpeningFrame.TryGetDocument(cell, out source, out ordinal))
         {
             key = source.GetKey(keyId, column, ordinal);
             rowId = column.RowBound ? source.GetRowId(column, ordinal) : null;

@@ -22,6 +22,22 @@ internal static class OpeningFrame
         _ordinal = ordinal;
     }
 
+    /// <summary>A JSON document was handed out: EF parses it, so its armour reaches the converter as new strings, until the next cell or document.</summary>
+    public static void SetDocument(ICellSource source, int ordinal)
+    {
+        _cell = null;
+        _source = source;
+        _ordinal = ordinal;
+    }
+
+    /// <summary>The document whose armour is being opened on this thread; never for binary cells.</summary>
+    public static bool TryGetDocument(object cell, out ICellSource source, out int ordinal)
+    {
+        source = _source!;
+        ordinal = _ordinal;
+        return _cell is null && _source is not null && cell is string;
+    }
+
     public static bool TryGet(object cell, out ICellSource source, out int ordinal)
     {
         source = _source!;

@@ -1,6 +1,4 @@
 using System.Linq.Expressions;
-using EfEnvelope.Keys;
-using EfEnvelope.Reading;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;

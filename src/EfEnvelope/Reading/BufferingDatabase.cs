@@ -1,0 +1,115 @@
+using System.Linq.Expressions;
+using EfEnvelope.Scoping;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Query;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Update;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>
+/// Compiles queries over row-keyed entities as buffering, so that the reader can collect their keys and load them in bulk on the same connection (10,000 rows: 20 ring queries). EF decides
+/// that by the execution strategy in force while it compiles.
+/// </summary>
+internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext current) : IDatabase
+{
+    public int SaveChanges(IList<IUpdateEntry> entries) => inner.SaveChanges(entries);
+
+    public Task<int> SaveChangesAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken = default) => inner.SaveChangesAsync(entries, cancellationToken);
+
+    public Func<QueryContext, TResult> CompileQuery<TResult>(Expression query, bool async)
+    {
+        using (Buffer(query))
+        {
+            return inner.CompileQuery<TResult>(query, async);
+        }
+    }
+
+    public Expression<Func<QueryContext, TResult>> CompileQueryExpression<TResult>(Expression query, bool async)
+    {
+        using (Buffer(query))
+        {
+            return inner.CompileQueryExpression<TResult>(query, async);
+        }
+    }
+
+    private BufferingStrategy.Scope? Buffer(Expression query) => RowKeyedFinder.Find(query, current.Context.Model) ? BufferingStrategy.Enter(current.Context) : null;
+
+    /// <summary>Sees every entity type that a query mentions: roots, navigations, includes by lambda or name.</summary>
+    private sealed class RowKeyedFinder(IModel model) : ExpressionVisitor
+    {
+        private bool _found;
+
+        public static bool Find(Expression query, IModel model)
+        {
+            if (!model.GetEntityTypes().Any(IsRowKeyed))
+            {
+                return false;
+            }
+
+            var finder = new RowKeyedFinder(model);
+            finder.Visit(query);
+            return finder._found;
+        }
+
+        protected override Expression VisitExtension(Expression node)
+        {
+            if (node is EntityQueryRootExpression root)
+            {
+                _found |= IsRowKeyed(root.EntityType) || root.EntityType.GetDerivedTypesInclusive().SelectMany(t => t.GetNavigations()).Any(n => n.IsEagerLoaded && IsRowKeyed(n.TargetEntityType));
+                return node;
+            }
+
+            return base.VisitExtension(node);
+        }
+
+        protected override Expression VisitMember(MemberExpression node)
+        {
+            _found |= IsRowKeyedType(node.Type);
+            return base.VisitMember(node);
+        }
+
+        protected override Expression VisitMethodCall(MethodCallExpression node)
+        {
+            if (node.Method.Name is "Include" && node.Arguments is [_, ConstantExpression { Value: string }])
+            {
+                _found = true;
+            }
+
+            _found |= IsRowKeyedType(node.Type);
+            return base.VisitMethodCall(node);
+        }
+
+        private static bool IsRowKeyed(IEntityType type) => EncryptedTypeInfo.Of(type).Scope.PerRow;
+
+        private bool IsRowKeyedType(Type type)
+        {
+            if (type.IsGenericType)
+            {
+                return type.GetGenericArguments().Any(IsRowKeyedType);
+            }
+
+            return model.FindEntityType(type) is { } entityType && IsRowKeyed(entityType);
+        }
+    }
+
+    /// <summary>An execution strategy that is never executed: only its name as the current one counts.</summary>
+    private sealed class BufferingStrategy(DbContext context) : ExecutionStrategy(context, maxRetryCount: 1, maxRetryDelay: TimeSpan.FromSeconds(1))
+    {
+        public static Scope Enter(DbContext context)
+        {
+            var outer = Current;
+            Current = outer ?? new BufferingStrategy(context);
+            return new Scope(outer);
+        }
+
+        protected override bool ShouldRetryOn(Exception exception) => false;
+
+        public sealed class Scope(ExecutionStrategy? outer) : IDisposable
+        {
+            public void Dispose() => Current = outer;
+        }
+    }
+}

@@ -1,0 +1,28 @@
+using EfEnvelope.Metadata;
+using EfEnvelope.Scoping;
+using Microsoft.EntityFrameworkCore.Metadata;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>What stands in a column of a result.</summary>
+internal enum CellKind
+{
+    Binary,
+    Armor,
+
+    /// <summary>A JSON document that may hold armour.</summary>
+    Document,
+}
+
+/// <summary>One encrypted column of a query's result, and where the same result says whose row it is. Ordinals are -1 where the query does not return the column.</summary>
+internal sealed record EnvelopeCell(
+    int Ordinal,
+    string Name,
+    CellKind Kind,
+    ColumnDeclaration? Column,
+    string Display,
+    EncryptedTypeInfo? Type,
+    int ScopeOrdinal,
+    int RowIdOrdinal,
+    int[] KeyOrdinals,
+    IProperty[] KeyProperties);

@@ -1,0 +1,118 @@
+using System.Data.Common;
+using System.Runtime.CompilerServices;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>
+/// Follows a command from its making to its reader: collects the plan and the values to be sealed, replaces their placeholders when their key is there, and wraps the reader of a
+/// query with encrypted columns. One per context.
+/// </summary>
+internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCommandInterceptor
+{
+    private readonly ConditionalWeakTable<DbCommand, CommandFrame> _frames = [];
+    private readonly ConditionalWeakTable<DbCommand, EnvelopeDataReader> _readers = [];
+
+    public override InterceptionResult<DbCommand> CommandCreating(CommandCorrelatedEventData eventData, InterceptionResult<DbCommand> result)
+    {
+        CommandFrame.Push();
+        return result;
+    }
+
+    public override DbCommand CommandInitialized(CommandEndEventData eventData, DbCommand result)
+    {
+        // Npgsql uses DbCommand objects again: what an earlier command left is dropped.
+        if (CommandFrame.Pop() is { } frame && (frame.Plan is not null || frame.Pending.Count > 0))
+        {
+            _frames.AddOrUpdate(result, frame);
+        }
+        else
+        {
+            _frames.Remove(result);
+        }
+
+        return result;
+    }
+
+    public override InterceptionResult<DbDataReader> ReaderExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result)
+    {
+        Seal(command);
+        return result;
+    }
+
+    public override async ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
+        DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
+    {
+        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        return result;
+    }
+
+    public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
+    {
+        Seal(command);
+        return result;
+    }
+
+    public override async ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(
+        DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
+    {
+        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        return result;
+    }
+
+    public override InterceptionResult<object> ScalarExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<object> result)
+    {
+        Seal(command);
+        return result;
+    }
+
+    public override async ValueTask<InterceptionResult<object>> ScalarExecutingAsync(
+        DbCommand command, CommandEventData eventData, InterceptionResult<object> result, CancellationToken cancellationToken = default)
+    {
+        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        return result;
+    }
+
+    public override DbDataReader ReaderExecuted(DbCommand command, CommandExecutedEventData eventData, DbDataReader result) => Wrap(command, eventData, result);
+
+    public override ValueTask<DbDataReader> ReaderExecutedAsync(
+        DbCommand command, CommandExecutedEventData eventData, DbDataReader result, CancellationToken cancellationToken = default)
+        => new(Wrap(command, eventData, result));
+
+    public override InterceptionResult DataReaderDisposing(DbCommand command, DataReaderDisposingEventData eventData, InterceptionResult result)
+    {
+        if (_readers.TryGetValue(command, out var reader))
+        {
+            _readers.Remove(command);
+            reader.Release();
+        }
+
+        return result;
+    }
+
+    private DbDataReader Wrap(DbCommand command, CommandExecutedEventData eventData, DbDataReader reader)
+    {
+        if (eventData.CommandSource == CommandSource.SaveChanges || !_frames.TryGetValue(command, out var frame) || frame.Plan is not ReadPlan plan)
+        {
+            return reader;
+        }
+
+        var wrapped = new EnvelopeDataReader(reader, session, plan);
+        _readers.AddOrUpdate(command, wrapped);
+        return wrapped;
+    }
+
+    private void Seal(DbCommand command)
+    {
+        if (_frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0)
+        {
+            SynchronousBridge.Run(() => PendingValues.SealAsync(command, frame, session, CancellationToken.None));
+        }
+    }
+
+    private ValueTask SealAsync(DbCommand command, CancellationToken cancellationToken)
+        => _frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0
+            ? new ValueTask(PendingValues.SealAsync(command, frame, session, cancellationToken))
+            : ValueTask.CompletedTask;
+}

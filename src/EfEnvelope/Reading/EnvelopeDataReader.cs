@@ -1,0 +1,347 @@
+using System.Data.Common;
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Metadata;
+using EfEnvelope.Storage;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>
+/// Around the provider's reader of a query with encrypted columns: looks at exactly their ordinals, awaits missing keys, checks each cell against its row, and pins the keys until the
+/// command is done. Opens nothing: the converter does, with what the getter leaves in <see cref="OpeningFrame"/>. Used by one thread at a time, like every reader.
+/// </summary>
+internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
+{
+    private readonly DbDataReader _inner;
+    private readonly EnvelopeSession _session;
+    private readonly KeyRing _ring;
+    private readonly ReadPlan _plan;
+    private readonly EnvelopeCell[] _cells;
+    private readonly RowCheck[] _checks;
+    private readonly int[] _cellOf;
+    private readonly object?[] _values;
+    private readonly Dictionary<Guid, RingKey> _pinned = [];
+    private readonly HashSet<Guid> _missing = [];
+    private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
+    private RingKey? _last;
+    private bool _drained;
+    private bool _released;
+
+    public EnvelopeDataReader(DbDataReader inner, EnvelopeSession session, ReadPlan plan)
+    {
+        _inner = inner;
+        _session = session;
+        _ring = session.Ring;
+        _plan = plan;
+        _cells = [.. plan.Locate(inner).Where(c => c.Ordinal >= 0)];
+        var ambient = _cells.Any(c => c.Type?.Scope.IsAmbient == true) ? session.AmbientScope : null;
+        _checks = [.. _cells.Select(c => new RowCheck(c, ambient))];
+        _values = new object?[_cells.Length];
+        _cellOf = new int[inner.FieldCount];
+        Array.Fill(_cellOf, -1);
+        for (var i = 0; i < _cells.Length; i++)
+        {
+            _cellOf[_cells[i].Ordinal] = i;
+        }
+    }
+
+    public RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal)
+    {
+        if (_last is { } last && last.Id == keyId)
+        {
+            return last;
+        }
+
+        if (_pinned.TryGetValue(keyId, out var key))
+        {
+            return _last = key;
+        }
+
+        if (_missing.Contains(keyId))
+        {
+            // A bulk reader that was not buffered after all: load what is missing before the first value is opened.
+            SynchronousBridge.Run(() => LoadAsync(CancellationToken.None));
+            if (_pinned.TryGetValue(keyId, out key))
+            {
+                return _last = key;
+            }
+        }
+
+        throw Explain(keyId, column);
+    }
+
+    public string GetRowId(ColumnDeclaration column, int ordinal) => _checks[_cellOf[ordinal]].RowId(_inner);
+
+    /// <summary>Lets the keys go; called when EF disposes of the command, because buffered cells are opened after the reader is closed.</summary>
+    public void Release()
+    {
+        if (_released)
+        {
+            return;
+        }
+
+        _released = true;
+        foreach (var key in _pinned.Values)
+        {
+            key.Unpin();
+        }
+
+        _pinned.Clear();
+        OpeningFrame.Clear();
+    }
+
+    public override bool Read()
+    {
+        if (!_inner.Read())
+        {
+            return false;
+        }
+
+        if (Inspect())
+        {
+            SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
+        }
+
+        return true;
+    }
+
+    public override Task<bool> ReadAsync(CancellationToken cancellationToken)
+    {
+        var reading = _inner.ReadAsync(cancellationToken);
+        if (!reading.IsCompletedSuccessfully)
+        {
+            return ReadSlowAsync(reading, cancellationToken);
+        }
+
+        return reading.Result && Inspect() ? LoadRowAsync(cancellationToken) : reading;
+    }
+
+    public override bool NextResult()
+    {
+        if (_drained || _inner.NextResult())
+        {
+            return !_drained;
+        }
+
+        if (_missing.Count > 0)
+        {
+            Drain(_inner.RecordsAffected);
+            _inner.Close();
+            SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
+        }
+
+        return false;
+    }
+
+    public override async Task<bool> NextResultAsync(CancellationToken cancellationToken)
+    {
+        if (_drained || await _inner.NextResultAsync(cancellationToken).ConfigureAwait(false))
+        {
+            return !_drained;
+        }
+
+        if (_missing.Count > 0)
+        {
+            Drain(_inner.RecordsAffected);
+            await _inner.CloseAsync().ConfigureAwait(false);
+            await LoadAndCheckAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        return false;
+    }
+
+    private async Task<bool> ReadSlowAsync(Task<bool> reading, CancellationToken cancellationToken)
+        => await reading.ConfigureAwait(false) && (!Inspect() || await LoadRowAsync(cancellationToken).ConfigureAwait(false));
+
+    private async Task<bool> LoadRowAsync(CancellationToken cancellationToken)
+    {
+        await LoadAndCheckAsync(cancellationToken).ConfigureAwait(false);
+        return true;
+    }
+
+    /// <summary>Takes up the row's cells; true when keys must be awaited before the row is handed out.</summary>
+    private bool Inspect()
+    {
+        for (var i = 0; i < _cells.Length; i++)
+        {
+            var cell = _cells[i];
+            if (_inner.IsDBNull(cell.Ordinal))
+            {
+                _values[i] = null;
+                continue;
+            }
+
+            switch (cell.Kind)
+            {
+                case CellKind.Binary:
+                    var bytes = ReadBytes(cell.Ordinal);
+                    _values[i] = bytes;
+                    if (EnvelopeCodec.TryReadKeyId(bytes, out var keyId))
+                    {
+                        Need(keyId, i);
+                    }
+
+                    RememberRow(cell, i, bytes);
+                    break;
+                case CellKind.Armor:
+                    var armor = _inner.GetString(cell.Ordinal);
+                    _values[i] = armor;
+                    if (TextArmor.TryReadKeyId(armor, out keyId))
+                    {
+                        Need(keyId, i);
+                    }
+
+                    RememberRow(cell, i, armor);
+                    break;
+                default:
+                    _values[i] = null;
+                    InspectDocument(ReadText(cell.Ordinal), i);
+                    break;
+            }
+        }
+
+        return _missing.Count > 0 && !_plan.IsBulk;
+    }
+
+    /// <summary>SQLite lets a column hold any storage class: what is no blob reads as its text's bytes, and is refused for its marker when it is opened.</summary>
+    private byte[] ReadBytes(int ordinal)
+    {
+        try
+        {
+            return _inner.GetFieldValue<byte[]>(ordinal);
+        }
+        catch (InvalidCastException)
+        {
+            return [];
+        }
+    }
+
+    private string ReadText(int ordinal)
+    {
+        try
+        {
+            return _inner.GetString(ordinal);
+        }
+        catch (InvalidCastException)
+        {
+            return _inner.GetFieldValue<string>(ordinal);
+        }
+    }
+
+    private void InspectDocument(string document, int index)
+    {
+        var at = 0;
+        while ((at = document.IndexOf(TextArmor.Prefix, at, StringComparison.Ordinal)) >= 0)
+        {
+            if (TextArmor.TryReadKeyId(document.AsSpan(at), out var keyId))
+            {
+                Need(keyId, index);
+            }
+
+            at += TextArmor.Prefix.Length;
+        }
+    }
+
+    private void Need(Guid keyId, int index)
+    {
+        var expected = _checks[index].Expected(_inner);
+        RingKey? key;
+        if (_last is { } last && last.Id == keyId)
+        {
+            key = last;
+        }
+        else if (!_pinned.TryGetValue(keyId, out key))
+        {
+            if (!_ring.TryGetForOpening(keyId, out key) && !_session.TransientKeys.TryGetForOpening(keyId, out key))
+            {
+                _missing.Add(keyId);
+                if (expected is not null)
+                {
+                    _deferred.Add((keyId, expected, _cells[index]));
+                }
+
+                return;
+            }
+
+            Pin(key);
+        }
+
+        _last = key;
+        if (expected is not null && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
+        {
+            throw Moved(keyId, _cells[index]);
+        }
+    }
+
+    private void RememberRow(EnvelopeCell cell, int index, object value)
+    {
+        if (cell.Column is { RowBound: true })
+        {
+            BufferedCells.RememberRowId(value, _checks[index].RowId(_inner));
+        }
+    }
+
+    private void Pin(RingKey key)
+    {
+        if (_pinned.TryAdd(key.Id, key))
+        {
+            key.Pin();
+        }
+    }
+
+    private async Task LoadAndCheckAsync(CancellationToken cancellationToken)
+    {
+        await LoadAsync(cancellationToken).ConfigureAwait(false);
+        foreach (var (keyId, expected, cell) in _deferred)
+        {
+            if (_pinned.TryGetValue(keyId, out var key) && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
+            {
+                throw Moved(keyId, cell);
+            }
+        }
+
+        _deferred.Clear();
+    }
+
+    private async Task LoadAsync(CancellationToken cancellationToken)
+    {
+        await _ring.LoadForOpeningAsync(_missing, _session.OpenStore(), _session.TransientKeys, cancellationToken).ConfigureAwait(false);
+        foreach (var id in _missing)
+        {
+            if (_ring.TryGetForOpening(id, out var key) || _session.TransientKeys.TryGetForOpening(id, out key))
+            {
+                Pin(key);
+            }
+        }
+
+        _missing.Clear();
+    }
+
+    private EnvelopeEncryptionException Explain(Guid keyId, ColumnDeclaration column)
+    {
+        try
+        {
+            _ring.GetForOpening(keyId, _session.TransientKeys);
+            return new KeyUnavailableException($"Key {keyId} of column '{column.ColumnId}' was not loaded. Retry the query.") { KeyId = keyId, ColumnId = column.ColumnId };
+        }
+        catch (EnvelopeEncryptionException error)
+        {
+            return error;
+        }
+    }
+
+    private static EnvelopeRefusedException Moved(Guid keyId, EnvelopeCell cell)
+        => new($"A value of {cell.Display} (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned; the stored value is untouched.")
+        {
+            Entity = cell.Type?.Root.Name is { } name ? name[(name.LastIndexOf('.') + 1)..] : null,
+            Property = cell.Display,
+            ColumnId = cell.Column?.ColumnId,
+            KeyId = keyId,
+        };
+
+    private void Drain(int recordsAffected)
+    {
+        _drained = true;
+        _recordsAffected = recordsAffected;
+    }
+}

@@ -1,0 +1,102 @@
+using System.Data.Common;
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Scoping;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>
+/// What a row says of the scope of its cells: compared with the scope of the key that sealed them, so that a cell moved from another tenant, subject or row is refused.
+/// One per cell and reader; remembers the last value, as neighbouring rows often share it.
+/// </summary>
+internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
+{
+    private readonly IProperty? _scopeProperty = cell.Type?.ScopeProperty;
+    private object? _lastValue;
+    private string? _lastParent;
+    private Guid _lastRowId;
+    private string? _lastScope;
+
+    /// <summary>The scope that the row's values name; null where the query does not return them.</summary>
+    public string? Expected(DbDataReader reader)
+    {
+        if (cell.Type is not { } type)
+        {
+            return null;
+        }
+
+        var parent = Parent(reader, type);
+        if (cell.RowIdOrdinal < 0 || reader.IsDBNull(cell.RowIdOrdinal))
+        {
+            return type.Scope.PerRow ? null : parent;
+        }
+
+        var rowId = reader.GetFieldValue<Guid>(cell.RowIdOrdinal);
+        if (parent is null)
+        {
+            return null;
+        }
+
+        if (_lastScope is null || rowId != _lastRowId || !ReferenceEquals(parent, _lastParent))
+        {
+            _lastRowId = rowId;
+            _lastScope = KeyScope.ForRow(rowId, parent);
+        }
+
+        return _lastScope;
+    }
+
+    /// <summary>The row id that row-bound cells of the row are bound to.</summary>
+    public string RowId(DbDataReader reader)
+    {
+        var parts = new object[cell.KeyOrdinals.Length];
+        for (var i = 0; i < parts.Length; i++)
+        {
+            parts[i] = Read(reader, cell.KeyOrdinals[i], cell.KeyProperties[i]);
+        }
+
+        return ScopeValue.RowId(parts);
+    }
+
+    private string? Parent(DbDataReader reader, EncryptedTypeInfo type)
+    {
+        if (type.Scope.IsAmbient)
+        {
+            return ambientScope;
+        }
+
+        if (_scopeProperty is null)
+        {
+            return KeyScope.Global;
+        }
+
+        if (cell.ScopeOrdinal < 0 || reader.IsDBNull(cell.ScopeOrdinal))
+        {
+            return null;
+        }
+
+        var value = Read(reader, cell.ScopeOrdinal, _scopeProperty);
+        if (_lastParent is null || !value.Equals(_lastValue))
+        {
+            _lastValue = value;
+            _lastParent = RowScope.Of(type.Scope, value);
+        }
+
+        return _lastParent;
+    }
+
+    private static object Read(DbDataReader reader, int ordinal, IProperty property)
+    {
+        var type = property.GetTypeMapping().Converter?.ProviderClrType ?? property.ClrType;
+        type = Nullable.GetUnderlyingType(type) ?? type;
+        if (type == typeof(Guid))
+        {
+            return reader.GetFieldValue<Guid>(ordinal);
+        }
+
+        return type == typeof(string) ? reader.GetString(ordinal) : reader.GetInt64(ordinal);
+    }
+}

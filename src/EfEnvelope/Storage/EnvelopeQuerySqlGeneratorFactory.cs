@@ -1,0 +1,91 @@
+using System.Data.Common;
+using System.Linq.Expressions;
+using Microsoft.EntityFrameworkCore.Query;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Storage;
+
+/// <summary>
+/// Adds to the command template of a query with encrypted columns a marker, which EF asks to add itself to every command that it makes of the template: it adds no parameter, but hands
+/// the query's plan to the command's frame. EF offers no other public way from a compiled query to its command.
+/// </summary>
+internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory inner, QuerySqlGeneratorDependencies dependencies, IEnumerable<IQueryPlanner> planners) : IQuerySqlGeneratorFactory
+{
+    private readonly IQueryPlanner[] _planners = [.. planners];
+
+    public QuerySqlGenerator Create() => new Generator(dependencies, inner.Create(), _planners);
+
+    private sealed class Generator(QuerySqlGeneratorDependencies dependencies, QuerySqlGenerator inner, IQueryPlanner[] planners) : QuerySqlGenerator(dependencies)
+    {
+        public override IRelationalCommand GetCommand(Expression queryExpression)
+        {
+            List<IQueryPlan>? plans = null;
+            foreach (var planner in planners)
+            {
+                if (planner.Plan(queryExpression) is { } plan)
+                {
+                    (plans ??= []).Add(plan);
+                }
+            }
+
+            var command = inner.GetCommand(queryExpression);
+            return plans is null ? command : new PlannedCommand(command, new Marker([.. plans]));
+        }
+    }
+
+    private sealed class Marker(IQueryPlan[] plans) : IRelationalParameter
+    {
+        public string InvariantName => "__efenvelope";
+
+        public void AddDbParameter(DbCommand command, IReadOnlyDictionary<string, object?>? parameterValues)
+        {
+            if (CommandFrame.Current is not { } frame)
+            {
+                return;
+            }
+
+            foreach (var plan in plans)
+            {
+                plan.OnCommandCreating(frame, parameterValues ?? new Dictionary<string, object?>());
+            }
+        }
+
+        public void AddDbParameter(DbCommand command, object? value)
+        {
+        }
+    }
+
+    /// <summary>The provider's command with one more entry in its parameters; EF copies text and parameters from it.</summary>
+    private sealed class PlannedCommand(IRelationalCommand inner, Marker marker) : IRelationalCommand
+    {
+        public string CommandText => inner.CommandText;
+
+        public string LogCommandText => inner.LogCommandText;
+
+        public IReadOnlyList<IRelationalParameter> Parameters { get; private set; } = [marker, .. inner.Parameters];
+
+        public int ExecuteNonQuery(RelationalCommandParameterObject parameterObject) => inner.ExecuteNonQuery(parameterObject);
+
+        public Task<int> ExecuteNonQueryAsync(RelationalCommandParameterObject parameterObject, CancellationToken cancellationToken = default)
+            => inner.ExecuteNonQueryAsync(parameterObject, cancellationToken);
+
+        public object? ExecuteScalar(RelationalCommandParameterObject parameterObject) => inner.ExecuteScalar(parameterObject);
+
+        public Task<object?> ExecuteScalarAsync(RelationalCommandParameterObject parameterObject, CancellationToken cancellationToken = default)
+            => inner.ExecuteScalarAsync(parameterObject, cancellationToken);
+
+        public RelationalDataReader ExecuteReader(RelationalCommandParameterObject parameterObject) => inner.ExecuteReader(parameterObject);
+
+        public Task<RelationalDataReader> ExecuteReaderAsync(RelationalCommandParameterObject parameterObject, CancellationToken cancellationToken = default)
+            => inner.ExecuteReaderAsync(parameterObject, cancellationToken);
+
+        public DbCommand CreateDbCommand(RelationalCommandParameterObject parameterObject, Guid commandId, Microsoft.EntityFrameworkCore.Diagnostics.DbCommandMethod commandMethod)
+            => inner.CreateDbCommand(parameterObject, commandId, commandMethod);
+
+        public void PopulateFrom(IRelationalCommandTemplate commandTemplate)
+        {
+            inner.PopulateFrom(commandTemplate);
+            Parameters = inner.Parameters;
+        }
+    }
+}

@@ -1,0 +1,81 @@
+using System.Collections;
+using System.Data.Common;
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Metadata;
+using EfEnvelope.Storage.Ring;
+
+namespace EfEnvelope.Storage;
+
+/// <summary>Replaces the placeholders of a command's parameters by envelopes, when their keys are there.</summary>
+internal static class PendingValues
+{
+    public static async Task SealAsync(DbCommand command, CommandFrame frame, EnvelopeSession session, CancellationToken cancellationToken)
+    {
+        var store = session.OpenStore();
+        await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+        var sealedValues = new Dictionary<object, object>(ReferenceEqualityComparer.Instance);
+        var armor = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var pending in frame.Pending)
+        {
+            var scope = Scope(pending.Column, frame, session);
+            var key = await session.Ring.GetForSealingAsync(scope, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
+            var envelope = pending.Seal(new SealingFrame(key, rowId: null));
+            sealedValues[pending.Placeholder] = envelope;
+            armor[Convert.ToHexString(pending.Placeholder)] = TextArmor.Encode(envelope);
+        }
+
+        var replaced = 0;
+        foreach (DbParameter parameter in command.Parameters)
+        {
+            parameter.Value = Replace(parameter.Value, sealedValues, armor, ref replaced);
+        }
+
+        if (replaced < frame.Pending.Count)
+        {
+            throw new EnvelopeConfigurationException(
+                "A value of an encrypted column stands in a parameter that EfEnvelope does not recognise. Nothing was sent. Load the rows and use SaveChanges instead.");
+        }
+    }
+
+    private static object? Replace(object? value, Dictionary<object, object> sealedValues, Dictionary<string, string> armor, ref int replaced)
+    {
+        switch (value)
+        {
+            case byte[] bytes when sealedValues.TryGetValue(bytes, out var envelope):
+                replaced++;
+                return envelope;
+            case string text when armor.TryGetValue(text, out var armored):
+                replaced++;
+                return armored;
+            case IList list and not byte[]:
+                for (var i = 0; i < list.Count; i++)
+                {
+                    var element = list[i];
+                    var other = Replace(element, sealedValues, armor, ref replaced);
+                    if (!ReferenceEquals(element, other))
+                    {
+                        list[i] = other;
+                    }
+                }
+
+                return list;
+            default:
+                return value;
+        }
+    }
+
+    private static string Scope(ColumnDeclaration column, CommandFrame frame, EnvelopeSession session)
+    {
+        if (column.IsAmbient)
+        {
+            return session.AmbientScope ?? throw new MissingScopeException(
+                $"Column '{column.ColumnId}' takes its data key from the context's tenant, but none is set. Nothing was sent.") { ColumnId = column.ColumnId };
+        }
+
+        return column is { Parent: DeclaredScope.Global, PerRow: false }
+            ? KeyScope.Global
+            : frame.Scope ?? throw new EnvelopeQueryException(
+                $"Column '{column.ColumnId}': the statement does not say whose row it writes. Filter by one value of the property that chooses the data key, or load the rows and use SaveChanges. Nothing was sent.") { ColumnId = column.ColumnId };
+    }
+}
