@@ -51,6 +51,9 @@ internal sealed class DataKey : IDisposable
     /// <summary>The session that the next seal would use; for tests.</summary>
     internal WriteSession? CurrentSession => _session;
 
+    /// <summary>How many other sessions' ciphers are kept; for tests.</summary>
+    internal int KeptReaders => _readers.Count;
+
     /// <summary>Copies 32 bytes of key material; the caller clears its own.</summary>
     public static DataKey Import(KeyPurpose purpose, ReadOnlySpan<byte> material, AeadBackend? backend = null, TimeProvider? timeProvider = null)
     {

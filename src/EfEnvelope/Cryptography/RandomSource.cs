@@ -35,6 +35,9 @@ internal static class RandomSource
         (t_buffer ??= new ThreadBuffer()).Take(destination);
     }
 
+    /// <summary>What this thread has drawn ahead and would still use; for tests.</summary>
+    internal static byte[] PeekBuffered() => t_buffer?.Peek() ?? [];
+
     // OpenSSL, behind the BCL's generator, keeps a generator state of its own in the process: it notices a fork, but not a restored snapshot.
     // libsodium asks the kernel each time. Where the BCL is chosen (FIPS), its generator is used.
     private static unsafe void Draw(Span<byte> destination)
@@ -56,6 +59,8 @@ internal static class RandomSource
         private readonly byte[] _bytes = new byte[BufferBytes];
         private int _position = BufferBytes;
         private int _generation;
+
+        public byte[] Peek() => _generation == Generation ? _bytes[_position..] : [];
 
         public void Take(Span<byte> destination)
         {
