@@ -98,6 +98,12 @@ internal static class EncryptedModel
             if (services is null)
             {
                 // Eager form: the finalizing convention knows the conversion. Until it ran, this converter refuses every value, so nothing is stored as plaintext.
+                if (!deferred)
+                {
+                    property.SetElementType(null);
+                    property.SetProviderClrType(null);
+                }
+
                 property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, null, token, armored));
                 return Finish(property, token, armored);
             }

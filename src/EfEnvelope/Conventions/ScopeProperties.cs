@@ -47,7 +47,7 @@ internal static class ScopeProperties
             }
 
             rowId.IsNullable = false;
-            rowId.ValueGenerated = ValueGenerated.OnAdd;
+            rowId.ValueGenerated = ValueGenerated.Never;
             rowId.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
             if (entityType.FindIndex(rowId) is null)
             {

@@ -29,7 +29,7 @@ internal readonly record struct ColumnOrigin(string Path, Microsoft.EntityFramew
 
         foreach (var source in select.Tables)
         {
-            var table = source.UnwrapJoin();
+            var table = source is JoinExpressionBase join ? join.Table : source;
             if (table.Alias != column.TableAlias)
             {
                 continue;

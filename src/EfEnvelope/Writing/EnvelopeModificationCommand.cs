@@ -66,7 +66,9 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         var seals = false;
         foreach (var column in columns)
         {
-            if (column is { IsWrite: true, JsonPath: null, Entry: not null, Property: { } property } && property.FindEnvelope() is { } declaration)
+            // A single member of a JSON document is a column modification too: some providers have rendered (and sealed) it by now, others convert it with the parameter.
+            if (column is { IsWrite: true, Property: { } property } && property.FindEnvelope() is { } declaration
+                && (column.JsonPath is null || EnvelopeValueConverters.FindToken(column.TypeMapping?.Converter) is not null))
             {
                 wrapped.Add(new EnvelopeColumnModification(column, declaration, frame, typeMappings));
                 seals = true;

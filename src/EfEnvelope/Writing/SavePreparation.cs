@@ -41,7 +41,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
 
         await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
-        await LoadRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
+        await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
         return await AssignKeysAsync(rows, store, cancellationToken).ConfigureAwait(false);
     }
 
@@ -60,26 +60,38 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         object? Value(IProperty property) => isRoot ? entry.GetCurrentValue(property) : root!.Property(property.Name).CurrentValue;
         var parent = RowScope.Parent(info, info.ScopeProperty is { } scopeProperty ? Value(scopeProperty) : null, info.Scope.IsAmbient ? session.AmbientScope : null);
-        var rowId = info.RowIdProperty is { } rowIdProperty ? (Guid)(Value(rowIdProperty) ?? Guid.Empty) : Guid.Empty;
         var state = isRoot ? entry.EntityState : root?.State ?? entry.EntityState;
-        return new Row(entry, root, info, parent, rowId, state == EntityState.Added);
+        return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added);
     }
 
-    /// <summary>Row ids that were not loaded (stubs that were attached, disconnected updates) are fetched first: they are immutable and name the row's keys.</summary>
-    private async Task LoadRowIdsAsync(List<Row> rows, CancellationToken cancellationToken)
+    /// <summary>
+    /// New rows get a random row id. Row ids that were not loaded (stubs that were attached, disconnected updates) are fetched first: they are immutable and name the row's keys.
+    /// </summary>
+    private async Task AssignRowIdsAsync(List<Row> rows, CancellationToken cancellationToken)
     {
         for (var i = 0; i < rows.Count; i++)
         {
             var row = rows[i];
-            if (row.Info.RowIdProperty is { } property && row.RowId == Guid.Empty)
+            if (row.Info.RowIdProperty is not { } property)
             {
-                rows[i] = row with
-                {
-                    RowId = row.IsNew
-                        ? throw new MissingScopeException($"{row.Info.Root.DisplayName()}.{property.Name} has no value on a new row. Nothing was written.") { Entity = row.Info.Root.DisplayName(), Property = property.Name }
-                        : await RowIds.FetchAsync(context, row.Info.Root, property, p => row.Value(p), cancellationToken).ConfigureAwait(false),
-                };
+                continue;
             }
+
+            var rowId = (Guid)(row.Value(property) ?? Guid.Empty);
+            if (rowId == Guid.Empty)
+            {
+                if (row.IsNew)
+                {
+                    rowId = Guid.NewGuid();
+                    (row.Root ?? row.Entry.ToEntityEntry()).Property(property.Name).CurrentValue = rowId;
+                }
+                else
+                {
+                    rowId = await RowIds.FetchAsync(context, row.Info.Root, property, row.Value, cancellationToken).ConfigureAwait(false);
+                }
+            }
+
+            rows[i] = row with { RowId = rowId };
         }
     }
 
@@ -112,7 +124,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         if (drafts is not null)
         {
-            await AddDraftsAsync(plan, drafts, store, cancellationToken).ConfigureAwait(false);
+            await AddDraftsAsync(plan, drafts, keys, store, cancellationToken).ConfigureAwait(false);
         }
 
         foreach (var row in rows)
@@ -123,17 +135,26 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         return plan;
     }
 
-    private async Task AddDraftsAsync(SavePlan plan, List<RowKeyDraft> drafts, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task AddDraftsAsync(SavePlan plan, List<RowKeyDraft> drafts, Dictionary<string, RingKey> keys, IKeyRingStore store, CancellationToken cancellationToken)
     {
+        if (session.HasSeparateRing)
+        {
+            // Committed beforehand, as the ring takes no part in the rows' transaction. An earlier attempt of this save may have left a key for the row: that one is used.
+            if (await store.TryInsertAsync([.. drafts.Select(d => d.Entry)], cancellationToken).ConfigureAwait(false) < drafts.Count)
+            {
+                var scopes = drafts.Select(d => d.Entry.Scope).ToList();
+                foreach (var (scope, key) in await session.Ring.GetForSealingAsync(scopes, store, session.TransientKeys, cancellationToken).ConfigureAwait(false))
+                {
+                    keys[scope] = key;
+                }
+            }
+
+            return;
+        }
+
         foreach (var draft in drafts)
         {
             session.TransientKeys.Add(draft.Key, seals: true);
-        }
-
-        if (session.HasSeparateRing)
-        {
-            await store.TryInsertAsync([.. drafts.Select(d => d.Entry)], cancellationToken).ConfigureAwait(false);
-            return;
         }
 
         var adapter = context.GetService<IUpdateAdapterFactory>().CreateStandalone();
