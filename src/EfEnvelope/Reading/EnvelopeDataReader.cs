@@ -233,7 +233,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         var at = 0;
         while ((at = document.IndexOf(TextArmor.Prefix, at, StringComparison.Ordinal)) >= 0)
         {
-            if (TextArmor.TryReadKeyId(document.AsSpan(at), out var keyId))
+            var end = document.IndexOf('"', at);
+            if (end > 0 && TextArmor.TryReadKeyId(Unescape(document[at..end]), out var keyId))
             {
                 Need(keyId, index);
             }
@@ -241,6 +242,11 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             at += TextArmor.Prefix.Length;
         }
     }
+
+    /// <summary>JSON writers may print the armour's <c>+</c> as an escape.</summary>
+    private static string Unescape(string text) => text.Contains('\\', StringComparison.Ordinal)
+        ? text.Replace("\\u002B", "+", StringComparison.OrdinalIgnoreCase).Replace("\\/", "/", StringComparison.Ordinal)
+        : text;
 
     private void Need(Guid keyId, int index)
     {

@@ -1,0 +1,118 @@
+using System.Runtime.CompilerServices;
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Census;
+
+/// <summary>How a column stores its envelopes.</summary>
+internal enum EncryptedStorage
+{
+    Binary,
+    Armor,
+
+    /// <summary>A JSON document whose members are armour.</summary>
+    Document,
+}
+
+/// <summary>One column that holds envelopes.</summary>
+internal sealed record EncryptedColumn(string Name, string Delimited, EncryptedStorage Storage, ColumnDeclaration? Declaration, IReadOnlyDictionary<string, ColumnDeclaration> Members);
+
+/// <summary>One column of a table's primary key.</summary>
+internal sealed record KeyColumn(string Name, string Delimited, RelationalTypeMapping Mapping, Type ProviderType, IProperty Property);
+
+/// <summary>A table with encrypted columns, from the relational model: TPH, TPT, TPC, owned types, table splitting and JSON alike.</summary>
+internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyList<KeyColumn> Key, IReadOnlyList<EncryptedColumn> Columns)
+{
+    private static readonly ConditionalWeakTable<IModel, IReadOnlyList<EncryptedTable>> Tables = [];
+
+    /// <summary>Every table of a finalized model that holds envelopes, in name order.</summary>
+    public static IReadOnlyList<EncryptedTable> Of(IModel model, ISqlGenerationHelper sql)
+        => Tables.TryGetValue(model, out var known) ? known : Tables.GetValue(model, m => [.. Find(m, sql).OrderBy(t => t.Name, StringComparer.Ordinal)]);
+
+    private static IEnumerable<EncryptedTable> Find(IModel model, ISqlGenerationHelper sql)
+    {
+        foreach (var table in model.GetRelationalModel().Tables)
+        {
+            var columns = table.Columns.Select(c => Describe(c, sql)).OfType<EncryptedColumn>().OrderBy(c => c.Name, StringComparer.Ordinal).ToList();
+            if (columns.Count == 0)
+            {
+                continue;
+            }
+
+            var key = table.PrimaryKey?.Columns.Select(c =>
+            {
+                var mapping = c.PropertyMappings[0];
+                return new KeyColumn(c.Name, sql.DelimitIdentifier(c.Name), mapping.TypeMapping, mapping.TypeMapping.Converter?.ProviderClrType ?? Nullable.GetUnderlyingType(mapping.Property.ClrType) ?? mapping.Property.ClrType, mapping.Property);
+            }).ToList() ?? [];
+            yield return new EncryptedTable(
+                table.Schema is null ? table.Name : $"{table.Schema}.{table.Name}", sql.DelimitIdentifier(table.Name, table.Schema), key, columns);
+        }
+    }
+
+    private static EncryptedColumn? Describe(IColumn column, ISqlGenerationHelper sql)
+    {
+        foreach (var mapping in column.PropertyMappings)
+        {
+            if (mapping.Property.FindEnvelope() is { } declaration)
+            {
+                return new EncryptedColumn(
+                    column.Name, sql.DelimitIdentifier(column.Name), declaration.Armored ? EncryptedStorage.Armor : EncryptedStorage.Binary, declaration, new Dictionary<string, ColumnDeclaration>());
+            }
+        }
+
+        if (column.PropertyMappings.Count > 0)
+        {
+            return null;
+        }
+
+        var members = new Dictionary<string, ColumnDeclaration>(StringComparer.Ordinal);
+        foreach (var mapping in column.Table.EntityTypeMappings)
+        {
+            if (mapping.TypeBase is not IEntityType type)
+            {
+                continue;
+            }
+
+            foreach (var navigation in type.GetNavigations())
+            {
+                if (navigation.ForeignKey.IsOwnership && !navigation.IsOnDependent && navigation.TargetEntityType.GetContainerColumnName() == column.Name)
+                {
+                    Collect(navigation.TargetEntityType, members);
+                }
+            }
+
+            foreach (var complex in type.GetComplexProperties().Where(c => c.ComplexType.GetContainerColumnName() == column.Name))
+            {
+                Collect(complex.ComplexType, members);
+            }
+        }
+
+        return members.Count == 0 ? null : new EncryptedColumn(column.Name, sql.DelimitIdentifier(column.Name), EncryptedStorage.Document, null, members);
+    }
+
+    private static void Collect(ITypeBase type, Dictionary<string, ColumnDeclaration> members)
+    {
+        foreach (var property in type.GetProperties())
+        {
+            if (property.FindEnvelope() is { } declaration)
+            {
+                members[declaration.ColumnId] = declaration;
+            }
+        }
+
+        foreach (var complex in type.GetComplexProperties())
+        {
+            Collect(complex.ComplexType, members);
+        }
+
+        if (type is IEntityType entityType)
+        {
+            foreach (var navigation in entityType.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent))
+            {
+                Collect(navigation.TargetEntityType, members);
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+namespace EfEnvelope;
+
+/// <summary>Cells of one column that name one key.</summary>
+/// <param name="Table">The table, with its schema where it has one.</param>
+/// <param name="Column">The column.</param>
+/// <param name="KeyId">The key that the cells name; null for cells that are not envelopes (plaintext or foreign).</param>
+/// <param name="Scope">The key's scope as the ring knows it; null for a key that the ring does not hold.</param>
+/// <param name="State">The key's state; null for a key that the ring does not hold.</param>
+/// <param name="Cells">How many.</param>
+public sealed record CensusEntry(string Table, string Column, Guid? KeyId, string? Scope, Keys.KeyState? State, long Cells);
+
+/// <summary>How many cells name which key, over every encrypted column of a model. Immutable.</summary>
+/// <param name="TakenAt">When the census began, UTC.</param>
+/// <param name="Entries">By table, column and key.</param>
+public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<CensusEntry> Entries)
+{
+    /// <summary>Cells in all.</summary>
+    public long Cells => Entries.Sum(e => e.Cells);
+
+    /// <summary>Cells that name a key.</summary>
+    /// <param name="keyId">The key.</param>
+    public long CountOf(Guid keyId) => Entries.Where(e => e.KeyId == keyId).Sum(e => e.Cells);
+
+    /// <summary>Cells that name a key which may not stay in use: deactivated, compromised or revoked.</summary>
+    public long StaleCells => Entries.Where(e => e.State is Keys.KeyState.Deactivated or Keys.KeyState.Compromised or Keys.KeyState.Revoked).Sum(e => e.Cells);
+}

@@ -1,0 +1,156 @@
+using System.Data.Common;
+using System.Globalization;
+using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>The durable state of jobs: units are claimed, checkpointed and given back here, so that a killed worker's unit goes on where its last committed batch ended.</summary>
+internal sealed class JobStore
+{
+    private const int Open = 0;
+    private const int Claimed = 1;
+    private const int Finished = 2;
+
+    private readonly TableSql _jobs;
+    private readonly TableSql _units;
+    private readonly TableSql _quarantine;
+    private readonly TimeProvider _time;
+
+    public JobStore(EnvelopeSession session)
+    {
+        var sql = session.Context.GetService<ISqlGenerationHelper>();
+        var model = session.Context.Model;
+        _jobs = new TableSql(model.FindEntityType(typeof(EnvelopeJobRow))!, sql);
+        _units = new TableSql(model.FindEntityType(typeof(EnvelopeJobUnitRow))!, sql);
+        _quarantine = new TableSql(model.FindEntityType(typeof(EnvelopeQuarantineRow))!, sql);
+        _time = session.Runtime.TimeProvider;
+    }
+
+    private long Now => _time.GetUtcNow().UtcTicks;
+
+    /// <summary>The newest job that is not finished.</summary>
+    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT {_jobs[nameof(EnvelopeJobRow.Id)]} FROM {_jobs.Name} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished} ORDER BY {_jobs[nameof(EnvelopeJobRow.CreatedAt)]} DESC LIMIT 1";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) ? _jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id)) : null;
+    }
+
+    public async Task CreateAsync(DbConnection connection, Guid jobId, string plan, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
+    {
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            await ExecuteAsync(connection, transaction, command => Insert(_jobs, command,
+                (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), plan)), cancellationToken).ConfigureAwait(false);
+            await AddUnitsAsync(connection, transaction, jobId, units, cancellationToken).ConfigureAwait(false);
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Opens every unit of a job again, from its beginning: for the next pass.</summary>
+    public Task ReopenAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
+        => ExecuteAsync(connection, null, command =>
+            $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.Checkpoint), null), (nameof(EnvelopeJobUnitRow.Owner), null))} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Finished}", cancellationToken);
+
+    /// <summary>Claims an open unit, or one whose worker's lease is over; null when there is none. The fencing token shuts the former owner out.</summary>
+    public async Task<JobUnit?> ClaimAsync(DbConnection connection, Guid jobId, string owner, TimeSpan lease, CancellationToken cancellationToken)
+    {
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            JobUnit? unit = null;
+            using (var command = connection.CreateCommand())
+            {
+                command.Transaction = transaction;
+                var state = _units[nameof(EnvelopeJobUnitRow.State)];
+                command.CommandText =
+                    $"SELECT {_units.Columns(nameof(EnvelopeJobUnitRow.Ordinal), nameof(EnvelopeJobUnitRow.TableName), nameof(EnvelopeJobUnitRow.LowKey), nameof(EnvelopeJobUnitRow.HighKey), nameof(EnvelopeJobUnitRow.Checkpoint), nameof(EnvelopeJobUnitRow.FencingToken))} FROM {_units.Name} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND ({state} = {Open} OR ({state} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} < {_units.Add(command, nameof(EnvelopeJobUnitRow.LeaseUntil), Now)})) ORDER BY {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} LIMIT 1{(connection is Npgsql.NpgsqlConnection ? " FOR UPDATE SKIP LOCKED" : "")}";
+                using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+                if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+                {
+                    unit = new JobUnit(reader.GetInt32(0), reader.GetString(1), Text(reader, 2), Text(reader, 3), Text(reader, 4), reader.GetInt64(5) + 1);
+                }
+            }
+
+            if (unit is null)
+            {
+                return null;
+            }
+
+            await ExecuteAsync(connection, transaction, command =>
+                $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Claimed), (nameof(EnvelopeJobUnitRow.Owner), owner), (nameof(EnvelopeJobUnitRow.LeaseUntil), Now + lease.Ticks), (nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)}", cancellationToken).ConfigureAwait(false);
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            return unit;
+        }
+    }
+
+    /// <summary>Writes the checkpoint in the batch's own transaction; false when the unit belongs to another worker by now, and the batch must be rolled back.</summary>
+    public async Task<bool> CheckpointAsync(
+        DbConnection connection, DbTransaction transaction, Guid jobId, JobUnit unit, string? checkpoint, bool finished, TimeSpan lease, long rows, long conflicts, long quarantined, CancellationToken cancellationToken)
+        => await ExecuteAsync(connection, transaction, command =>
+        {
+            var sets = Set(_units, command,
+                (nameof(EnvelopeJobUnitRow.State), finished ? Finished : Claimed), (nameof(EnvelopeJobUnitRow.Checkpoint), checkpoint), (nameof(EnvelopeJobUnitRow.LeaseUntil), Now + lease.Ticks), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now));
+            foreach (var (column, count) in new[] { (nameof(EnvelopeJobUnitRow.Rows), rows), (nameof(EnvelopeJobUnitRow.Conflicts), conflicts), (nameof(EnvelopeJobUnitRow.Quarantined), quarantined) })
+            {
+                sets += $", {_units[column]} = {_units[column]} + {_units.Add(command, column, count)}";
+            }
+
+            return $"UPDATE {_units.Name} SET {sets} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}";
+        }, cancellationToken).ConfigureAwait(false) == 1;
+
+    public Task QuarantineAsync(DbConnection connection, DbTransaction transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
+        => ExecuteAsync(connection, transaction, command => Insert(_quarantine, command,
+            (nameof(EnvelopeQuarantineRow.Id), Guid.NewGuid()), (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column),
+            (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason), (nameof(EnvelopeQuarantineRow.FirstSeenAt), Now)), cancellationToken);
+
+    public Task FinishAsync(DbConnection connection, Guid jobId, string report, CancellationToken cancellationToken)
+        => ExecuteAsync(connection, null, command =>
+            $"UPDATE {_jobs.Name} SET {Set(_jobs, command, (nameof(EnvelopeJobRow.State), Finished), (nameof(EnvelopeJobRow.FinishedAt), Now), (nameof(EnvelopeJobRow.Report), report))} WHERE {_jobs[nameof(EnvelopeJobRow.Id)]} = {_jobs.Add(command, nameof(EnvelopeJobRow.Id), jobId)}", cancellationToken);
+
+    /// <summary>Whether every unit is done.</summary>
+    public async Task<bool> IsDoneAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT COUNT(*) FROM {_units.Name} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} <> {Finished}";
+        return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture) == 0;
+    }
+
+    private async Task AddUnitsAsync(DbConnection connection, DbTransaction transaction, Guid jobId, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
+    {
+        foreach (var unit in units)
+        {
+            await ExecuteAsync(connection, transaction, command => Insert(_units, command,
+                (nameof(EnvelopeJobUnitRow.JobId), jobId), (nameof(EnvelopeJobUnitRow.Ordinal), unit.Ordinal), (nameof(EnvelopeJobUnitRow.TableName), unit.Table), (nameof(EnvelopeJobUnitRow.LowKey), unit.LowKey), (nameof(EnvelopeJobUnitRow.HighKey), unit.HighKey),
+                (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.LeaseUntil), 0L), (nameof(EnvelopeJobUnitRow.FencingToken), 0L), (nameof(EnvelopeJobUnitRow.Rows), 0L), (nameof(EnvelopeJobUnitRow.Conflicts), 0L), (nameof(EnvelopeJobUnitRow.Quarantined), 0L), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now)), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private string Unit(DbCommand command, Guid jobId, int ordinal)
+        => $"{_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.Ordinal), ordinal)}";
+
+    private static string Insert(TableSql table, DbCommand command, params (string Column, object? Value)[] values)
+        => $"INSERT INTO {table.Name} ({table.Columns(values.Select(v => v.Column))}) VALUES ({string.Join(", ", values.Select(v => table.Add(command, v.Column, v.Value)))})";
+
+    private static string Set(TableSql table, DbCommand command, params (string Column, object? Value)[] values)
+        => string.Join(", ", values.Select(v => $"{table[v.Column]} = {table.Add(command, v.Column, v.Value)}"));
+
+    private static string? Text(DbDataReader reader, int ordinal) => reader.IsDBNull(ordinal) ? null : reader.GetString(ordinal);
+
+    private static async Task<int> ExecuteAsync(DbConnection connection, DbTransaction? transaction, Func<DbCommand, string> sql, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        command.CommandText = sql(command);
+        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+    }
+}
+
+/// <summary>A unit of work: a key range of a table.</summary>
+internal sealed record JobUnit(int Ordinal, string Table, string? LowKey, string? HighKey, string? Checkpoint, long FencingToken);

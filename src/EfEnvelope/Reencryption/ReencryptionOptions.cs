@@ -1,0 +1,38 @@
+namespace EfEnvelope;
+
+/// <summary>How a re-encryption job runs. A value; every member has a safe default.</summary>
+public sealed record ReencryptionOptions
+{
+    /// <summary>Rows read, sealed and written in one transaction. 1 to 10,000, default 500.</summary>
+    public int BatchSize { get; init; } = 500;
+
+    /// <summary>Workers of this process, each with a connection of its own. 1 to 64, default 2. SQLite has one writer and uses 1.</summary>
+    public int DegreeOfParallelism { get; init; } = 2;
+
+    /// <summary>Rows of a unit, the key range that a worker claims. 100 to 10,000,000, default 20,000.</summary>
+    public int UnitSize { get; init; } = 20_000;
+
+    /// <summary>Pause of each worker between two batches. Default none.</summary>
+    public TimeSpan Pause { get; init; }
+
+    /// <summary>Most rows a second of all workers of this process; 0, the default, is no limit.</summary>
+    public int MaxRowsPerSecond { get; init; }
+
+    /// <summary>
+    /// How long the job waits for the cut-off: the sealing lease of the last rotation, then every older transaction's end. Default 15 minutes; zero leaves the proof out, which the report says.
+    /// </summary>
+    public TimeSpan CutOffTimeout { get; init; } = TimeSpan.FromMinutes(15);
+
+    /// <summary>How long a claimed unit stays with a worker that gives no sign of life. 5 s to 1 h, default 60 s.</summary>
+    public TimeSpan UnitLease { get; init; } = TimeSpan.FromSeconds(60);
+
+    internal void Validate()
+    {
+        if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0
+            || UnitLease < TimeSpan.FromSeconds(5) || UnitLease > TimeSpan.FromHours(1))
+        {
+            throw new EnvelopeConfigurationException(
+                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond 0 or more, UnitLease 5 s-1 h.");
+        }
+    }
+}

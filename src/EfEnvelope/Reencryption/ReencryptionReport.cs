@@ -1,0 +1,14 @@
+namespace EfEnvelope;
+
+/// <summary>How a re-encryption job ended.</summary>
+/// <param name="JobId">The job; <see cref="Guid.Empty"/> when nothing was stale.</param>
+/// <param name="StaleKeys">The keys that rows had to leave.</param>
+/// <param name="Rows">Rows rewritten by this run.</param>
+/// <param name="Conflicts">Rows that the application wrote at the same time, and that were visited again.</param>
+/// <param name="Quarantined">Cells that could not be opened and still name a stale key.</param>
+/// <param name="Elapsed">Duration of this run.</param>
+/// <param name="Census">The final census.</param>
+/// <param name="IsProven">Whether no cell names a stale key, counted after the cut-off.</param>
+/// <param name="NotProvenBecause">Why not; null when it is proven.</param>
+public sealed record ReencryptionReport(
+    Guid JobId, IReadOnlyList<Guid> StaleKeys, long Rows, long Conflicts, long Quarantined, TimeSpan Elapsed, EnvelopeCensus Census, bool IsProven, string? NotProvenBecause);

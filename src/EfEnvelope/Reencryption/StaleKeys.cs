@@ -1,0 +1,32 @@
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>The keys that rows must leave: compromised first, then the oldest. Row keys under a retired kek are stale with it.</summary>
+internal sealed class StaleKeys
+{
+    private readonly Dictionary<Guid, KeyRingEntry> _byId;
+
+    private StaleKeys(List<KeyRingEntry> entries)
+    {
+        Entries = entries;
+        _byId = entries.ToDictionary(e => e.Id);
+    }
+
+    public IReadOnlyList<KeyRingEntry> Entries { get; }
+
+    /// <summary>When the last of them stopped sealing.</summary>
+    public DateTimeOffset LastChange => Entries.Max(e => e.StateChangedAt ?? e.CreatedAt);
+
+    public static StaleKeys Of(IReadOnlyList<KeyRingEntry> ring)
+    {
+        var retiredKeks = ring.Where(e => e.Purpose == KeyPurpose.Kek && e.State is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked).Select(e => e.Id).ToHashSet();
+        return new StaleKeys([.. ring
+            .Where(e => e.Purpose == KeyPurpose.Field && e.State != KeyState.Destroyed
+                && (e.State is KeyState.Deactivated or KeyState.Compromised || (e.KekId is { } kek && retiredKeks.Contains(kek))))
+            .OrderBy(e => e.State == KeyState.Compromised ? 0 : 1).ThenBy(e => e.CreatedAt)]);
+    }
+
+    public bool Contains(Guid id) => _byId.ContainsKey(id);
+}

@@ -1,0 +1,224 @@
+using System.Data.Common;
+using EfEnvelope.Census;
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>
+/// Works off units: reads a batch of stale rows, opens and seals them, writes them by compare-and-set, and commits the checkpoint with them. The application's write always wins; the row
+/// is then visited by the next pass. A cell that does not open goes to quarantine, and the job goes on.
+/// </summary>
+internal sealed class UnitWorker(
+    EnvelopeSession session, JobStore jobs, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, StaleKeys stale, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter)
+{
+    private readonly KeyRing _ring = session.Ring;
+    private readonly TransientKeys _transient = new();
+
+    /// <summary>Claims units until there is none left to claim.</summary>
+    public async Task RunAsync(RingConnection source, CancellationToken cancellationToken)
+    {
+        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            while (await jobs.ClaimAsync(lease.Connection, jobId, owner, options.UnitLease, cancellationToken).ConfigureAwait(false) is { } unit)
+            {
+                await RunUnitAsync(lease.Connection, unit, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task RunUnitAsync(DbConnection connection, JobUnit unit, CancellationToken cancellationToken)
+    {
+        var scan = scans[unit.Table];
+        var low = scan.Deserialize(unit.LowKey);
+        var high = scan.Deserialize(unit.HighKey);
+        var after = scan.Deserialize(unit.Checkpoint);
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+
+            // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
+            var rows = await scan.ReadAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
+            var pairs = await LoadKeysAsync(scan.Table, rows, cancellationToken).ConfigureAwait(false);
+            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using (transaction.ConfigureAwait(false))
+            {
+                var (written, conflicts, poisoned) = await RewriteAsync(connection, transaction, scan, rows, pairs, cancellationToken).ConfigureAwait(false);
+                after = rows.Count > 0 ? rows[^1].Key : after;
+                var finished = rows.Count < options.BatchSize;
+                if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), finished, options.UnitLease, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false))
+                {
+                    // The lease was over and another worker has the unit: it does this batch again.
+                    await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
+                    return;
+                }
+
+                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+                await meter.BatchAsync(unit.Table, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false);
+                if (finished)
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    private async Task<(long Written, long Conflicts, long Quarantined)> RewriteAsync(
+        DbConnection connection, DbTransaction transaction, TableScan scan, List<ScannedRow> rows, Dictionary<Guid, (RingKey Old, RingKey New)> pairs, CancellationToken cancellationToken)
+    {
+        long written = 0, conflicts = 0, poisoned = 0;
+        foreach (var row in rows)
+        {
+            var replacement = new object?[row.Cells.Length];
+            var any = false;
+            for (var i = 0; i < row.Cells.Length; i++)
+            {
+                try
+                {
+                    replacement[i] = Reseal(scan.Table, i, row, pairs);
+                    any |= replacement[i] is not null;
+                }
+                catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
+                {
+                    poisoned += await QuarantineAsync(connection, transaction, scan.Table, i, row, error, cancellationToken).ConfigureAwait(false);
+                }
+            }
+
+            if (!any)
+            {
+                continue;
+            }
+
+            if (await scan.WriteAsync(connection, transaction, row, replacement, cancellationToken).ConfigureAwait(false))
+            {
+                written++;
+            }
+            else
+            {
+                conflicts++;
+            }
+        }
+
+        return (written, conflicts, poisoned);
+    }
+
+    private object? Reseal(EncryptedTable table, int index, ScannedRow row, Dictionary<Guid, (RingKey Old, RingKey New)> pairs)
+    {
+        var column = table.Columns[index];
+        if (row.Cells[index] is not { } cell)
+        {
+            return null;
+        }
+
+        if (column.Storage == EncryptedStorage.Document)
+        {
+            var document = (string)cell;
+            var resealed = CellResealer.ResealDocument(document, column, id => stale.Contains(id) ? Pair(id) : null);
+            return ReferenceEquals(resealed, document) ? null : resealed;
+        }
+
+        var envelope = column.Storage == EncryptedStorage.Armor ? TextArmor.Decode((string)cell) : (byte[])cell;
+        if (!EnvelopeCodec.TryReadKeyId(envelope, out var keyId) || !stale.Contains(keyId))
+        {
+            return null;
+        }
+
+        var rowId = column.Declaration!.RowBound ? ScopeValue.RowId(row.Key) : null;
+        var (oldKey, newKey) = Pair(keyId);
+        var result = CellResealer.Reseal(envelope, column.Declaration, oldKey, newKey, rowId);
+        return column.Storage == EncryptedStorage.Armor ? TextArmor.Encode(result) : result;
+
+        (RingKey Old, RingKey New) Pair(Guid id)
+            => pairs.TryGetValue(id, out var pair) ? pair : throw Explain(id);
+    }
+
+    private EnvelopeEncryptionException Explain(Guid id)
+    {
+        try
+        {
+            _ring.GetForOpening(id, _transient);
+            return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
+        }
+        catch (EnvelopeEncryptionException error)
+        {
+            return error;
+        }
+    }
+
+    /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
+    private async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, List<ScannedRow> rows, CancellationToken cancellationToken)
+    {
+        var ids = new HashSet<Guid>();
+        foreach (var row in rows)
+        {
+            for (var i = 0; i < row.Cells.Length; i++)
+            {
+                foreach (var id in KeyIds(table.Columns[i], row.Cells[i]))
+                {
+                    if (stale.Contains(id))
+                    {
+                        ids.Add(id);
+                    }
+                }
+            }
+        }
+
+        var store = session.OpenStore();
+        await _ring.LoadForOpeningAsync(ids, store, _transient, cancellationToken).ConfigureAwait(false);
+        var old = new List<RingKey>();
+        foreach (var id in ids)
+        {
+            if (_ring.TryGetHeld(id, out var key))
+            {
+                old.Add(key);
+            }
+        }
+
+        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var successors = rowScopes.Count == 0
+            ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
+            : await _ring.RotateRowKeysAsync(rowScopes, store, cancellationToken).ConfigureAwait(false);
+        var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, cancellationToken).ConfigureAwait(false))
+        {
+            successors[scope] = key;
+        }
+
+        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
+    }
+
+    private static IEnumerable<Guid> KeyIds(EncryptedColumn column, object? cell)
+    {
+        switch (cell)
+        {
+            case byte[] bytes when EnvelopeCodec.TryReadKeyId(bytes, out var id):
+                return [id];
+            case string text when column.Storage == EncryptedStorage.Armor:
+                return TextArmor.TryReadKeyId(text, out var armored) ? [armored] : [];
+            case string document:
+                return Documents.Find(document).Select(d => d.KeyId);
+            default:
+                return [];
+        }
+    }
+
+    private async Task<int> QuarantineAsync(
+        DbConnection connection, DbTransaction transaction, EncryptedTable table, int index, ScannedRow row, EnvelopeEncryptionException error, CancellationToken cancellationToken)
+    {
+        var key = TableScan.Serialize(row.Key)!;
+        lock (quarantined)
+        {
+            if (!quarantined.Add($"{table.Name}/{table.Columns[index].Name}/{key}"))
+            {
+                return 0;
+            }
+        }
+
+        Guid? keyId = KeyIds(table.Columns[index], row.Cells[index]).Select(id => (Guid?)id).FirstOrDefault();
+        await jobs.QuarantineAsync(connection, transaction, jobId, table.Name, table.Columns[index].Name, key, keyId, error.GetType().Name, cancellationToken).ConfigureAwait(false);
+        return 1;
+    }
+}
