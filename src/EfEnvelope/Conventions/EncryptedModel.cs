@@ -18,6 +18,12 @@ internal static class EncryptedModel
     /// <param name="ambientTenant">Whether entities without a scope of their own belong to the context's tenant.</param>
     public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
+        if (services is not null && !model.IsEnvelopeEnabled() && !model.GetEntityTypes().Any(e => EncryptedProperties(e).Any()))
+        {
+            // Nothing to encrypt. Not only the user's models come by here: EF builds one for its migrations history with the same conventions.
+            return;
+        }
+
         var ambient = ambientTenant || model.IsAmbientByDefault();
         model.SetAnnotation(EnvelopeAnnotationNames.Enabled, ambient ? "1;ambient" : "1");
         RingModel.EnsureMapped(model);

@@ -1,0 +1,201 @@
+using System.Globalization;
+using BankingDemo.Model;
+using EfEnvelope;
+using EfEnvelope.Cli;
+using EfEnvelope.Keys;
+using Microsoft.EntityFrameworkCore;
+using Spectre.Console;
+
+namespace BankingDemo;
+
+/// <summary>What the demo shows: seed, look, rotate one tenant, handle a suspected compromise, count.</summary>
+internal sealed class Story(DemoOptions options, IAnsiConsole console)
+{
+    private static readonly (string Name, Guid Id)[] Tenants =
+    [
+        ("Alpine Bank", Guid.Parse("a1000000-0000-4000-8000-000000000001")),
+        ("Baltic Savings", Guid.Parse("b2000000-0000-4000-8000-000000000002")),
+        ("Coral Credit", Guid.Parse("c3000000-0000-4000-8000-000000000003")),
+    ];
+
+    public async Task<int> RunAsync(CancellationToken cancellationToken)
+    {
+        console.Write(new Rule("[bold]EfEnvelope banking demo[/]"));
+        await using (var context = options.CreateContext())
+        {
+            await context.Database.MigrateAsync(cancellationToken);
+        }
+
+        var exitCode = await SeedAsync(cancellationToken);
+        await LookAsync(cancellationToken);
+        await CensusAsync("Census before", cancellationToken);
+        var rotated = await RotateAsync(Tenants[0], cancellationToken);
+        var compromised = await CompromiseAsync(Tenants[1], cancellationToken);
+        var census = await CensusAsync("Census after", cancellationToken);
+        if (!rotated || !compromised || census.StaleCells > 0)
+        {
+            console.MarkupLine($"[red]{census.StaleCells} cell(s) still name a rotated or compromised key.[/]");
+            return EnvelopeCommandLine.Failed;
+        }
+
+        console.MarkupLine("[green]No row names a rotated or compromised key.[/]");
+        return exitCode;
+    }
+
+    private async Task<int> SeedAsync(CancellationToken cancellationToken)
+    {
+        await using var context = options.CreateContext();
+        var customers = new List<Customer>();
+        var exitCode = EnvelopeCommandLine.Proven;
+        if (options.Import is { } path)
+        {
+            var (imported, errors) = CustomerImport.Read(path);
+            customers.AddRange(imported);
+            foreach (var error in errors)
+            {
+                console.MarkupLineInterpolated($"[yellow]{Path.GetFileName(path)}, {error}[/]");
+                exitCode = EnvelopeCommandLine.BadInput;
+            }
+        }
+
+        var start = await context.Customers.CountAsync(cancellationToken);
+        for (var n = 0; n < options.Customers; n++)
+        {
+            customers.Add(Invent(start + n));
+        }
+
+        foreach (var batch in customers.Chunk(500))
+        {
+            context.Customers.AddRange(batch);
+            await context.SaveChangesAsync(cancellationToken);
+            context.Cards.AddRange(batch.Where((_, i) => i % 4 == 0).Select(c => new PaymentCard { TenantId = c.TenantId, CustomerId = c.Id, Pan = $"4111 1111 1111 {c.Id % 10000:0000}" }));
+            context.Transfers.AddRange(batch.Zip(batch.Skip(1)).Where((_, i) => i % 10 == 0).Select(p => new Transfer
+            {
+                FromAccountId = p.First.Accounts.FirstOrDefault()?.Id ?? 0,
+                ToAccountId = p.Second.Accounts.FirstOrDefault()?.Id ?? 0,
+                Amount = 25,
+                Message = $"Rent of {p.First.Number}",
+            }));
+            await context.SaveChangesAsync(cancellationToken);
+            context.ChangeTracker.Clear();
+        }
+
+        console.MarkupLineInterpolated($"{customers.Count} customers saved by an ordinary SaveChanges; the bank has {start + customers.Count}.");
+        return exitCode;
+    }
+
+    private async Task LookAsync(CancellationToken cancellationToken)
+    {
+        await using var context = options.CreateContext();
+        var customers = await context.Customers.OrderBy(c => c.Id).Take(3).ToListAsync(cancellationToken);
+        var table = new Table().RoundedBorder().Title("What the application sees, and what the column holds").AddColumns("Property", "Application", "Column (the [yellow]key id[/] is in the header)");
+        foreach (var customer in customers)
+        {
+            table.AddRow("Customer.FullName", Markup.Escape(customer.FullName), await CellAsync(context, "FullName", customer.Id, cancellationToken));
+            table.AddRow("Customer.Ssn", Markup.Escape(customer.Ssn), await CellAsync(context, "Ssn", customer.Id, cancellationToken));
+            table.AddRow("Customer.CreditLimit", customer.CreditLimit.ToString(CultureInfo.InvariantCulture), await CellAsync(context, "CreditLimit", customer.Id, cancellationToken));
+        }
+
+        console.Write(table);
+    }
+
+    /// <summary>Reads the column as anybody with a database login would.</summary>
+    private static async Task<string> CellAsync(BankContext context, string column, int id, CancellationToken cancellationToken)
+    {
+        var connection = context.Database.GetDbConnection();
+        await context.Database.OpenConnectionAsync(cancellationToken);
+        try
+        {
+            await using var command = connection.CreateCommand();
+            command.CommandText = $"SELECT \"{column}\" FROM \"Customers\" WHERE \"Id\" = {id.ToString(CultureInfo.InvariantCulture)}";
+            var hex = Convert.ToHexStringLower((byte[])(await command.ExecuteScalarAsync(cancellationToken))!);
+            return $"{hex[..6]}[yellow]{hex[6..38]}[/]{hex[38..54]}...";
+        }
+        finally
+        {
+            await context.Database.CloseConnectionAsync();
+        }
+    }
+
+    private async Task<bool> RotateAsync((string Name, Guid Id) tenant, CancellationToken cancellationToken)
+    {
+        console.Write(new Rule(Markup.Escape($"Rotating the data key of {tenant.Name}")));
+        await using var context = options.CreateContext();
+        var keys = new EnvelopeKeys(context);
+        foreach (var key in await keys.RotateAsync(EnvelopeScope.Tenant(tenant.Id), "yearly rotation", cancellationToken))
+        {
+            console.MarkupLineInterpolated($"{key.Purpose} key v{key.Version} [yellow]{key.Id:N}[/] is active: new writes use it.");
+        }
+
+        return await ReencryptAsync(keys, cancellationToken);
+    }
+
+    private async Task<bool> CompromiseAsync((string Name, Guid Id) tenant, CancellationToken cancellationToken)
+    {
+        console.Write(new Rule(Markup.Escape($"{tenant.Name} reports a stolen backup")));
+        await using var context = options.CreateContext();
+        var keys = new EnvelopeKeys(context);
+        var marked = await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(tenant.Id), "stolen backup", cancellationToken);
+        console.MarkupLineInterpolated($"{marked.Count} key(s) seal nothing any more; a new key took over. Their rows are re-encrypted first.");
+        if (!await ReencryptAsync(keys, cancellationToken))
+        {
+            return false;
+        }
+
+        foreach (var key in marked.Where(k => k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field && k.State == KeyState.Compromised && !k.Scope.StartsWith("row:", StringComparison.Ordinal)))
+        {
+            await keys.RevokeAsync(key.Id, "stolen backup, rows re-encrypted", cancellationToken);
+            console.MarkupLineInterpolated($"Key [yellow]{key.Id:N}[/] is revoked: a copy of an old cell no longer opens.");
+        }
+
+        return true;
+    }
+
+    private async Task<bool> ReencryptAsync(EnvelopeKeys keys, CancellationToken cancellationToken)
+    {
+        var report = await ProgressDisplay.RunAsync(console, progress => keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.FromSeconds(30) }, progress, cancellationToken));
+        console.MarkupLineInterpolated($"{report.Rows} rows re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflicts, {report.Quarantined} quarantined; {(report.IsProven ? "proven by the census" : $"not proven: {report.NotProvenBecause}")}.");
+        return report.IsProven;
+    }
+
+    private async Task<EnvelopeCensus> CensusAsync(string title, CancellationToken cancellationToken)
+    {
+        await using var context = options.CreateContext();
+        var keys = new EnvelopeKeys(context);
+        var census = await keys.TakeCensusAsync(cancellationToken);
+        var table = new Table().RoundedBorder().Title(title).AddColumns("Table", "Keys of", "State", "Keys", "Cells");
+        foreach (var group in census.Entries.GroupBy(e => (e.Table, Owner: Owner(e.Scope), e.State)).OrderBy(g => g.Key.Table, StringComparer.Ordinal).ThenBy(g => g.Key.Owner, StringComparer.Ordinal))
+        {
+            table.AddRow(
+                group.Key.Table, Markup.Escape(group.Key.Owner), group.Key.State?.ToString() ?? "unknown",
+                group.Select(e => e.KeyId).Distinct().Count().ToString(CultureInfo.InvariantCulture), group.Sum(e => e.Cells).ToString(CultureInfo.InvariantCulture));
+        }
+
+        console.Write(table);
+        return census;
+    }
+
+    private static string Owner(string? scope)
+    {
+        var row = scope?.StartsWith("row:", StringComparison.Ordinal) == true;
+        var name = Tenants.FirstOrDefault(t => scope?.EndsWith(t.Id.ToString("D"), StringComparison.Ordinal) == true).Name ?? scope ?? "?";
+        return row ? $"rows of {name}" : name;
+    }
+
+    private static Customer Invent(int n)
+    {
+        string[] first = ["Ada", "Grace", "Edsger", "Barbara", "Alan", "Katherine", "Donald", "Radia"];
+        string[] last = ["Keller", "Novak", "Rossi", "Dubois", "Jansen", "Moreau", "Weber", "Silva"];
+        var tenant = Tenants[n % Tenants.Length].Id;
+        return new Customer
+        {
+            TenantId = tenant,
+            Number = string.Create(CultureInfo.InvariantCulture, $"C{n:000000}"),
+            FullName = $"{first[n % 8]} {last[n / 8 % 8]}",
+            Ssn = string.Create(CultureInfo.InvariantCulture, $"{(n % 899) + 1:000}-{n % 99:00}-{n % 10000:0000}"),
+            CreditLimit = 1000 + (n % 50 * 100),
+            BirthDate = n % 9 == 0 ? null : new DateOnly(1950, 1, 1).AddDays(n * 37 % 18000),
+            Accounts = [new Account { TenantId = tenant, Iban = string.Create(CultureInfo.InvariantCulture, $"CH93 0076 2011 {n:0000 0000}"), Balance = 100 + n }],
+        };
+    }
+}

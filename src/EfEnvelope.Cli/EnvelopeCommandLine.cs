@@ -1,0 +1,62 @@
+using System.CommandLine;
+using Microsoft.EntityFrameworkCore;
+using Spectre.Console;
+
+namespace EfEnvelope.Cli;
+
+/// <summary>
+/// The <c>envelope</c> verbs for an application's own executable: one line in Program.cs,
+/// <c>if (args is ["envelope", .. var verb]) return await EnvelopeCommandLine.RunAsync(verb, () => new BankContext());</c>
+/// </summary>
+/// <remarks>Exit codes: 0 done and proven, 1 failed, 2 bad input, 3 finished with quarantined cells, 4 stopped and resumable.</remarks>
+public static class EnvelopeCommandLine
+{
+    /// <summary>Done, and proven where there is something to prove.</summary>
+    public const int Proven = 0;
+
+    /// <summary>Failed; the message says what state the data is in.</summary>
+    public const int Failed = 1;
+
+    /// <summary>The words or the configuration are wrong; nothing was changed.</summary>
+    public const int BadInput = 2;
+
+    /// <summary>Finished, but cells that could not be opened still name a stale key.</summary>
+    public const int Quarantined = 3;
+
+    /// <summary>Stopped before the end (or not proven); run it again.</summary>
+    public const int Stopped = 4;
+
+    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>rewrap</c>, <c>revoke</c>.</summary>
+    /// <param name="args">The words after <c>envelope</c>.</param>
+    /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
+    /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>
+    /// <param name="cancellationToken">Stops a job after its current batch. Ctrl+C does the same.</param>
+    /// <returns>The exit code.</returns>
+    public static async Task<int> RunAsync(string[] args, Func<DbContext> createContext, IAnsiConsole? console = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(args);
+        ArgumentNullException.ThrowIfNull(createContext);
+        var verbs = new Verbs(createContext, console ?? AnsiConsole.Console);
+        var result = verbs.CreateCommand().Parse(args);
+        if (result.Errors.Count > 0)
+        {
+            await result.InvokeAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
+            return BadInput;
+        }
+
+        try
+        {
+            return await result.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            verbs.Print("Stopped after the current batch. Nothing is lost: run `envelope reencrypt` again.");
+            return Stopped;
+        }
+        catch (EnvelopeEncryptionException error)
+        {
+            verbs.Print(error.Message);
+            return error is EnvelopeConfigurationException or KeyNotFoundInRingException or KeyRevokedException ? BadInput : Failed;
+        }
+    }
+}

@@ -1,0 +1,139 @@
+using System.CommandLine;
+using System.Globalization;
+using Microsoft.EntityFrameworkCore;
+using Spectre.Console;
+
+namespace EfEnvelope.Cli;
+
+/// <summary>The verbs themselves.</summary>
+internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
+{
+    public RootCommand CreateCommand()
+    {
+        var scope = new Option<string?>("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
+        var key = new Option<Guid?>("--key") { Description = "a key id" };
+        var reason = new Option<string?>("--reason") { Description = "for the record; no personal data" };
+        var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => new ReencryptionOptions().BatchSize };
+        var parallel = new Option<int>("--parallel") { Description = "workers of this process", DefaultValueFactory = _ => new ReencryptionOptions().DegreeOfParallelism };
+        var rate = new Option<int>("--max-rows-per-second") { Description = "0 is no limit" };
+        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off; 0 leaves the proof out", DefaultValueFactory = _ => (int)new ReencryptionOptions().CutOffTimeout.TotalSeconds };
+
+        var status = new Command("status", "keys by scope and state");
+        status.SetAction((_, cancellationToken) => StatusAsync(cancellationToken));
+        var census = new Command("census", "cells per key, counted in the database");
+        census.SetAction((_, cancellationToken) => CensusAsync(cancellationToken));
+        var rotate = new Command("rotate", "a new data key for new writes") { scope, reason };
+        rotate.SetAction((parsed, cancellationToken) => RotateAsync(parsed.GetValue(scope), parsed.GetValue(reason), cancellationToken));
+        var compromise = new Command("compromise", "stop sealing with a key or scope at once") { scope, key, reason };
+        compromise.SetAction((parsed, cancellationToken) => CompromiseAsync(parsed.GetValue(scope), parsed.GetValue(key), parsed.GetValue(reason), cancellationToken));
+        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff };
+        reencrypt.SetAction((parsed, cancellationToken) => ReencryptAsync(
+            new ReencryptionOptions
+            {
+                BatchSize = parsed.GetValue(batch),
+                DegreeOfParallelism = parsed.GetValue(parallel),
+                MaxRowsPerSecond = parsed.GetValue(rate),
+                CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
+            }, cancellationToken));
+        var revoke = new Command("revoke", "refuse a key that no row names any more") { key, reason };
+        revoke.SetAction((parsed, cancellationToken) => RevokeAsync(parsed.GetValue(key), parsed.GetValue(reason), cancellationToken));
+        var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
+        rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
+        return new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, compromise, reencrypt, revoke, rewrap };
+    }
+
+    public void Print(string text) => console.Profile.Out.Writer.WriteLine(text);
+
+    public async Task<int> ReencryptAsync(ReencryptionOptions options, CancellationToken cancellationToken)
+    {
+        var context = createContext();
+        await using (context.ConfigureAwait(false))
+        {
+            var report = await ProgressDisplay.RunAsync(console, progress => new EnvelopeKeys(context).ReencryptAsync(options, progress, cancellationToken)).ConfigureAwait(false);
+            Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.StaleKeys.Count} stale key(s)."));
+            Print(report.IsProven ? "Proven: the census after the cut-off counts no cell under a stale key." : $"Not proven: {report.NotProvenBecause}.");
+            return report.IsProven ? EnvelopeCommandLine.Proven : report.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
+        }
+    }
+
+    private Task<int> StatusAsync(CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            foreach (var group in (await keys.ListAsync(includeRowKeys: true, cancellationToken).ConfigureAwait(false)).GroupBy(k => k.Scope.StartsWith("row:", StringComparison.Ordinal) ? "row keys" : k.Scope, StringComparer.Ordinal).OrderBy(g => g.Key, StringComparer.Ordinal))
+            {
+                if (group.Key == "row keys")
+                {
+                    Print($"row keys: {string.Join(", ", group.GroupBy(k => k.State).OrderBy(g => g.Key).Select(g => $"{g.Count()} {g.Key}"))}");
+                    continue;
+                }
+
+                foreach (var key in group.OrderBy(k => k.Purpose).ThenBy(k => k.Version))
+                {
+                    Print(string.Create(CultureInfo.InvariantCulture, $"{key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  {key.CreatedAt:u}{(key.Reason is null ? "" : $"  ({key.Reason})")}"));
+                }
+            }
+
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> CensusAsync(CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var census = await keys.TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+            foreach (var entry in census.Entries)
+            {
+                Print($"{entry.Table}.{entry.Column}  {entry.KeyId?.ToString() ?? "not an envelope"}  {entry.State?.ToString() ?? "unknown key"}  {entry.Cells}");
+            }
+
+            Print($"{census.Cells} cell(s), {census.StaleCells} under stale keys");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> RotateAsync(string? scope, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            foreach (var key in await keys.RotateAsync(EnvelopeScope.Parse(Required(scope, "--scope")), reason, cancellationToken).ConfigureAwait(false))
+            {
+                Print($"{key.Scope}: {key.Purpose} key v{key.Version} {key.Id} is active. Run `envelope reencrypt` to move its rows.");
+            }
+
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> CompromiseAsync(string? scope, Guid? key, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var why = Required(reason, "--reason");
+            var marked = key is { } id
+                ? await keys.ReportCompromisedAsync(id, why, cancellationToken).ConfigureAwait(false)
+                : await keys.ReportCompromisedAsync(EnvelopeScope.Parse(Required(scope, "--scope or --key")), why, cancellationToken).ConfigureAwait(false);
+            Print($"{marked.Count} key(s) marked compromised: they seal nothing any more. Run `envelope reencrypt`, then `envelope revoke --key ID`.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> RevokeAsync(Guid? key, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var info = await keys.RevokeAsync(key ?? throw new EnvelopeConfigurationException("revoke needs --key ID."), reason, cancellationToken).ConfigureAwait(false);
+            Print($"Key {info.Id} of {info.Scope} is revoked: it opens nothing any more.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> RewrapAsync(CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            Print($"{await keys.RewrapAsync(cancellationToken).ConfigureAwait(false)} key(s) rewrapped; no row was touched.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private async Task<int> WithKeysAsync(Func<EnvelopeKeys, Task<int>> verb)
+    {
+        var context = createContext();
+        await using (context.ConfigureAwait(false))
+        {
+            return await verb(new EnvelopeKeys(context)).ConfigureAwait(false);
+        }
+    }
+
+    private static string Required(string? value, string name) => value ?? throw new EnvelopeConfigurationException($"{name} is missing.");
+}
