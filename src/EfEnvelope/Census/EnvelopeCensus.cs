@@ -14,12 +14,14 @@ public sealed record CensusEntry(string Table, string Column, Guid? KeyId, strin
 /// <param name="Entries">By table, column and key.</param>
 public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<CensusEntry> Entries)
 {
+    private readonly Dictionary<Guid, long> _byKey = Entries.Where(e => e.KeyId is not null).GroupBy(e => e.KeyId!.Value).ToDictionary(g => g.Key, g => g.Sum(e => e.Cells));
+
     /// <summary>Cells in all.</summary>
     public long Cells => Entries.Sum(e => e.Cells);
 
     /// <summary>Cells that name a key.</summary>
     /// <param name="keyId">The key.</param>
-    public long CountOf(Guid keyId) => Entries.Where(e => e.KeyId == keyId).Sum(e => e.Cells);
+    public long CountOf(Guid keyId) => _byKey.GetValueOrDefault(keyId);
 
     /// <summary>Cells that name a key which may not stay in use: deactivated, compromised or revoked.</summary>
     public long StaleCells => Entries.Where(e => e.State is Keys.KeyState.Deactivated or Keys.KeyState.Compromised or Keys.KeyState.Revoked).Sum(e => e.Cells);

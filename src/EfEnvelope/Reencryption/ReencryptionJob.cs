@@ -22,10 +22,11 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         options.Validate();
         var time = session.Runtime.TimeProvider;
         var ring = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var stale = StaleKeys.Of(ring);
+        var now = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
+        var retired = StaleKeys.Of(ring);
+        var stale = retired.NamedBy(now);
         if (stale.Entries.Count == 0)
         {
-            var now = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
             return new ReencryptionReport(Guid.Empty, [], 0, 0, 0, TimeSpan.Zero, now, IsProven: now.StaleCells == 0, now.StaleCells == 0 ? null : "cells name keys that are revoked");
         }
 
@@ -65,7 +66,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
-            var left = stale.Entries.Sum(e => census.CountOf(e.Id));
+            var left = retired.Entries.Sum(e => census.CountOf(e.Id));
             if (left <= quarantined.Count || pass >= MaxPasses)
             {
                 notProven ??= left > 0 ? $"{left} cell(s) still name stale keys, {quarantined.Count} of them in quarantine" : null;

@@ -28,5 +28,8 @@ internal sealed class StaleKeys
             .OrderBy(e => e.State == KeyState.Compromised ? 0 : 1).ThenBy(e => e.CreatedAt)]);
     }
 
+    /// <summary>Those that cells still name: what was left long ago is not searched for again.</summary>
+    public StaleKeys NamedBy(EnvelopeCensus census) => new([.. Entries.Where(e => census.CountOf(e.Id) > 0)]);
+
     public bool Contains(Guid id) => _byId.ContainsKey(id);
 }
