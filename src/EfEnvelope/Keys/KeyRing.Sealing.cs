@@ -261,7 +261,7 @@ internal sealed partial class KeyRing
         var asked = _time.GetTimestamp();
         try
         {
-            using var again = await UnwrapAsync(root.Entry, _identity!, cancellationToken).ConfigureAwait(false);
+            using var again = await UnwrapAsync(root.Entry, _identity ?? throw new KeyUnavailableException("The key ring is being opened anew. Retry."), cancellationToken).ConfigureAwait(false);
             root.Refusal = null;
             root.ValidatedAt = asked;
         }

@@ -96,13 +96,19 @@ internal sealed partial class KeyRing
             return known;
         }
 
+        if (store.IsTransient)
+        {
+            // The ring's own row may have been made in the caller's transaction, and go with it: it is not remembered.
+            return await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         return _identity!;
     }
 
     private async ValueTask EnsureConfirmedAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
-        if (IsConfirmed)
+        if (IsConfirmed || (store.IsTransient && _identity is null))
         {
             return;
         }
