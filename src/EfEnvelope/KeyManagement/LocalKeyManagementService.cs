@@ -80,7 +80,11 @@ internal sealed class LocalKeyManagementService : LocalRootKey
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            File.Delete(temporary);
+            if (File.Exists(temporary))
+            {
+                File.Delete(temporary);
+            }
+
             if (!File.Exists(_path))
             {
                 throw Error($"cannot be made ({error.Message}). Make its folder, or name a path that this process may write", error);
