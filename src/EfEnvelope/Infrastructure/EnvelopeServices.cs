@@ -21,6 +21,7 @@ internal static class EnvelopeServices
     public static void Add(IServiceCollection services)
     {
         services.AddScoped<EnvelopeSession>();
+        services.AddScoped<IResettableService>(provider => provider.GetRequiredService<EnvelopeSession>());
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
         services.AddScoped<IInterceptor, EnvelopeCommandInterceptor>();
         Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(

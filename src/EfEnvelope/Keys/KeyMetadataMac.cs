@@ -16,15 +16,20 @@ internal static class KeyMetadataMac
     /// <exception cref="KeyRingTamperedException">The row is not what EfEnvelope wrote.</exception>
     public static void Verify(DataKey macKey, Guid ringId, KeyRingEntry entry)
     {
-        if (!CryptographicOperations.FixedTimeEquals(Compute(macKey, Canonical(ringId, entry)), entry.Mac))
+        if (!IsGenuine(macKey, ringId, entry))
         {
-            throw new KeyRingTamperedException(
-                $"The ring's row of key {entry.Id} was changed by somebody else than EfEnvelope (its metadata does not authenticate). The key is not used. Find out who can write to the ring's table, and restore the row.")
-            {
-                KeyId = entry.Id,
-            };
+            throw Tampered(entry.Id);
         }
     }
+
+    public static bool IsGenuine(DataKey macKey, Guid ringId, KeyRingEntry entry)
+        => CryptographicOperations.FixedTimeEquals(Compute(macKey, Canonical(ringId, entry)), entry.Mac);
+
+    public static KeyRingTamperedException Tampered(Guid id)
+        => new($"The ring's row of key {id} was changed by somebody else than EfEnvelope (its metadata does not authenticate). The key is not used. Find out who can write to the ring's table, and restore the row.")
+        {
+            KeyId = id,
+        };
 
     /// <summary>HMAC-SHA-256 under HKDF-Expand(mac key, "EfEnvelope/v1/mac", 32).</summary>
     public static byte[] Compute(DataKey macKey, ReadOnlySpan<byte> data)
@@ -36,6 +41,10 @@ internal static class KeyMetadataMac
             macKey.CopyMaterialTo(material);
             HKDF.Expand(HashAlgorithmName.SHA256, material, key, "EfEnvelope/v1/mac"u8);
             return HMACSHA256.HashData(key, data);
+        }
+        catch (ObjectDisposedException dropped)
+        {
+            throw new KeyUnavailableException("The key ring is being opened anew. Retry.", dropped);
         }
         finally
         {

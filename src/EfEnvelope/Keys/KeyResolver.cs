@@ -31,6 +31,9 @@ internal static class KeyResolver
 
     public static bool IsRevalidationDue(TimeSpan age, KeyRingOptions options) => age > options.KeyRevalidationInterval;
 
+    /// <summary>The key service is asked in the background when three quarters of the interval are over.</summary>
+    public static bool IsRevalidationNear(TimeSpan age, KeyRingOptions options) => age > options.KeyRevalidationInterval * 0.75;
+
     public static bool IsTooOld(TimeSpan age, KeyRingOptions options) => age > options.MaximumKeyAge;
 
     /// <summary>Whether a state may follow another: never back to sealing, never back from destroyed.</summary>

@@ -13,8 +13,7 @@ internal sealed partial class KeyRing
     /// <returns>The new version's entry.</returns>
     public async Task<KeyRingEntry> RotateAsync(string scope, KeyPurpose purpose, string? reason, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
+        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
@@ -75,8 +74,7 @@ internal sealed partial class KeyRing
     /// <exception cref="KeyRevokedException">The state does not allow it.</exception>
     public async Task<KeyRingEntry> ChangeStateAsync(Guid id, KeyState state, string? reason, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
+        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var entry = await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
@@ -114,25 +112,35 @@ internal sealed partial class KeyRing
     /// <summary>Wraps a key anew with the root key's current material; no row changes, and the plaintext key never leaves the service.</summary>
     public async Task<bool> RewrapAsync(Guid id, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
-        var entry = await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
-        if (entry.RootKeyId is null || entry.Wrapped.Length == 0)
+        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
-            return false;
+            var entry = await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
+            if (entry.RootKeyId is null || entry.Wrapped.Length == 0)
+            {
+                return false;
+            }
+
+            var context = KmsContext.Create(identity, entry.Scope, entry.Purpose, _fixedContext);
+            var wrapped = await _kms.RewrapAsync(new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId), context, cancellationToken).ConfigureAwait(false);
+            var changed = entry with { Wrapped = wrapped.Ciphertext, RootKeyId = wrapped.RootKeyId, KeyMaterialId = wrapped.KeyMaterialId, Revision = entry.Revision + 1 };
+            changed = KeyMetadataMac.Sign(mac.Key, identity.Id, changed);
+            if (await store.TryUpdateAsync(changed, cancellationToken).ConfigureAwait(false))
+            {
+                Adopt(changed);
+                return true;
+            }
         }
 
-        var context = KmsContext.Create(identity, entry.Scope, entry.Purpose, _fixedContext);
-        var wrapped = await _kms.RewrapAsync(new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId), context, cancellationToken).ConfigureAwait(false);
-        var changed = entry with { Wrapped = wrapped.Ciphertext, RootKeyId = wrapped.RootKeyId, KeyMaterialId = wrapped.KeyMaterialId, Revision = entry.Revision + 1 };
-        return await store.TryUpdateAsync(KeyMetadataMac.Sign(mac.Key, identity.Id, changed), cancellationToken).ConfigureAwait(false);
+        throw new KeyUnavailableException($"Key {id} could not be rewrapped: others change it at the same time. Retry.") { KeyId = id };
     }
 
     /// <summary>Every entry of the ring, authenticated.</summary>
     public async Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, IKeyRingStore store, CancellationToken cancellationToken)
     {
+        using var transient = new TransientKeys();
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
         var entries = await store.ListAsync(includeRowKeys, cancellationToken).ConfigureAwait(false);
         foreach (var entry in entries)
         {
@@ -144,12 +152,17 @@ internal sealed partial class KeyRing
 
     /// <summary>HMAC-SHA-256 under the ring's mac key: for reports.</summary>
     public async Task<byte[]> ComputeMacAsync(ReadOnlyMemory<byte> data, IKeyRingStore store, CancellationToken cancellationToken)
-        => KeyMetadataMac.Compute((await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false)).Key, data.Span);
+    {
+        using var transient = new TransientKeys();
+        return KeyMetadataMac.Compute((await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false)).Key, data.Span);
+    }
 
     /// <summary>New versions of rows' keys, committed before the job uses them; a version that another worker made first is used instead.</summary>
-    public async Task<Dictionary<string, RingKey>> RotateRowKeysAsync(IReadOnlyCollection<string> scopes, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<Dictionary<string, RingKey>> RotateRowKeysAsync(IReadOnlyCollection<string> scopes, IKeyRingStore store, KeyPins pins, CancellationToken cancellationToken)
     {
-        var transient = new TransientKeys();
+        using var transient = new TransientKeys();
+        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        var generation = Interlocked.Read(ref _generation);
         var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
         var drafts = new List<KeyRingEntry>();
         var active = new List<KeyRingEntry>();
@@ -165,7 +178,7 @@ internal sealed partial class KeyRing
 
             var draft = await DraftRowKeyAsync(lineage.Key, lineage.Max(v => v.Version) + 1, store, transient, cancellationToken).ConfigureAwait(false);
             drafts.Add(draft.Entry);
-            draft.Key.Key.Dispose();
+            draft.Key.Drop();
         }
 
         if (drafts.Count > 0)
@@ -176,9 +189,9 @@ internal sealed partial class KeyRing
         }
 
         var keys = new Dictionary<string, RingKey>(StringComparer.Ordinal);
-        foreach (var key in await UnwrapRowKeysAsync(active, store, transient, cancellationToken).ConfigureAwait(false))
+        foreach (var key in await UnwrapRowKeysAsync(active, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
         {
-            keys[key.Scope] = Keep(key, KeyPurpose.Field, seals: true, store, transient);
+            keys[key.Scope] = key;
         }
 
         return keys;
@@ -189,10 +202,21 @@ internal sealed partial class KeyRing
             ? held.State != KeyState.Active
             : (await store.FindByIdAsync([kekId], cancellationToken).ConfigureAwait(false)) is not [{ State: KeyState.Active }];
 
+    /// <summary>A change of a key commits by itself: made inside the caller's transaction it might roll back, and this process would already live by it.</summary>
+    private async Task<(RingIdentity Identity, RingKey Mac)> OpenForChangeAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if (store.IsTransient)
+        {
+            throw new EnvelopeConfigurationException("Keys cannot be changed inside an open transaction of this SQLite connection: commit it first, or use another context. Nothing was changed.");
+        }
+
+        using var transient = new TransientKeys();
+        return (await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false), await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false));
+    }
+
     private async Task<KeyRingEntry> ReadAsync(Guid id, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
+        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
         var found = await store.FindByIdAsync([id], cancellationToken).ConfigureAwait(false);
         if (found.Count == 0)
         {

@@ -1,23 +1,25 @@
-using System.Collections.Concurrent;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Keys;
 
-/// <summary>Which key opens.</summary>
+/// <summary>Which key opens. Every key that is handed out is pinned for the caller.</summary>
 internal sealed partial class KeyRing
 {
     private const int MaxUnopenable = 100_000;
 
     /// <summary>A held key, when its state is confirmed and its age in bounds. No I/O; false means that <see cref="LoadForOpeningAsync"/> is to be awaited.</summary>
-    public bool TryGetForOpening(Guid id, out RingKey key)
+    public bool TryGetForOpening(Guid id, KeyPins pins, out RingKey key)
     {
-        if (!_keys.TryGetValue(id, out key!) || !IsConfirmedForOpening || (key.Kek ?? key).Refusal is not null || IsRevalidationDue(key))
+        key = null!;
+        if (!IsConfirmedForOpening || !_keys.TryGetValue(id, out key!) || !KeyResolver.MayOpen(key.State) || key.Key.Purpose != KeyPurpose.Field
+            || (key.Kek ?? key).Refusal is not null || IsRevalidationDue(key) || !pins.TryPin(key, out key))
         {
             return false;
         }
 
         key.LastUsed = Environment.TickCount64;
+        RevalidateAhead(key);
         return true;
     }
 
@@ -25,10 +27,10 @@ internal sealed partial class KeyRing
     public bool TryGetHeld(Guid id, out RingKey key) => _keys.TryGetValue(id, out key!) && KeyResolver.MayOpen(key.State);
 
     /// <summary>
-    /// Makes keys ready to open with: confirms the ring where the lease is over, loads what is missing in at most one ring query per 500 ids, unwraps each key once.
+    /// Makes keys ready to open with, and pins them: confirms the ring where the lease is over, loads what is missing in at most one ring query per 500 ids, unwraps each key once.
     /// Ids that cannot be opened are remembered; <see cref="GetForOpening"/> says why.
     /// </summary>
-    public async ValueTask LoadForOpeningAsync(IReadOnlyCollection<Guid> ids, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+    public async ValueTask LoadForOpeningAsync(IReadOnlyCollection<Guid> ids, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         try
         {
@@ -37,66 +39,22 @@ internal sealed partial class KeyRing
         catch (KeyUnavailableException) when (_identity is not null && !KeyResolver.IsTooOld(SinceConfirmed, _options))
         {
             // The ring is out of reach: held keys open on, up to their stated age.
-            Volatile.Write(ref _outageUntil, _time.GetTimestamp() + (long)(OutagePause.TotalSeconds * _time.TimestampFrequency));
+            Volatile.Write(ref _outageUntil, PauseEnd);
         }
 
-        var missing = new List<Guid>();
-        foreach (var id in ids)
+        IReadOnlyCollection<Guid> missing = ids;
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
-            if (_keys.TryGetValue(id, out var held))
+            missing = await PinHeldAsync(missing, transient, pins, cancellationToken).ConfigureAwait(false);
+            if (missing.Count == 0)
             {
-                await RevalidateAsync(held, cancellationToken).ConfigureAwait(false);
+                return;
             }
-            else if (!transient.TryGetForOpening(id, out _) && !IsKnownUnopenable(id))
-            {
-                missing.Add(id);
-            }
+
+            await LoadMissingAsync(missing, store, transient, pins, cancellationToken).ConfigureAwait(false);
         }
 
-        if (missing.Count == 0)
-        {
-            return;
-        }
-
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
-        var entries = await store.FindByIdAsync(missing, cancellationToken).ConfigureAwait(false);
-        var present = new HashSet<Guid>();
-        var rowKeys = new List<KeyRingEntry>();
-        foreach (var entry in entries)
-        {
-            present.Add(entry.Id);
-            KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
-            if (!KeyResolver.MayOpen(entry.State) || entry.Purpose != KeyPurpose.Field)
-            {
-                Remember(entry.Id, KeyResolver.OpeningError(entry.Id, entry.Purpose == KeyPurpose.Field ? entry : null), permanent: false);
-            }
-            else if (entry.KekId is not null)
-            {
-                rowKeys.Add(entry);
-            }
-            else if (store.UsesCallersConnection)
-            {
-                await LoadOneAsync(entry, identity, store, transient, cancellationToken).ConfigureAwait(false);
-            }
-            else
-            {
-                await SingleFlightAsync("open " + entry.Id, () => LoadOneAsync(entry, identity, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
-            }
-        }
-
-        foreach (var key in await UnwrapRowKeysAsync(rowKeys, store, transient, cancellationToken).ConfigureAwait(false))
-        {
-            Keep(key, KeyPurpose.Field, seals: false, store, transient);
-        }
-
-        foreach (var id in missing)
-        {
-            if (!present.Contains(id))
-            {
-                Remember(id, KeyResolver.OpeningError(id, null), permanent: false);
-            }
-        }
+        throw new KeyUnavailableException("The keys of a query could not be loaded: the ring changes all the time. Retry.");
     }
 
     /// <summary>The key, or the typed error that says why it does not open.</summary>
@@ -123,21 +81,113 @@ internal sealed partial class KeyRing
 
     private bool IsConfirmedForOpening => IsConfirmed || _time.GetTimestamp() < Volatile.Read(ref _outageUntil);
 
-    private async Task<RingKey> LoadOneAsync(KeyRingEntry entry, RingIdentity identity, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+    /// <summary>Pins what is held, revalidated where that is due; answers with what is neither held nor known not to open.</summary>
+    private async Task<List<Guid>> PinHeldAsync(IReadOnlyCollection<Guid> ids, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
-        if (_keys.TryGetValue(entry.Id, out var held) && !held.Key.IsDisposed)
+        var missing = new List<Guid>();
+        foreach (var id in ids)
         {
-            return held;
+            if (pins.TryGet(id, out _) || (transient.TryGetForOpening(id, out var own) && pins.TryPin(own, out _)))
+            {
+                continue;
+            }
+
+            if (_keys.TryGetValue(id, out var held) && held.Key.Purpose == KeyPurpose.Field)
+            {
+                try
+                {
+                    await RevalidateAsync(held, cancellationToken).ConfigureAwait(false);
+                }
+                catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
+                {
+                    // The key's refusal is remembered with the key; other keys of the query open.
+                    continue;
+                }
+
+                if (pins.TryPin(held, out _))
+                {
+                    continue;
+                }
+            }
+
+            if (!IsKnownUnopenable(id))
+            {
+                missing.Add(id);
+            }
         }
 
-        var asked = _time.GetTimestamp();
-        var key = await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false);
-        return Keep(new RingKey(entry, key, null, asked), KeyPurpose.Field, seals: false, store, transient);
+        return missing;
     }
 
-    /// <summary>Unwraps row keys under their keks, which are loaded first.</summary>
+    private async Task LoadMissingAsync(IReadOnlyCollection<Guid> missing, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    {
+        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        var generation = Interlocked.Read(ref _generation);
+        var entries = await store.FindByIdAsync(missing, cancellationToken).ConfigureAwait(false);
+        var present = new HashSet<Guid>();
+        var rowKeys = new List<KeyRingEntry>();
+        foreach (var entry in entries)
+        {
+            present.Add(entry.Id);
+            if (!KeyMetadataMac.IsGenuine(mac.Key, identity.Id, entry))
+            {
+                Remember(KeyMetadataMac.Tampered(entry.Id));
+            }
+            else if (!KeyResolver.MayOpen(entry.State) || entry.Purpose != KeyPurpose.Field)
+            {
+                Remember(KeyResolver.OpeningError(entry.Id, entry.Purpose == KeyPurpose.Field ? entry : null));
+            }
+            else if (entry.KekId is not null)
+            {
+                rowKeys.Add(entry);
+            }
+            else
+            {
+                try
+                {
+                    await LoadOneAsync(entry, generation, identity, store, transient, pins, cancellationToken).ConfigureAwait(false);
+                }
+                catch (EnvelopeEncryptionException error) when (error is KeyRefusedException or KeyRingTamperedException)
+                {
+                    Remember(WithKey(error, entry.Id));
+                }
+            }
+        }
+
+        await UnwrapRowKeysAsync(rowKeys, seals: false, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
+        foreach (var id in missing)
+        {
+            if (!present.Contains(id))
+            {
+                Remember(KeyResolver.OpeningError(id, null));
+            }
+        }
+    }
+
+    /// <summary>Unwraps a key by the key service, enters it and pins it; null when the ring changed meanwhile, and its row is to be read again.</summary>
+    private async Task<RingKey?> LoadOneAsync(
+        KeyRingEntry entry, long generation, RingIdentity identity, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    {
+        var key = store.UsesCallersConnection
+            ? await EnterAsync(cancellationToken).ConfigureAwait(false)
+            : await SingleFlightAsync("open " + entry.Id, () => EnterAsync(CancellationToken.None), cancellationToken).ConfigureAwait(false);
+        return pins.TryPin(key, out key) ? key : null;
+
+        async Task<RingKey> EnterAsync(CancellationToken token)
+        {
+            var obtained = await ObtainAsync(entry, identity, store, transient, token).ConfigureAwait(false);
+            TryKeep(obtained, seals: false, generation, identity.Id, store, transient, out obtained);
+            return obtained;
+        }
+    }
+
+    /// <summary>
+    /// Unwraps row keys under their keks, which are loaded first, and pins them. A row that is not genuine is remembered, with its error, and left out; so is one whose state changed
+    /// meanwhile.
+    /// </summary>
     private async Task<List<RingKey>> UnwrapRowKeysAsync(
-        IReadOnlyCollection<KeyRingEntry> entries, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+        List<KeyRingEntry> entries, bool seals, long generation, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var unwrapped = new List<RingKey>(entries.Count);
         if (entries.Count == 0)
@@ -146,99 +196,138 @@ internal sealed partial class KeyRing
         }
 
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
-        var keks = await LoadKeksAsync([.. entries.Select(e => e.KekId).OfType<Guid>().Distinct()], identity, mac, store, transient, cancellationToken).ConfigureAwait(false);
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        using var kekPins = new KeyPins();
+        var unusable = new Dictionary<Guid, EnvelopeEncryptionException>();
+        var keks = await LoadKeksAsync([.. entries.Select(e => e.KekId).OfType<Guid>().Distinct()], unusable, identity, mac, store, transient, kekPins, cancellationToken).ConfigureAwait(false);
         foreach (var entry in entries)
         {
-            KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
-            if (_keys.TryGetValue(entry.Id, out var held) && !held.Key.IsDisposed)
-            {
-                unwrapped.Add(held);
-                continue;
-            }
-
-            if (entry.KekId is not { } kekId || !keks.TryGetValue(kekId, out var kek) || kek.Scope != KeyScope.ParentOf(entry.Scope))
-            {
-                throw new KeyRingTamperedException($"The ring's row of key {entry.Id} names no kek of its scope. The key is not used. Restore the row.") { KeyId = entry.Id };
-            }
-
             try
             {
-                unwrapped.Add(new RingKey(entry, EnvelopeCodec.UnwrapKey(kek.Key, entry.Wrapped, KeyPurpose.Field, entry.Id, entry.Scope), kek, kek.ValidatedAt));
+                if (entry.KekId is { } kekId && unusable.TryGetValue(kekId, out var why))
+                {
+                    throw WithKey(why, entry.Id);
+                }
+
+                var key = UnwrapRowKey(entry, keks, identity, mac, transient);
+                if (TryKeep(key, seals, generation, identity.Id, store, transient, out key) && pins.TryPin(key, out key))
+                {
+                    unwrapped.Add(key);
+                }
             }
-            catch (EnvelopeRefusedException refused)
+            catch (EnvelopeEncryptionException error) when (!seals && error is not KeyUnavailableException)
             {
-                throw new KeyRingTamperedException($"The wrapped key of ring row {entry.Id} is not the key that its id commits to: the row was changed or moved. The key is not used. Restore the row.", refused) { KeyId = entry.Id };
+                Remember(error);
             }
         }
 
         return unwrapped;
     }
 
+    private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, RingIdentity identity, RingKey mac, TransientKeys transient)
+    {
+        KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
+        if (_keys.TryGetValue(entry.Id, out var held) || transient.TryGetForOpening(entry.Id, out held))
+        {
+            return held;
+        }
+
+        if (entry.KekId is not { } kekId || !keks.TryGetValue(kekId, out var kek) || kek.Scope != KeyScope.ParentOf(entry.Scope))
+        {
+            throw new KeyRingTamperedException($"The ring's row of key {entry.Id} names no usable kek of its scope. The key is not used. Restore the row.") { KeyId = entry.Id };
+        }
+
+        try
+        {
+            return new RingKey(entry, EnvelopeCodec.UnwrapKey(kek.Key, entry.Wrapped, KeyPurpose.Field, entry.Id, entry.Scope), kek, kek.ValidatedAt);
+        }
+        catch (EnvelopeRefusedException refused)
+        {
+            throw new KeyRingTamperedException($"The wrapped key of ring row {entry.Id} is not the key that its id commits to: the row was changed or moved. The key is not used. Restore the row.", refused) { KeyId = entry.Id };
+        }
+    }
+
+    /// <summary>The keks that open row keys, pinned; why the others cannot be used is told in <paramref name="unusable"/>.</summary>
     private async Task<Dictionary<Guid, RingKey>> LoadKeksAsync(
-        IReadOnlyCollection<Guid> ids, RingIdentity identity, RingKey mac, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+        IReadOnlyCollection<Guid> ids, Dictionary<Guid, EnvelopeEncryptionException> unusable, RingIdentity identity, RingKey mac, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var keks = new Dictionary<Guid, RingKey>();
-        var missing = new List<Guid>();
-        foreach (var id in ids)
+        var missing = new List<Guid>(ids);
+        for (var attempt = 0; attempt < MaxAttempts && missing.Count > 0; attempt++)
         {
-            if (_keys.TryGetValue(id, out var held) && !held.Key.IsDisposed)
+            var generation = Interlocked.Read(ref _generation);
+            var unheld = missing.Where(id => !_keys.ContainsKey(id) && !transient.TryGetForOpening(id, out _)).ToList();
+            var entries = unheld.Count == 0 ? [] : await store.FindByIdAsync(unheld, cancellationToken).ConfigureAwait(false);
+            foreach (var id in missing.ToList())
             {
-                await RevalidateAsync(held, cancellationToken).ConfigureAwait(false);
-                keks[id] = held;
-            }
-            else if (transient.TryGetForOpening(id, out held))
-            {
-                keks[id] = held;
-            }
-            else
-            {
-                missing.Add(id);
-            }
-        }
+                try
+                {
+                    if ((_keys.TryGetValue(id, out var kek) || transient.TryGetForOpening(id, out kek)) && pins.TryPin(kek, out kek))
+                    {
+                        await RevalidateAsync(kek, cancellationToken).ConfigureAwait(false);
+                        keks[id] = kek;
+                        missing.Remove(id);
+                    }
+                    else if (entries.FirstOrDefault(e => e.Id == id) is { } entry)
+                    {
+                        KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
+                        if (entry.Purpose != KeyPurpose.Kek || !KeyResolver.MayOpen(entry.State))
+                        {
+                            throw KeyResolver.OpeningError(entry.Id, entry);
+                        }
 
-        if (missing.Count == 0)
-        {
-            return keks;
-        }
-
-        foreach (var entry in await store.FindByIdAsync(missing, cancellationToken).ConfigureAwait(false))
-        {
-            KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
-            if (entry.Purpose != KeyPurpose.Kek || !KeyResolver.MayOpen(entry.State))
-            {
-                throw KeyResolver.OpeningError(entry.Id, entry);
+                        if (await LoadOneAsync(entry, generation, identity, store, transient, pins, cancellationToken).ConfigureAwait(false) is { } loaded)
+                        {
+                            keks[id] = loaded;
+                            missing.Remove(id);
+                        }
+                    }
+                    else if (unheld.Contains(id))
+                    {
+                        missing.Remove(id);
+                    }
+                }
+                catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
+                {
+                    unusable[id] = error;
+                    missing.Remove(id);
+                }
             }
-
-            keks[entry.Id] = store.UsesCallersConnection
-                ? await LoadKekAsync(entry).ConfigureAwait(false)
-                : await SingleFlightAsync("open " + entry.Id, () => LoadKekAsync(entry), cancellationToken).ConfigureAwait(false);
         }
 
         return keks;
-
-        async Task<RingKey> LoadKekAsync(KeyRingEntry entry)
-        {
-            if (_keys.TryGetValue(entry.Id, out var held) && !held.Key.IsDisposed)
-            {
-                return held;
-            }
-
-            var asked = _time.GetTimestamp();
-            return Keep(new RingKey(entry, await UnwrapAsync(entry, identity, CancellationToken.None).ConfigureAwait(false), null, asked), KeyPurpose.Kek, seals: false, store, transient);
-        }
     }
 
     private bool IsKnownUnopenable(Guid id)
         => _unopenable.TryGetValue(id, out var known) && (known.Permanent || _time.GetElapsedTime(known.At) < UnknownMemory);
 
-    private void Remember(Guid id, EnvelopeEncryptionException error, bool permanent)
+    private void Remember(EnvelopeEncryptionException error)
     {
+        if (error.KeyId is not { } id)
+        {
+            return;
+        }
+
         if (_unopenable.Count >= MaxUnopenable)
         {
             _unopenable.Clear();
         }
 
-        _unopenable[id] = new Unopenable(error, _time.GetTimestamp(), permanent);
+        _unopenable[id] = new Unopenable(error, _time.GetTimestamp(), Permanent: false);
+    }
+
+    /// <summary>An error that does not know which key it is about, or knows the kek only, with the key's id.</summary>
+    private static EnvelopeEncryptionException WithKey(EnvelopeEncryptionException error, Guid id)
+    {
+        var message = $"Key {id}: {error.Message}";
+        return error switch
+        {
+            _ when error.KeyId == id => error,
+            KeyRefusedException => new KeyRefusedException(message, error) { KeyId = id },
+            KeyDestroyedException => new KeyDestroyedException(message, error) { KeyId = id },
+            KeyRevokedException => new KeyRevokedException(message, error) { KeyId = id },
+            KeyNotFoundInRingException => new KeyNotFoundInRingException(message, error) { KeyId = id },
+            _ => new KeyRingTamperedException(message, error) { KeyId = id },
+        };
     }
 }

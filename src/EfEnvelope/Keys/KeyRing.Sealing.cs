@@ -1,66 +1,71 @@
+using System.Security.Cryptography;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Keys;
 
-/// <summary>Which key seals.</summary>
+/// <summary>Which key seals. Every key that is handed out is pinned for the caller.</summary>
 internal sealed partial class KeyRing
 {
-    /// <summary>The scope's sealing key, when it is held, its state is confirmed within the lease and its age is in bounds. No I/O.</summary>
-    public bool TryGetForSealing(string scope, out RingKey key)
-        => _sealing.TryGetValue(scope, out key!) && KeyResolver.MaySeal(key.State) && IsConfirmed && key.Refusal is null && !IsRevalidationDue(key);
-
-    /// <summary>
-    /// The scope's sealing key. Scope keys are made on first use and committed before this returns; racing creators end with the same one. A row scope's key must exist.
-    /// </summary>
-    public async ValueTask<RingKey> GetForSealingAsync(string scope, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+    /// <summary>The sealing key of one scope; see the other overload.</summary>
+    public async ValueTask<RingKey> GetForSealingAsync(string scope, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
-        if (TryGetForSealing(scope, out var held))
+        if (!store.IsTransient && TryGetForSealing(scope, out var held) && pins.TryPin(held, out held))
         {
-            RefreshAhead(store);
+            RefreshAhead(store, held);
             return held;
         }
 
-        var found = await GetForSealingAsync([scope], store, transient, cancellationToken).ConfigureAwait(false);
-        return found[scope];
+        return (await GetForSealingAsync([scope], store, transient, pins, cancellationToken).ConfigureAwait(false))[scope];
     }
 
-    /// <summary>The sealing keys of many scopes, in few queries.</summary>
+    /// <summary>
+    /// The scopes' sealing keys, in few queries, each with a state that was confirmed within the lease when this returns. Scope keys are made on first use and committed before; racing
+    /// creators end with the same one. A row scope's key must exist.
+    /// </summary>
     public async ValueTask<Dictionary<string, RingKey>> GetForSealingAsync(
-        IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+        IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var found = new Dictionary<string, RingKey>(scopes.Count, StringComparer.Ordinal);
-        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
-        List<string>? rows = null;
-        foreach (var scope in scopes)
+        var attempts = 0;
+        do
         {
-            if (TryGetForSealing(scope, out var key) || (store.IsTransient && transient.TryGetForSealing(scope, out key)))
+            if (++attempts > MaxAttempts)
             {
-                found[scope] = key;
+                throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow, or changes all the time. Retry.");
             }
-            else if (_sealing.TryGetValue(scope, out var old) && KeyResolver.MaySeal(old.State))
+
+            found.Clear();
+            await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+            List<string>? rows = null;
+            foreach (var scope in scopes)
             {
-                await RevalidateAsync(old, cancellationToken).ConfigureAwait(false);
-                found[scope] = old;
+                if (KeyScope.KindOf(scope) != ScopeKind.Row)
+                {
+                    found[scope] = await GetScopeKeyAsync(scope, KeyPurpose.Field, store, transient, pins, cancellationToken).ConfigureAwait(false);
+                }
+                else if (!store.IsTransient && TryGetForSealing(scope, out var held) && pins.TryPin(held, out held))
+                {
+                    found[scope] = held;
+                }
+                else
+                {
+                    (rows ??= []).Add(scope);
+                }
             }
-            else if (KeyScope.KindOf(scope) == ScopeKind.Row)
+
+            if (rows is not null)
             {
-                (rows ??= []).Add(scope);
-            }
-            else
-            {
-                found[scope] = store.UsesCallersConnection
-                    ? await LoadSealingAsync(scope, KeyPurpose.Field, store, transient, cancellationToken).ConfigureAwait(false)
-                    : await SingleFlightAsync("seal " + scope, () => LoadSealingAsync(scope, KeyPurpose.Field, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+                await LoadRowSealingAsync(rows, found, store, transient, pins, cancellationToken).ConfigureAwait(false);
             }
         }
+        while (!store.IsTransient && !(IsConfirmed && found.Values.All(k => KeyResolver.MaySeal(k.State))));
 
-        if (rows is not null)
+        foreach (var key in found.Values)
         {
-            await LoadRowSealingAsync(rows, found, store, transient, cancellationToken).ConfigureAwait(false);
+            RefreshAhead(store, key);
         }
 
-        RefreshAhead(store);
         return found;
     }
 
@@ -71,8 +76,16 @@ internal sealed partial class KeyRing
     public async ValueTask<RowKeyDraft> DraftRowKeyAsync(string rowScope, int version, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
-        var kek = await GetKekAsync(KeyScope.ParentOf(rowScope), store, transient, cancellationToken).ConfigureAwait(false);
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        RingKey kek;
+        do
+        {
+            await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+            kek = await GetScopeKeyAsync(KeyScope.ParentOf(rowScope), KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
+        }
+        while (!store.IsTransient && !IsConfirmed);
+
         var key = Generate();
         var now = Now();
         var entry = new KeyRingEntry
@@ -93,42 +106,56 @@ internal sealed partial class KeyRing
         return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
     }
 
+    /// <summary>The scope's sealing key, when it is held, its state is confirmed within the lease and its age is in bounds. No I/O.</summary>
+    /// <remarks>The lease is looked at before the state, so that the state is at least as new as the confirmation.</remarks>
+    private bool TryGetForSealing(string name, out RingKey key)
+    {
+        key = null!;
+        return IsConfirmed && _sealing.TryGetValue(name, out key!) && KeyResolver.MaySeal(key.State) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
+    }
+
     private DataKey Generate()
     {
         Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
-        System.Security.Cryptography.RandomNumberGenerator.Fill(material);
+        RandomNumberGenerator.Fill(material);
         try
         {
             return DataKey.Import(KeyPurpose.Field, material, _backend, _time);
         }
         finally
         {
-            System.Security.Cryptography.CryptographicOperations.ZeroMemory(material);
+            CryptographicOperations.ZeroMemory(material);
         }
     }
 
-    /// <summary>The kek of a scope, for row keys.</summary>
-    private async ValueTask<RingKey> GetKekAsync(string parentScope, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+    /// <summary>A scope's field key or kek, pinned.</summary>
+    private async ValueTask<RingKey> GetScopeKeyAsync(string scope, KeyPurpose purpose, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
-        var name = "kek " + parentScope;
-        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
-        if (_sealing.TryGetValue(name, out var held) && KeyResolver.MaySeal(held.State) && !IsRevalidationDue(held) && held.Refusal is null)
+        var name = SealingName(scope, purpose);
+        while (true)
         {
-            return held;
-        }
+            // In the caller's transaction nothing is taken on trust: a rollback, also to a savepoint, may have taken the row away.
+            if (store.IsTransient || !TryGetForSealing(name, out var key))
+            {
+                key = store.UsesCallersConnection
+                    ? await LoadSealingAsync(scope, purpose, store, transient, cancellationToken).ConfigureAwait(false)
+                    : await SingleFlightAsync("seal " + name, () => LoadSealingAsync(scope, purpose, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+            }
 
-        return store.UsesCallersConnection
-            ? await LoadSealingAsync(parentScope, KeyPurpose.Kek, store, transient, cancellationToken).ConfigureAwait(false)
-            : await SingleFlightAsync(name, () => LoadSealingAsync(parentScope, KeyPurpose.Kek, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+            if (pins.TryPin(key, out key))
+            {
+                return key;
+            }
+        }
     }
 
     private async Task<RingKey> LoadSealingAsync(string scope, KeyPurpose purpose, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, cancellationToken).ConfigureAwait(false);
-        for (var attempt = 0; ; attempt++)
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
-            var asked = _time.GetTimestamp();
+            var generation = Interlocked.Read(ref _generation);
             var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
             foreach (var version in versions)
             {
@@ -137,34 +164,64 @@ internal sealed partial class KeyRing
 
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
-                var key = _keys.TryGetValue(entry.Id, out var held) && !IsRevalidationDue(held) && held.Refusal is null
-                    ? held
-                    : new RingKey(entry, await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, asked);
-                return Keep(key, purpose, seals: true, store, transient);
+                var key = await ObtainAsync(entry, identity, store, transient, cancellationToken).ConfigureAwait(false);
+                if (TryKeep(key, seals: true, generation, identity.Id, store, transient, out key))
+                {
+                    return key;
+                }
+
+                // Something changed since the row was read: it is read again, now without a call to the key service.
+                continue;
             }
 
-            if (attempt > 3)
+            if (versions.Count > 0 && versions.All(v => v.State == KeyState.Destroyed))
             {
-                throw new KeyUnavailableException($"No active key could be made for a scope of the ring: others change it at the same time. Retry.");
+                throw new KeyDestroyedException($"Every key of scope '{scope}' was destroyed: the scope is erased and takes no new values. Nothing was written.") { KeyId = versions[0].Id };
             }
 
             var next = versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1;
             var (made, material) = await GenerateAsync(identity, scope, purpose, next, cancellationToken).ConfigureAwait(false);
+            var asked = _time.GetTimestamp();
             made = KeyMetadataMac.Sign(mac.Key, identity.Id, made);
-            if (await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) == 1)
+            if (await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) == 0)
             {
-                // One key service call for a new key: it was committed by the line above, so it may be held without being read again.
-                return Keep(new RingKey(made, material, null, asked), purpose, seals: true, store, transient);
+                // Another creator won; its key is read on the next turn. Ours was never used.
+                material.Dispose();
+                continue;
             }
 
-            // Another creator won; its key is read on the next turn. Ours was never used.
-            material.Dispose();
+            // One key service call for a new key: it was committed by the line above, so it may be held without being read again.
+            if (TryKeep(new RingKey(made, material, null, asked), seals: true, generation, identity.Id, store, transient, out var kept))
+            {
+                return kept;
+            }
         }
+
+        throw new KeyUnavailableException("No active key could be had for a scope of the ring: others change it at the same time. Retry.");
+    }
+
+    /// <summary>The unwrapped key of a row that was read and verified: the held one, revalidated where that is due, or unwrapped by the key service.</summary>
+    private async Task<RingKey> ObtainAsync(KeyRingEntry entry, RingIdentity identity, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+    {
+        if (_keys.TryGetValue(entry.Id, out var held))
+        {
+            await RevalidateAsync(held, cancellationToken).ConfigureAwait(false);
+            return held;
+        }
+
+        if (transient.TryGetForOpening(entry.Id, out held))
+        {
+            return held;
+        }
+
+        var asked = _time.GetTimestamp();
+        return new RingKey(entry, await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, asked);
     }
 
     private async Task LoadRowSealingAsync(
-        List<string> scopes, Dictionary<string, RingKey> found, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
+        List<string> scopes, Dictionary<string, RingKey> found, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
+        var generation = Interlocked.Read(ref _generation);
         var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
         var sealing = new List<KeyRingEntry>();
         foreach (var lineage in versions.GroupBy(v => v.Scope, StringComparer.Ordinal))
@@ -175,104 +232,96 @@ internal sealed partial class KeyRing
             }
             else if (lineage.All(v => v.State == KeyState.Destroyed))
             {
-                throw new KeyDestroyedException($"The row's keys were destroyed: the row is erased and takes no new values. Nothing was written.") { KeyId = lineage.First().Id };
+                throw new KeyDestroyedException("The row's keys were destroyed: the row is erased and takes no new values. Nothing was written.") { KeyId = lineage.First().Id };
             }
             else
             {
                 // Every version is retired: the row goes on under a new one, committed beforehand.
                 var draft = await DraftRowKeyAsync(lineage.Key, lineage.Max(v => v.Version) + 1, store, transient, cancellationToken).ConfigureAwait(false);
+                draft.Key.Drop();
                 await store.TryInsertAsync([draft.Entry], cancellationToken).ConfigureAwait(false);
-                sealing.Add(KeyResolver.FindSealing(await store.FindByScopeAsync([lineage.Key], KeyPurpose.Field, cancellationToken).ConfigureAwait(false)) ?? draft.Entry);
+                sealing.Add(KeyResolver.FindSealing(await store.FindByScopeAsync([lineage.Key], KeyPurpose.Field, cancellationToken).ConfigureAwait(false))
+                    ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
             }
         }
 
-        foreach (var key in await UnwrapRowKeysAsync(sealing, store, transient, cancellationToken).ConfigureAwait(false))
+        foreach (var key in await UnwrapRowKeysAsync(sealing, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
         {
-            found[key.Scope] = Keep(key, KeyPurpose.Field, seals: true, store, transient);
+            found[key.Scope] = key;
         }
 
         foreach (var scope in scopes)
         {
-            if (!found.ContainsKey(scope))
+            if (found.ContainsKey(scope))
             {
-                if (transient.TryGetForSealing(scope, out var drafted))
-                {
-                    found[scope] = drafted;
-                    continue;
-                }
+                continue;
+            }
 
+            if (versions.FirstOrDefault(v => v.Scope == scope) is { } unopened)
+            {
+                throw _unopenable.TryGetValue(unopened.Id, out var known) ? known.Error : KeyResolver.OpeningError(unopened.Id, unopened);
+            }
+
+            if (!transient.TryGetDraft(scope, out var drafted) || !pins.TryPin(drafted, out drafted))
+            {
                 throw new KeyNotFoundInRingException("A row of an entity with keys per row has no key in the ring: the row was copied, or the ring was restored from before it was made. Nothing was written.");
             }
+
+            found[scope] = drafted;
         }
     }
 
-    /// <summary>Enters a key into the shared cache, or into the context's own where its row may yet be rolled back.</summary>
-    private RingKey Keep(RingKey key, KeyPurpose purpose, bool seals, IKeyRingStore store, TransientKeys transient)
+    /// <summary>
+    /// Enters a key into the shared cache, or into the context's own where its row may yet be rolled back. False, with a key that was not held before zeroed, when the ring changed
+    /// since the key's row was read: a state that another process changed meanwhile would otherwise be taken for confirmed.
+    /// </summary>
+    private bool TryKeep(RingKey key, bool seals, long generation, Guid ringId, IKeyRingStore store, TransientKeys transient, out RingKey kept)
     {
+        kept = key;
         if (store.IsTransient)
         {
-            transient.Add(key, seals && purpose == KeyPurpose.Field);
-            return key;
+            if (!_keys.TryGetValue(key.Id, out var shared) || !ReferenceEquals(shared, key))
+            {
+                kept = transient.Add(key);
+            }
+
+            return true;
         }
 
-        var kept = _keys.GetOrAdd(key.Id, key);
-        if (!ReferenceEquals(kept, key))
+        lock (_state)
         {
-            if (kept.Refusal is not null || kept.Key.IsDisposed || kept.ValidatedAt < key.ValidatedAt)
+            var held = _keys.GetValueOrDefault(key.Id);
+            if (generation != _generation || _identity?.Id != ringId)
+            {
+                if (!ReferenceEquals(held, key))
+                {
+                    key.Drop();
+                }
+
+                return false;
+            }
+
+            if (held is null)
             {
                 _keys[key.Id] = key;
-                kept.Drop();
-                kept = key;
+                Interlocked.Increment(ref _count);
+                KeyRingRegistry.Add(key.Id, this);
             }
-            else
+            else if (!ReferenceEquals(held, key))
             {
-                kept.Entry = key.Entry;
-                key.Key.Dispose();
+                held.Entry = held.Entry.Revision < key.Entry.Revision ? key.Entry : held.Entry;
+                key.Drop();
+                kept = held;
             }
-        }
 
-        KeyRingRegistry.Add(kept.Id, this);
-        if (seals)
-        {
-            _sealing[purpose == KeyPurpose.Kek ? "kek " + kept.Scope : kept.Scope] = kept;
+            kept.LastUsed = Environment.TickCount64;
+            if (seals)
+            {
+                _sealing[SealingName(kept.Scope, kept.Key.Purpose)] = kept;
+            }
         }
 
         Evict();
-        return kept;
-    }
-
-    private bool IsRevalidationDue(RingKey key) => KeyResolver.IsRevalidationDue(_time.GetElapsedTime(key.ValidatedAt), _options);
-
-    /// <summary>Asks the key service whether a held key may still be used: a refusal counts at once, an outage only when the key is too old.</summary>
-    private async Task RevalidateAsync(RingKey key, CancellationToken cancellationToken)
-    {
-        var root = key.Kek ?? key;
-        if (!IsRevalidationDue(root) && root.Refusal is null)
-        {
-            return;
-        }
-
-        var tooOld = KeyResolver.IsTooOld(_time.GetElapsedTime(root.ValidatedAt), _options);
-        if (!tooOld && root.Refusal is null && _time.GetTimestamp() < Volatile.Read(ref _outageUntil))
-        {
-            return;
-        }
-
-        var asked = _time.GetTimestamp();
-        try
-        {
-            using var again = await UnwrapAsync(root.Entry, _identity ?? throw new KeyUnavailableException("The key ring is being opened anew. Retry."), cancellationToken).ConfigureAwait(false);
-            root.Refusal = null;
-            root.ValidatedAt = asked;
-        }
-        catch (KeyUnavailableException) when (!tooOld && root.Refusal is null)
-        {
-            Volatile.Write(ref _outageUntil, _time.GetTimestamp() + (long)(OutagePause.TotalSeconds * _time.TimestampFrequency));
-        }
-        catch (EnvelopeEncryptionException refusal) when (refusal is KeyRefusedException or KeyRingTamperedException)
-        {
-            root.Refusal = refusal;
-            throw;
-        }
+        return true;
     }
 }

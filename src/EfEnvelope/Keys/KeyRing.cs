@@ -12,7 +12,6 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal sealed partial class KeyRing
 {
-    private static readonly TimeSpan OutagePause = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan UnknownMemory = TimeSpan.FromSeconds(5);
 
     private readonly IKeyManagementService _kms;
@@ -27,10 +26,17 @@ internal sealed partial class KeyRing
     private readonly ConcurrentDictionary<string, Lazy<Task<RingKey>>> _flights = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _refreshing = new(1, 1);
 
+    /// <summary>Guards what is entered against what is changed: a key enters the cache only if nothing changed since its row was read.</summary>
+    private readonly Lock _state = new();
+
     private volatile RingIdentity? _identity;
     private volatile RingKey? _macKey;
     private long _confirmedAt;
     private long _outageUntil;
+    private long _generation;
+    private long _invalidations;
+    private int _count;
+    private int _evictAbove;
     private int _refreshRunning;
 
     public KeyRing(IKeyManagementService kms, KeyRingOptions options, IReadOnlyDictionary<string, string> fixedContext, TimeProvider time)
@@ -40,6 +46,7 @@ internal sealed partial class KeyRing
         _fixedContext = fixedContext;
         _time = time;
         _backend = CipherBackends.Select(options.Cipher, options.RequireFips);
+        _evictAbove = options.MaxCachedKeys;
     }
 
     public KeyRingOptions Options => _options;
@@ -50,7 +57,7 @@ internal sealed partial class KeyRing
     public Guid? Id => _identity?.Id;
 
     /// <summary>Number of keys held.</summary>
-    public int Count => _keys.Count;
+    public int Count => Volatile.Read(ref _count);
 
     /// <summary>Whether every held state was confirmed within the lease.</summary>
     private bool IsConfirmed => _identity is not null && KeyResolver.IsLeaseValid(SinceConfirmed, _options.SealingLease);
@@ -60,27 +67,29 @@ internal sealed partial class KeyRing
     /// <summary>Drops every key and forgets the ring's identity: the database was dropped, recreated or restored.</summary>
     public void Invalidate()
     {
-        _sealing.Clear();
-        _unopenable.Clear();
-        _macKey = null;
-        _identity = null;
-        foreach (var (id, key) in _keys)
+        lock (_state)
         {
-            if (_keys.TryRemove(id, out _))
+            _generation++;
+            _invalidations++;
+            _sealing.Clear();
+            _unopenable.Clear();
+            _macKey?.Drop();
+            _macKey = null;
+            _identity = null;
+            foreach (var key in _keys.Values)
             {
-                KeyRingRegistry.Remove(id, this);
-                key.Drop();
+                Forget(key);
             }
         }
     }
 
     /// <summary>Confirms all held states now: reads the ring's epoch, and what changed since.</summary>
-    public async Task ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<RingIdentity> ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
         await _refreshing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
+            return await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
@@ -96,14 +105,8 @@ internal sealed partial class KeyRing
             return known;
         }
 
-        if (store.IsTransient)
-        {
-            // The ring's own row may have been made in the caller's transaction, and go with it: it is not remembered.
-            return await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        return _identity!;
+        // In the caller's transaction the ring's own row may have been made just now, and go with it: it is not remembered.
+        return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask EnsureConfirmedAsync(IKeyRingStore store, CancellationToken cancellationToken)
@@ -127,98 +130,94 @@ internal sealed partial class KeyRing
         }
     }
 
-    private async Task ConfirmCoreAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<RingIdentity> ConfirmCoreAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
-        // Taken before the query is sent: what it answers was true then, not when it arrived.
-        var asked = _time.GetTimestamp();
-        var identity = await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
-        if (_identity is { } known && known.Id != identity.Id)
+        while (true)
         {
-            Invalidate();
-        }
-        else if (_identity is { } held && held.Epoch != identity.Epoch)
-        {
-            if (identity.Epoch < held.Epoch)
+            // Taken before the query is sent: what it answers was true then, not when it arrived.
+            var asked = _time.GetTimestamp();
+            var invalidations = Interlocked.Read(ref _invalidations);
+            var held = _identity;
+            var identity = await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
+            var changed = held is not null && held.Id == identity.Id && held.Epoch < identity.Epoch
+                ? await store.FindChangedAsync(held.Epoch, cancellationToken).ConfigureAwait(false)
+                : [];
+            lock (_state)
             {
-                // The ring went back in time: a restore. Nothing that is held can be trusted to be there.
-                Invalidate();
-            }
-            else
-            {
-                foreach (var entry in await store.FindChangedAsync(held.Epoch, cancellationToken).ConfigureAwait(false))
+                if (invalidations != _invalidations)
+                {
+                    // The database was dropped in between: what was read may be of the old one.
+                    continue;
+                }
+
+                if (held is not null && (held.Id != identity.Id || held.Epoch > identity.Epoch))
+                {
+                    // Another ring, or this one went back in time (a restore): nothing that is held can be trusted to be there.
+                    Invalidate();
+                }
+
+                foreach (var entry in changed)
                 {
                     Adopt(entry);
                 }
+
+                // The epoch that the caller's own transaction sees may roll back, and another process's change take its number: it is not remembered.
+                _identity = store.IsTransient && held is not null ? identity with { Epoch = Math.Min(held.Epoch, identity.Epoch) } : identity;
+                Volatile.Write(ref _confirmedAt, asked);
+                return identity;
             }
         }
-
-        _identity = identity;
-        Volatile.Write(ref _confirmedAt, asked);
     }
 
     /// <summary>Takes up a changed row: new states count at once; a new version ends the old one's sealing.</summary>
     private void Adopt(KeyRingEntry entry)
     {
-        if (_sealing.TryGetValue(entry.Scope, out var sealing) && (sealing.Id != entry.Id || !KeyResolver.MaySeal(entry.State)))
+        lock (_state)
         {
-            _sealing.TryRemove(entry.Scope, out _);
-        }
+            _generation++;
+            var sealingName = SealingName(entry.Scope, entry.Purpose);
+            if (_sealing.TryGetValue(sealingName, out var sealing) && (sealing.Id != entry.Id || !KeyResolver.MaySeal(entry.State)))
+            {
+                _sealing.TryRemove(sealingName, out _);
+            }
 
-        _unopenable.TryRemove(entry.Id, out _);
-        if (!_keys.TryGetValue(entry.Id, out var key))
-        {
-            return;
-        }
+            _unopenable.TryRemove(entry.Id, out _);
+            if (!_keys.TryGetValue(entry.Id, out var key) || _identity is not { } identity)
+            {
+                return;
+            }
 
-        if (_macKey is { } mac && _identity is { } identity)
-        {
-            KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
-        }
+            if (_macKey is { } mac && !KeyMetadataMac.IsGenuine(mac.Key, identity.Id, entry))
+            {
+                // The next use reads the row again, and says what is wrong with it.
+                Forget(key);
+                return;
+            }
 
-        key.Entry = entry;
-        if (!KeyResolver.MayOpen(entry.State))
-        {
-            Forget(key);
-            _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
+            key.Entry = entry;
+            if (!KeyResolver.MayOpen(entry.State))
+            {
+                Forget(key);
+                _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
+            }
         }
     }
 
     private void Forget(RingKey key)
     {
-        _sealing.TryRemove(new KeyValuePair<string, RingKey>(key.Scope, key));
+        _sealing.TryRemove(new KeyValuePair<string, RingKey>(SealingName(key.Scope, key.Key.Purpose), key));
         if (_keys.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key)))
         {
+            Interlocked.Decrement(ref _count);
             KeyRingRegistry.Remove(key.Id, this);
-            key.Drop();
-        }
-    }
-
-    /// <summary>Confirms ahead of the lease in the background, once at a time. Only stores of the ring's own connection may outlive their caller.</summary>
-    private void RefreshAhead(IKeyRingStore store)
-    {
-        if (store.UsesCallersConnection || !KeyResolver.IsRefreshDue(SinceConfirmed, _options.SealingLease) || Interlocked.Exchange(ref _refreshRunning, 1) != 0)
-        {
-            return;
         }
 
-        _ = Task.Run(async () =>
-        {
-            try
-            {
-                await ConfirmAsync(store, CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (EnvelopeEncryptionException)
-            {
-                // An outage: keys serve on within their lease; the next use tries again, and says so when the lease is over.
-            }
-            finally
-            {
-                Volatile.Write(ref _refreshRunning, 0);
-            }
-        });
+        key.Drop();
     }
 
-    private async Task<RingKey> GetMacKeyAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    private static string SealingName(string scope, KeyPurpose purpose) => purpose == KeyPurpose.Kek ? "kek " + scope : scope;
+
+    private async Task<RingKey> GetMacKeyAsync(IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
         if (_macKey is { } held)
         {
@@ -226,15 +225,12 @@ internal sealed partial class KeyRing
         }
 
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        if (store.UsesCallersConnection)
-        {
-            return await LoadMacKeyAsync(identity, store, cancellationToken).ConfigureAwait(false);
-        }
-
-        return await SingleFlightAsync("mac", () => LoadMacKeyAsync(identity, store, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+        return store.UsesCallersConnection
+            ? await LoadMacKeyAsync(identity, store, transient, cancellationToken).ConfigureAwait(false)
+            : await SingleFlightAsync("mac", () => LoadMacKeyAsync(identity, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<RingKey> LoadMacKeyAsync(RingIdentity identity, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<RingKey> LoadMacKeyAsync(RingIdentity identity, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
         if (_macKey is { } held)
         {
@@ -246,15 +242,41 @@ internal sealed partial class KeyRing
             var versions = await store.FindByScopeAsync([KeyScope.Global], KeyPurpose.Mac, cancellationToken).ConfigureAwait(false);
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
-                var key = await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false);
-                KeyMetadataMac.Verify(key, identity.Id, entry);
-                var loaded = new RingKey(entry, key, null, _time.GetTimestamp());
-                if (!store.IsTransient)
+                if (transient.TryGetForOpening(entry.Id, out var read))
                 {
-                    _macKey = loaded;
+                    KeyMetadataMac.Verify(read.Key, identity.Id, entry);
+                    return read;
                 }
 
-                return loaded;
+                var key = await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false);
+                var loaded = new RingKey(entry, key, null, _time.GetTimestamp());
+                if (!KeyMetadataMac.IsGenuine(key, identity.Id, entry))
+                {
+                    loaded.Drop();
+                    throw KeyMetadataMac.Tampered(entry.Id);
+                }
+
+                if (store.IsTransient)
+                {
+                    return transient.Add(loaded);
+                }
+
+                lock (_state)
+                {
+                    if (_identity?.Id == identity.Id && _macKey is null)
+                    {
+                        return _macKey = loaded;
+                    }
+
+                    if (_macKey is { } first)
+                    {
+                        loaded.Drop();
+                        return first;
+                    }
+                }
+
+                loaded.Drop();
+                throw new KeyUnavailableException("The key ring is being opened anew. Retry.");
             }
 
             if (versions.Count > 0 || attempt > 2)
@@ -344,17 +366,28 @@ internal sealed partial class KeyRing
         return new DateTimeOffset(now.UtcTicks - (now.UtcTicks % 10), TimeSpan.Zero);
     }
 
+    /// <summary>
+    /// Makes room by the least recently used keys that nobody works with. Where all are pinned, the next attempt waits until a tenth more have come: an attempt looks at every key.
+    /// </summary>
     private void Evict()
     {
-        if (_keys.Count <= _options.MaxCachedKeys)
+        if (Count <= Volatile.Read(ref _evictAbove))
         {
             return;
         }
 
-        var surplus = _keys.Count - (_options.MaxCachedKeys * 9 / 10);
-        foreach (var key in _keys.Values.Where(k => !k.IsPinned && k.Key.Purpose == KeyPurpose.Field).OrderBy(k => k.LastUsed).Take(surplus).ToList())
+        lock (_state)
         {
-            Forget(key);
+            var surplus = Count - (_options.MaxCachedKeys * 9 / 10);
+            foreach (var key in _keys.Values.Where(k => !k.IsPinned).OrderBy(k => k.LastUsed).Take(Math.Max(surplus, 0)).ToList())
+            {
+                if (key.TryRetire())
+                {
+                    Forget(key);
+                }
+            }
+
+            Volatile.Write(ref _evictAbove, Math.Max(_options.MaxCachedKeys, Count + (_options.MaxCachedKeys / 10)));
         }
     }
 

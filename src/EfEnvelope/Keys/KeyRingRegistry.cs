@@ -15,12 +15,24 @@ internal static class KeyRingRegistry
 
     public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Rings.GetOrAdd(place, _ => create());
 
-    /// <summary>Drops what is held of every ring at a data source and database, because that database is dropped or made anew.</summary>
+    /// <summary>Drops what is held of every ring at a data source and database (but in memory: those end with their connection), because that database is dropped or made anew.</summary>
     public static void Invalidate(string dataSource, string database)
     {
         foreach (var (place, ring) in Rings)
         {
-            if (place.DataSource == dataSource && place.Database == database)
+            if (place.DataSource == dataSource && place.Database == database && place.Connection is null)
+            {
+                ring.Invalidate();
+            }
+        }
+    }
+
+    /// <summary>Lets go of the rings of an in-memory database that ended with its connection.</summary>
+    public static void Remove(object connection)
+    {
+        foreach (var (place, ring) in Rings)
+        {
+            if (ReferenceEquals(place.Connection, connection) && Rings.TryRemove(new KeyValuePair<RingPlace, KeyRing>(place, ring)))
             {
                 ring.Invalidate();
             }

@@ -4,23 +4,53 @@ using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Keys;
 
-/// <summary>A key of the ring, unwrapped, with what the ring says of it. Thread safe. A pinned key is zeroed only after its last pin is gone.</summary>
-internal sealed class RingKey(KeyRingEntry entry, DataKey key, RingKey? kek, long validatedAt)
+/// <summary>
+/// A key of the ring, unwrapped, with what the ring says of it. Thread safe. Who works with it pins it (<see cref="KeyPins"/>): a pinned key is neither evicted nor zeroed
+/// before its last pin is gone. A row key keeps its kek pinned.
+/// </summary>
+internal sealed class RingKey
 {
     private const int MaxBindings = 256;
+    private const int Dead = -1;
+
+    private readonly DataKey _key;
+    private readonly RingKey? _kek;
 
     private readonly ConcurrentDictionary<string, EnvelopeBinding> _bindings = new(StringComparer.Ordinal);
-    private volatile KeyRingEntry _entry = entry;
+    private volatile KeyRingEntry _entry;
+    private volatile EnvelopeEncryptionException? _refusal;
     private EnvelopeBinding? _lastBinding;
-    private long _validatedAt = validatedAt;
+    private long _validatedAt;
+    private long _askAgainAt;
     private int _pins;
     private int _dropped;
 
-    public Guid Id => key.Id;
+    public RingKey(KeyRingEntry entry, DataKey key, RingKey? kek, long validatedAt)
+    {
+        _entry = entry;
+        _key = key;
+        _validatedAt = validatedAt;
+        Scope = entry.Scope;
+        Kind = KeyScope.KindOf(entry.Scope);
+        if (kek is null)
+        {
+            return;
+        }
 
-    public string Scope { get; } = entry.Scope;
+        if (!kek.TryPin())
+        {
+            key.Dispose();
+            throw new KeyUnavailableException("The key ring is being opened anew. Retry.") { KeyId = kek.Id };
+        }
 
-    public ScopeKind Kind { get; } = KeyScope.KindOf(entry.Scope);
+        _kek = kek;
+    }
+
+    public Guid Id => _key.Id;
+
+    public string Scope { get; }
+
+    public ScopeKind Kind { get; }
 
     /// <summary>The ring's row as this process saw it last.</summary>
     public KeyRingEntry Entry
@@ -31,20 +61,31 @@ internal sealed class RingKey(KeyRingEntry entry, DataKey key, RingKey? kek, lon
 
     public KeyState State => _entry.State;
 
-    public DataKey Key => key;
+    public DataKey Key => _key;
 
     /// <summary>The kek that wraps it, for row keys.</summary>
-    public RingKey? Kek => kek;
+    public RingKey? Kek => _kek;
 
     /// <summary>When the key service last confirmed it (monotonic time stamp): a row key's kek speaks for it.</summary>
     public long ValidatedAt
     {
-        get => kek?.ValidatedAt ?? Volatile.Read(ref _validatedAt);
+        get => _kek?.ValidatedAt ?? Volatile.Read(ref _validatedAt);
         set => Volatile.Write(ref _validatedAt, value);
     }
 
     /// <summary>The key service's refusal at the last revalidation; thrown at every use until it confirms again.</summary>
-    public EnvelopeEncryptionException? Refusal { get; set; }
+    public EnvelopeEncryptionException? Refusal
+    {
+        get => _refusal;
+        set => _refusal = value;
+    }
+
+    /// <summary>Before this monotonic time stamp the key service is not asked about the key again: it refused, or was out of reach, a moment ago.</summary>
+    public long AskAgainAt
+    {
+        get => Volatile.Read(ref _askAgainAt);
+        set => Volatile.Write(ref _askAgainAt, value);
+    }
 
     /// <summary>Coarse time of the last use, for eviction.</summary>
     public long LastUsed { get; set; } = Environment.TickCount64;
@@ -71,23 +112,49 @@ internal sealed class RingKey(KeyRingEntry entry, DataKey key, RingKey? kek, lon
         return _lastBinding = binding;
     }
 
-    public void Pin() => Interlocked.Increment(ref _pins);
+    /// <summary>False when the key was let go: fetch it again.</summary>
+    public bool TryPin()
+    {
+        var pins = Volatile.Read(ref _pins);
+        while (pins >= 0 && Volatile.Read(ref _dropped) == 0)
+        {
+            var seen = Interlocked.CompareExchange(ref _pins, pins + 1, pins);
+            if (seen == pins)
+            {
+                return true;
+            }
+
+            pins = seen;
+        }
+
+        return false;
+    }
 
     public void Unpin()
     {
         if (Interlocked.Decrement(ref _pins) == 0 && Volatile.Read(ref _dropped) != 0)
         {
-            key.Dispose();
+            TryRetire();
         }
     }
 
-    /// <summary>Lets the key go from the cache: zeroed now, or with its last pin.</summary>
+    /// <summary>Zeroes the key unless somebody works with it.</summary>
+    public bool TryRetire()
+    {
+        if (Interlocked.CompareExchange(ref _pins, Dead, 0) != 0)
+        {
+            return false;
+        }
+
+        _key.Dispose();
+        _kek?.Unpin();
+        return true;
+    }
+
+    /// <summary>Lets the key go: zeroed now, or with its last pin.</summary>
     public void Drop()
     {
         Volatile.Write(ref _dropped, 1);
-        if (!IsPinned)
-        {
-            key.Dispose();
-        }
+        TryRetire();
     }
 }

@@ -20,7 +20,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly RowCheck[] _checks;
     private readonly int[] _cellOf;
     private readonly object?[] _values;
-    private readonly Dictionary<Guid, RingKey> _pinned = [];
+    private readonly KeyPins _pins = new();
     private readonly HashSet<Guid> _missing = [];
     private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
     private RingKey? _last;
@@ -52,7 +52,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             return last;
         }
 
-        if (_pinned.TryGetValue(keyId, out var key))
+        if (_pins.TryGet(keyId, out var key))
         {
             return _last = key;
         }
@@ -61,7 +61,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         {
             // A bulk reader that was not buffered after all: load what is missing before the first value is opened.
             SynchronousBridge.Run(() => LoadAsync(CancellationToken.None));
-            if (_pinned.TryGetValue(keyId, out key))
+            if (_pins.TryGet(keyId, out key))
             {
                 return _last = key;
             }
@@ -81,12 +81,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
 
         _released = true;
-        foreach (var key in _pinned.Values)
-        {
-            key.Unpin();
-        }
-
-        _pinned.Clear();
+        _pins.Dispose();
         OpeningFrame.Clear();
     }
 
@@ -256,9 +251,9 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         {
             key = last;
         }
-        else if (!_pinned.TryGetValue(keyId, out key))
+        else if (!_pins.TryGet(keyId, out key))
         {
-            if (!_ring.TryGetForOpening(keyId, out key) && !_session.TransientKeys.TryGetForOpening(keyId, out key))
+            if (!_ring.TryGetForOpening(keyId, _pins, out key) && !(_session.TransientKeys.TryGetForOpening(keyId, out key) && _pins.TryPin(key, out key)))
             {
                 _missing.Add(keyId);
                 if (expected is not null)
@@ -268,8 +263,6 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
                 return;
             }
-
-            Pin(key);
         }
 
         _last = key;
@@ -287,20 +280,12 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
     }
 
-    private void Pin(RingKey key)
-    {
-        if (_pinned.TryAdd(key.Id, key))
-        {
-            key.Pin();
-        }
-    }
-
     private async Task LoadAndCheckAsync(CancellationToken cancellationToken)
     {
         await LoadAsync(cancellationToken).ConfigureAwait(false);
         foreach (var (keyId, expected, cell) in _deferred)
         {
-            if (_pinned.TryGetValue(keyId, out var key) && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
+            if (_pins.TryGet(keyId, out var key) && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
             {
                 throw Moved(keyId, cell);
             }
@@ -311,15 +296,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
-        await _ring.LoadForOpeningAsync(_missing, _session.OpenStore(), _session.TransientKeys, cancellationToken).ConfigureAwait(false);
-        foreach (var id in _missing)
-        {
-            if (_ring.TryGetForOpening(id, out var key) || _session.TransientKeys.TryGetForOpening(id, out key))
-            {
-                Pin(key);
-            }
-        }
-
+        await _ring.LoadForOpeningAsync(_missing, _session.OpenStore(), _session.TransientKeys, _pins, cancellationToken).ConfigureAwait(false);
         _missing.Clear();
     }
 

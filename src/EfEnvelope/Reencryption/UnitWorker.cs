@@ -42,7 +42,8 @@ internal sealed class UnitWorker(
 
             // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
             var rows = await scan.ReadAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
-            var pairs = await LoadKeysAsync(scan.Table, rows, cancellationToken).ConfigureAwait(false);
+            using var pins = new KeyPins();
+            var pairs = await LoadKeysAsync(scan.Table, rows, pins, cancellationToken).ConfigureAwait(false);
             var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
             await using (transaction.ConfigureAwait(false))
             {
@@ -149,7 +150,7 @@ internal sealed class UnitWorker(
     }
 
     /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
-    private async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, List<ScannedRow> rows, CancellationToken cancellationToken)
+    private async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, List<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
     {
         var ids = new HashSet<Guid>();
         foreach (var row in rows)
@@ -167,11 +168,11 @@ internal sealed class UnitWorker(
         }
 
         var store = session.OpenStore();
-        await _ring.LoadForOpeningAsync(ids, store, _transient, cancellationToken).ConfigureAwait(false);
+        await _ring.LoadForOpeningAsync(ids, store, _transient, pins, cancellationToken).ConfigureAwait(false);
         var old = new List<RingKey>();
         foreach (var id in ids)
         {
-            if (_ring.TryGetHeld(id, out var key))
+            if (pins.TryGet(id, out var key))
             {
                 old.Add(key);
             }
@@ -180,9 +181,9 @@ internal sealed class UnitWorker(
         var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
         var successors = rowScopes.Count == 0
             ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
-            : await _ring.RotateRowKeysAsync(rowScopes, store, cancellationToken).ConfigureAwait(false);
+            : await _ring.RotateRowKeysAsync(rowScopes, store, pins, cancellationToken).ConfigureAwait(false);
         var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, cancellationToken).ConfigureAwait(false))
+        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, pins, cancellationToken).ConfigureAwait(false))
         {
             successors[scope] = key;
         }

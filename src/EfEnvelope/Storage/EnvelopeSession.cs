@@ -9,7 +9,7 @@ namespace EfEnvelope.Storage;
 /// What one DbContext instance (or one lease of a pooled one) knows: its ring, its ambient tenant, and the keys that its open transaction made. Scoped with
 /// the context; not thread safe, like the context.
 /// </summary>
-internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options)
+internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options) : IResettableService, IDisposable
 {
     private IEnvelopeRuntimeSource? _source;
     private EnvelopeRuntime? _runtime;
@@ -28,7 +28,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);
 
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
-    public TransientKeys TransientKeys { get; private set; } = new();
+    public TransientKeys TransientKeys { get; } = new();
 
     /// <summary>The scope of the context's tenant; null when none is configured or set.</summary>
     public string? AmbientScope
@@ -46,4 +46,15 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     public static EnvelopeSession? Find(DbContext context)
         => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession));
+
+    /// <summary>The context goes back to its pool: what its transaction made is over.</summary>
+    public void ResetState() => TransientKeys.Clear();
+
+    public Task ResetStateAsync(CancellationToken cancellationToken = default)
+    {
+        ResetState();
+        return Task.CompletedTask;
+    }
+
+    public void Dispose() => TransientKeys.Dispose();
 }

@@ -16,10 +16,11 @@ internal static class PendingValues
         await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
         var sealedValues = new Dictionary<object, object>(ReferenceEqualityComparer.Instance);
         var armor = new Dictionary<string, string>(StringComparer.Ordinal);
+        using var pins = new KeyPins();
         foreach (var pending in frame.Pending)
         {
             var scope = Scope(pending.Column, frame, session);
-            var key = await session.Ring.GetForSealingAsync(scope, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
+            var key = await session.Ring.GetForSealingAsync(scope, store, session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
             var envelope = pending.Seal(new SealingFrame(key, rowId: null));
             sealedValues[pending.Placeholder] = envelope;
             armor[Convert.ToHexString(pending.Placeholder)] = TextArmor.Encode(envelope);

@@ -30,7 +30,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
         finally
         {
-            Finish();
+            Finish(plan);
         }
     }
 
@@ -50,7 +50,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
         finally
         {
-            Finish();
+            Finish(plan);
         }
     }
 
@@ -61,9 +61,10 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         => inner.CompileQueryExpression<TResult>(query, async);
 
     /// <summary>Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows.</summary>
-    private void Finish()
+    private void Finish(SavePlan plan)
     {
         Saves.Clear(current.Context);
+        plan.Dispose();
         if (current.Context.Database.CurrentTransaction is null && session.TransientKeys.Count > 0)
         {
             session.TransientKeys.Clear();

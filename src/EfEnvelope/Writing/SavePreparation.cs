@@ -98,6 +98,20 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     private async ValueTask<SavePlan> AssignKeysAsync(List<Row> rows, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var plan = new SavePlan();
+        try
+        {
+            await AssignKeysAsync(plan, rows, store, cancellationToken).ConfigureAwait(false);
+            return plan;
+        }
+        catch
+        {
+            plan.Dispose();
+            throw;
+        }
+    }
+
+    private async ValueTask AssignKeysAsync(SavePlan plan, List<Row> rows, IKeyRingStore store, CancellationToken cancellationToken)
+    {
         var ring = session.Ring;
         var existing = new HashSet<string>(StringComparer.Ordinal);
         var keys = new Dictionary<string, RingKey>(StringComparer.Ordinal);
@@ -112,12 +126,13 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             {
                 // A retried attempt of the same save drafts again: the first draft was never committed.
                 var draft = await ring.DraftRowKeyAsync(row.Scope, 1, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
+                session.TransientKeys.AddDraft(draft.Key);
                 keys[row.Scope] = draft.Key;
                 (drafts ??= []).Add(draft);
             }
         }
 
-        foreach (var (scope, key) in await ring.GetForSealingAsync(existing, store, session.TransientKeys, cancellationToken).ConfigureAwait(false))
+        foreach (var (scope, key) in await ring.GetForSealingAsync(existing, store, session.TransientKeys, plan.Pins, cancellationToken).ConfigureAwait(false))
         {
             keys[scope] = key;
         }
@@ -131,30 +146,28 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         {
             plan.Add(row.Entry, new SealingFrame(keys[row.Scope], row.BoundRowId()));
         }
-
-        return plan;
     }
 
     private async Task AddDraftsAsync(SavePlan plan, List<RowKeyDraft> drafts, Dictionary<string, RingKey> keys, IKeyRingStore store, CancellationToken cancellationToken)
     {
+        foreach (var draft in drafts)
+        {
+            plan.Pins.TryPin(draft.Key, out _);
+        }
+
         if (session.HasSeparateRing)
         {
             // Committed beforehand, as the ring takes no part in the rows' transaction. An earlier attempt of this save may have left a key for the row: that one is used.
             if (await store.TryInsertAsync([.. drafts.Select(d => d.Entry)], cancellationToken).ConfigureAwait(false) < drafts.Count)
             {
                 var scopes = drafts.Select(d => d.Entry.Scope).ToList();
-                foreach (var (scope, key) in await session.Ring.GetForSealingAsync(scopes, store, session.TransientKeys, cancellationToken).ConfigureAwait(false))
+                foreach (var (scope, key) in await session.Ring.GetForSealingAsync(scopes, store, session.TransientKeys, plan.Pins, cancellationToken).ConfigureAwait(false))
                 {
                     keys[scope] = key;
                 }
             }
 
             return;
-        }
-
-        foreach (var draft in drafts)
-        {
-            session.TransientKeys.Add(draft.Key, seals: true);
         }
 
         var adapter = context.GetService<IUpdateAdapterFactory>().CreateStandalone();

@@ -23,12 +23,11 @@ internal static class RingStoreFactory
         if (ringConnection is not null)
         {
             using var other = ringConnection();
-            place = new RingPlace(runtime, other.DataSource, other.Database, table);
+            place = Place(runtime, other, table);
         }
         else
         {
-            var connection = context.Database.GetDbConnection();
-            place = new RingPlace(runtime, connection.DataSource, connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
+            place = Place(runtime, context.Database.GetDbConnection(), table);
         }
 
         return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider));
@@ -76,6 +75,18 @@ internal static class RingStoreFactory
         });
     }
 
+    /// <summary>The search path belongs to the place: schemas of one database that are told apart by it have rings of their own.</summary>
+    private static RingPlace Place(EnvelopeRuntime runtime, DbConnection connection, string table)
+    {
+        if (connection is NpgsqlConnection { ConnectionString: var text } && text.Contains("path", StringComparison.OrdinalIgnoreCase))
+        {
+            var settings = new NpgsqlConnectionStringBuilder(text);
+            table = $"{table}/{settings.SearchPath}/{settings.Options}";
+        }
+
+        return new RingPlace(runtime, connection.DataSource, connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
+    }
+
     private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
     private static bool IsInMemory(DbConnection connection)
@@ -88,13 +99,18 @@ internal static class RingStoreFactory
     private static object MemoryIdentity(DbConnection connection)
         => MemoryDatabases.GetValue(connection, static c =>
         {
-            c.StateChange += static (sender, change) =>
-            {
-                if (change.CurrentState == System.Data.ConnectionState.Closed)
-                {
-                    MemoryDatabases.Remove((DbConnection)sender!);
-                }
-            };
+            c.StateChange += EndWithConnection;
             return new object();
         });
+
+    private static void EndWithConnection(object sender, System.Data.StateChangeEventArgs change)
+    {
+        var connection = (DbConnection)sender;
+        if (change.CurrentState == System.Data.ConnectionState.Closed && MemoryDatabases.TryGetValue(connection, out var identity))
+        {
+            connection.StateChange -= EndWithConnection;
+            MemoryDatabases.Remove(connection);
+            KeyRingRegistry.Remove(identity);
+        }
+    }
 }

@@ -1,0 +1,45 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace EfEnvelope.Keys;
+
+/// <summary>
+/// The keys that one save, command or reader works with: while they are pinned here nobody evicts or zeroes them. Disposing lets them go. Not thread safe.
+/// </summary>
+internal sealed class KeyPins : IDisposable
+{
+    private readonly Dictionary<Guid, RingKey> _keys = [];
+
+    public int Count => _keys.Count;
+
+    public bool TryGet(Guid id, [MaybeNullWhen(false)] out RingKey key) => _keys.TryGetValue(id, out key);
+
+    /// <summary>Pins a key; false when it was let go meanwhile and is to be fetched again.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="pinned">The pinned key: an equal one where the same key is pinned already.</param>
+    public bool TryPin(RingKey key, out RingKey pinned)
+    {
+        if (_keys.TryGetValue(key.Id, out pinned!))
+        {
+            return true;
+        }
+
+        pinned = key;
+        if (!key.TryPin())
+        {
+            return false;
+        }
+
+        _keys.Add(key.Id, key);
+        return true;
+    }
+
+    public void Dispose()
+    {
+        foreach (var key in _keys.Values)
+        {
+            key.Unpin();
+        }
+
+        _keys.Clear();
+    }
+}
