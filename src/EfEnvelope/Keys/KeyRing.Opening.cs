@@ -23,8 +23,12 @@ internal sealed partial class KeyRing
         return true;
     }
 
-    /// <summary>A held key whatever the time: for cells that were checked when they were read, and are opened later. Never a revoked or destroyed one.</summary>
-    public bool TryGetHeld(Guid id, out RingKey key) => _keys.TryGetValue(id, out key!) && KeyResolver.MayOpen(key.State);
+    /// <summary>A held key whatever the time: for cells that were checked when they were read, and are opened later. Never a revoked, destroyed or refused one.</summary>
+    public bool TryGetHeld(Guid id, out RingKey key) => _keys.TryGetValue(id, out key!) && KeyResolver.MayOpen(key.State) && (key.Kek ?? key).Refusal is null;
+
+    /// <summary>Why a key does not open, where that is known.</summary>
+    public EnvelopeEncryptionException? FindError(Guid id)
+        => _keys.TryGetValue(id, out var key) ? (key.Kek ?? key).Refusal : _unopenable.TryGetValue(id, out var known) ? known.Error : null;
 
     /// <summary>
     /// Makes keys ready to open with, and pins them: confirms the ring where the lease is over, loads what is missing in at most one ring query per 500 ids, unwraps each key once.

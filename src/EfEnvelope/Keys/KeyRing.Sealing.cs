@@ -321,7 +321,7 @@ internal sealed partial class KeyRing
             }
         }
 
-        Evict();
+        Evict(kept);
         return true;
     }
 }

@@ -49,7 +49,18 @@ internal sealed partial class KeyRing
 
     private async Task<RingKey> AskAsync(RingKey root)
     {
+        // A caller that found the key due may come here after the answer to another.
         var asked = _time.GetTimestamp();
+        if (root.Refusal is { } known && asked < root.AskAgainAt)
+        {
+            throw known;
+        }
+
+        if (root.Refusal is null && !KeyResolver.IsRevalidationNear(_time.GetElapsedTime(root.ValidatedAt), _options))
+        {
+            return root;
+        }
+
         var identity = _identity ?? throw new KeyUnavailableException("The key ring is being opened anew. Retry.");
         try
         {

@@ -279,7 +279,13 @@ internal sealed partial class KeyRing
                 throw new KeyUnavailableException("The key ring is being opened anew. Retry.");
             }
 
-            if (versions.Count > 0 || attempt > 2)
+            var others = versions.Count > 0 ? [] : await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false);
+            if (others.Any(e => e.Purpose == KeyPurpose.Mac) && attempt <= 2)
+            {
+                continue;
+            }
+
+            if (versions.Count > 0 || others.Count > 0 || attempt > 2)
             {
                 throw new KeyRingTamperedException("The key ring has no usable key for its own authentication: its row was changed or removed. Restore the ring's tables.");
             }
@@ -369,7 +375,8 @@ internal sealed partial class KeyRing
     /// <summary>
     /// Makes room by the least recently used keys that nobody works with. Where all are pinned, the next attempt waits until a tenth more have come: an attempt looks at every key.
     /// </summary>
-    private void Evict()
+    /// <param name="entered">The key that was entered just now, and whose user has yet to pin it.</param>
+    private void Evict(RingKey entered)
     {
         if (Count <= Volatile.Read(ref _evictAbove))
         {
@@ -379,7 +386,7 @@ internal sealed partial class KeyRing
         lock (_state)
         {
             var surplus = Count - (_options.MaxCachedKeys * 9 / 10);
-            foreach (var key in _keys.Values.Where(k => !k.IsPinned).OrderBy(k => k.LastUsed).Take(Math.Max(surplus, 0)).ToList())
+            foreach (var key in _keys.Values.Where(k => !k.IsPinned && !ReferenceEquals(k, entered)).OrderBy(k => k.LastUsed).Take(Math.Max(surplus, 0)).ToList())
             {
                 if (key.TryRetire())
                 {

@@ -62,6 +62,21 @@ internal static class KeyRingRegistry
         return key is not null || Transient.TryGetValue(id, out key!);
     }
 
+    /// <summary>Why no ring opens with a key, where one knows.</summary>
+    public static EnvelopeEncryptionException? FindError(Guid id)
+    {
+        EnvelopeEncryptionException? error = null;
+        foreach (var ring in Rings.Values)
+        {
+            if (ring.FindError(id) is { } found && (error is null or KeyNotFoundInRingException))
+            {
+                error = found;
+            }
+        }
+
+        return error;
+    }
+
     internal static void Add(Guid id, KeyRing ring)
         => Holders.AddOrUpdate(id, static (_, r) => [r], static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);
 

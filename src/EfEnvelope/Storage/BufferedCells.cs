@@ -18,7 +18,7 @@ internal static class BufferedCells
     public static RingKey GetKey(Guid keyId, ColumnDeclaration column)
         => KeyRingRegistry.TryResolveForOpening(keyId, out var key)
             ? key
-            : throw new KeyNotFoundInRingException(
+            : throw KeyRingRegistry.FindError(keyId) ?? new KeyNotFoundInRingException(
                 $"A value of column '{column.ColumnId}' names key {keyId}, which no key ring of this process has loaded. Read encrypted properties through a context that calls UseEnvelopeEncryption(), and not from raw values.")
             {
                 ColumnId = column.ColumnId,

@@ -72,6 +72,8 @@ public sealed class FakeKmsServer : IAsyncDisposable
         }
     }
 
+    public void StopFailing() => _faults.Clear();
+
     public IAmazonKeyManagementService CreateClient(int retries = 0)
         => new AmazonKeyManagementServiceClient(
             new BasicAWSCredentials("test", "test"),

@@ -1,0 +1,157 @@
+using EfEnvelope.KeyManagement;
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.KeyManagement.FakeKms;
+
+namespace EfEnvelope.Tests.Keys;
+
+/// <summary>Each error class of AWS KMS against the whole ring, with a cold and a warm cache (G19).</summary>
+public sealed class KeyServiceTroubleTests : IAsyncLifetime
+{
+    private static readonly KeyRingOptions Options = new();
+
+    private FakeKmsServer _server = null!;
+    private TestDatabase _database = null!;
+
+    public static TheoryData<string, int> Refusals => new()
+    {
+        { "AccessDeniedException", 400 },
+        { "DisabledException", 400 },
+        { "KMSInvalidStateException", 400 },
+        { "NotFoundException", 400 },
+        { "InvalidKeyUsageException", 400 },
+        { "UnrecognizedClientException", 400 },
+        { "ExpiredTokenException", 400 },
+    };
+
+    public static TheoryData<string, int> Transients => new()
+    {
+        { "ThrottlingException", 400 },
+        { "DependencyTimeoutException", 500 },
+        { "KMSInternalException", 500 },
+        { "KeyUnavailableException", 500 },
+        { "InternalFailure", 503 },
+        { "LimitExceededException", 400 },
+        { "", 0 },
+    };
+
+    public async Task InitializeAsync()
+    {
+        _server = await FakeKmsServer.StartAsync();
+        _server.CreateKey("alias/banking");
+        _database = await TestDatabase.CreateAsync("SQLite");
+        await using var creator = await Process().CreateAsync();
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _server.DisposeAsync();
+        await _database.DisposeAsync();
+    }
+
+    [Theory]
+    [MemberData(nameof(Refusals))]
+    public async Task A_refusal_is_a_typed_error_at_once_when_cold_and_at_the_next_revalidation_when_warm(string type, int status)
+    {
+        await using var warm = Process();
+        var key = await warm.SealAsync();
+        Fail(type, status);
+        await using var cold = Process();
+        await Assert.ThrowsAsync<KeyRefusedException>(() => cold.SealAsync());
+        await Assert.ThrowsAsync<KeyRefusedException>(() => cold.OpenAsync(key));
+
+        // Within the interval the warm one asks nobody.
+        Assert.Equal(key, await warm.SealAsync());
+        Assert.Equal(key, await warm.OpenAsync(key));
+        warm.Time.Advance(Options.KeyRevalidationInterval + TimeSpan.FromSeconds(1));
+        await Assert.ThrowsAsync<KeyRefusedException>(() => warm.OpenAsync(key));
+        await Assert.ThrowsAsync<KeyRefusedException>(() => warm.SealAsync());
+
+        // And it lasts until the service confirms again.
+        _server.StopFailing();
+        warm.Time.Advance(TimeSpan.FromSeconds(3));
+        Assert.Equal(key, await warm.OpenAsync(key));
+        Assert.Equal(key, await warm.SealAsync());
+    }
+
+    [Theory]
+    [MemberData(nameof(Transients))]
+    public async Task In_an_outage_a_cold_process_gets_a_typed_error_and_held_keys_serve_on_up_to_the_stated_age(string type, int status)
+    {
+        await using var warm = Process();
+        var key = await warm.SealAsync();
+        var kek = await warm.Ring.DraftRowKeyAsync($"row:{Guid.NewGuid()}@global", 1, warm.Store, warm.Transient, default);
+        kek.Key.Drop();
+        Fail(type, status);
+        await using var cold = Process();
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => cold.SealAsync());
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => cold.OpenAsync(key));
+
+        foreach (var age in new[] { Options.KeyRevalidationInterval * 1.5, Options.MaximumKeyAge - TimeSpan.FromMinutes(1) })
+        {
+            warm.Time.Advance(age - (warm.Time.GetUtcNow() - warm.Time.Start));
+            Assert.Equal(key, await warm.OpenAsync(key));
+            Assert.Equal(key, await warm.SealAsync());
+            (await warm.Ring.DraftRowKeyAsync($"row:{Guid.NewGuid()}@global", 1, warm.Store, warm.Transient, default)).Key.Drop();
+        }
+
+        warm.Time.Advance(TimeSpan.FromMinutes(2));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.OpenAsync(key));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.SealAsync());
+        _server.StopFailing();
+        Assert.Equal(key, await warm.OpenAsync(key));
+        Assert.Equal(key, await warm.SealAsync());
+    }
+
+    [Fact]
+    public async Task A_disabled_root_key_that_is_then_out_of_reach_stays_refused()
+    {
+        await using var warm = Process();
+        var key = await warm.SealAsync();
+        warm.Time.Advance(Options.KeyRevalidationInterval + TimeSpan.FromSeconds(1));
+        Fail("DisabledException", 400);
+        await Assert.ThrowsAsync<KeyRefusedException>(() => warm.OpenAsync(key));
+        _server.StopFailing();
+        Fail("InternalFailure", 503);
+        warm.Time.Advance(TimeSpan.FromSeconds(3));
+        await Assert.ThrowsAsync<KeyRefusedException>(() => warm.OpenAsync(key));
+    }
+
+    [Fact]
+    public async Task A_refused_key_is_not_asked_for_at_every_use()
+    {
+        await using var warm = Process();
+        var key = await warm.SealAsync();
+        warm.Time.Advance(Options.KeyRevalidationInterval + TimeSpan.FromSeconds(1));
+        Fail("AccessDeniedException", 400);
+        var before = _server.Count("Decrypt");
+        for (var i = 0; i < 50; i++)
+        {
+            await Assert.ThrowsAsync<KeyRefusedException>(() => warm.OpenAsync(key));
+        }
+
+        Assert.Equal(1, _server.Count("Decrypt") - before);
+    }
+
+    [Fact]
+    public async Task A_key_in_use_is_revalidated_in_the_background_before_it_is_due()
+    {
+        await using var warm = Process();
+        var key = await warm.SealAsync();
+        var before = _server.Count("Decrypt");
+        warm.Time.Advance(Options.KeyRevalidationInterval * 0.8);
+        Assert.Equal(key, await warm.SealAsync());
+        for (var i = 0; i < 500 && _server.Count("Decrypt") == before; i++)
+        {
+            await Task.Delay(10);
+        }
+
+        Assert.Equal(1, _server.Count("Decrypt") - before);
+    }
+
+    private RingProcess Process()
+        => new(_database, new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking" }, _server.CreateClient()), Options with { });
+
+    // The HTTP client itself tries a dropped connection again.
+    private void Fail(string type, int status) => _server.FailNext(type, status, times: 10_000);
+}

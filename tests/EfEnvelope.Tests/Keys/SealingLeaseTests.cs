@@ -1,0 +1,260 @@
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+using Microsoft.Extensions.Time.Testing;
+
+namespace EfEnvelope.Tests.Keys;
+
+public sealed class SqliteSealingLeaseTests() : SealingLeaseTests("SQLite");
+
+public sealed class PostgresSealingLeaseTests() : SealingLeaseTests("PostgreSQL");
+
+/// <summary>Two processes over one ring: what one changes, the other lives by within its lease, and not by anybody's wall clock.</summary>
+public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
+{
+    private static readonly TimeSpan Lease = new KeyRingOptions().SealingLease;
+
+    private readonly ScriptedKeyService _kms = new();
+    private TestDatabase _database = null!;
+    private RingProcess _here = null!;
+    private RingProcess _there = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync(provider);
+        _here = await new RingProcess(_database, _kms).CreateAsync();
+        _there = new RingProcess(_database, _kms);
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _here.DisposeAsync();
+        await _there.DisposeAsync();
+        await _database.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_key_that_was_rotated_elsewhere_seals_no_longer_than_the_lease()
+    {
+        var old = await _there.SealAsync();
+        Assert.Equal(old, await _here.SealAsync());
+        var made = await _here.RotateAsync();
+        Assert.Equal(made.Id, await _here.SealAsync());
+
+        _there.Time.Advance(Lease / 2);
+        Assert.Equal(old, await _there.SealAsync());
+        _there.Time.Advance((Lease / 2) + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(made.Id, await _there.SealAsync());
+        Assert.Equal(old, await _there.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_compromised_key_stops_sealing_here_at_once_and_elsewhere_within_the_lease_and_opens_on()
+    {
+        var old = await _there.SealAsync();
+        await _here.CompromiseAsync(old);
+        var successor = await _here.SealAsync();
+        Assert.NotEqual(old, successor);
+        _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(successor, await _there.SealAsync());
+        Assert.Equal(old, await _there.OpenAsync(old));
+        Assert.Equal(old, await _here.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_revoked_key_opens_no_longer_than_the_lease_elsewhere_and_nothing_here()
+    {
+        var old = await _there.SealAsync();
+        Assert.Equal(old, await _there.OpenAsync(old));
+        await _here.RotateAsync();
+        await _here.ChangeAsync(old, KeyState.Revoked);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => _here.OpenAsync(old));
+        _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(old, (await Assert.ThrowsAsync<KeyRevokedException>(() => _there.OpenAsync(old))).KeyId);
+    }
+
+    [Fact]
+    public async Task A_destroyed_key_is_erased_everywhere_after_the_interval_and_other_scopes_read_on()
+    {
+        var erased = await _there.SealAsync("tenant:1");
+        var other = await _there.SealAsync("tenant:2");
+        await _here.RotateAsync("tenant:1");
+        await _here.ChangeAsync(erased, KeyState.Destroyed);
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => _here.OpenAsync(erased));
+        _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => _there.OpenAsync(erased));
+        Assert.Equal(other, await _there.OpenAsync(other));
+        await using var later = new RingProcess(_database, _kms);
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => later.OpenAsync(erased));
+    }
+
+    [Fact]
+    public async Task A_rotation_during_the_unwrapping_of_the_old_version_ends_its_sealing_all_the_same()
+    {
+        var old = await _here.SealAsync();
+        var unwrapping = new TaskCompletionSource();
+        var goOn = new TaskCompletionSource();
+        _ = await _there.SealAsync("tenant:warm");
+        _kms.Gate = () =>
+        {
+            unwrapping.TrySetResult();
+            return goOn.Task;
+        };
+        var sealing = _there.SealAsync();
+        await unwrapping.Task;
+        _kms.Gate = null;
+
+        // The other process confirms the rotation while its own key service call is still under way.
+        var made = await _here.RotateAsync();
+        await _there.Ring.ConfirmAsync(_there.Store, default);
+        goOn.SetResult();
+        Assert.Equal(made.Id, await sealing);
+        Assert.Equal(made.Id, await _there.SealAsync());
+        Assert.Equal(old, await _there.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_revocation_during_the_unwrapping_for_a_reader_refuses_the_key_all_the_same()
+    {
+        var old = await _here.SealAsync();
+        _ = await _there.SealAsync("tenant:warm");
+        await _here.RotateAsync();
+        await _there.Ring.ConfirmAsync(_there.Store, default);
+        var unwrapping = new TaskCompletionSource();
+        var goOn = new TaskCompletionSource();
+        _kms.Gate = () =>
+        {
+            unwrapping.TrySetResult();
+            return goOn.Task;
+        };
+        var opening = _there.OpenAsync(old);
+        await unwrapping.Task;
+        _kms.Gate = null;
+        await _here.ChangeAsync(old, KeyState.Revoked);
+        await _there.Ring.ConfirmAsync(_there.Store, default);
+        goOn.SetResult();
+        await Assert.ThrowsAsync<KeyRevokedException>(() => opening);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => _there.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task Hot_keys_are_confirmed_in_the_background_before_the_lease_ends()
+    {
+        var key = await _there.SealAsync();
+        for (var i = 0; i < 5; i++)
+        {
+            _there.Time.Advance((Lease / 2) + TimeSpan.FromSeconds(1));
+            var before = _there.Store.Queries;
+            Assert.Equal(key, await _there.SealAsync());
+            await Eventually(() => _there.Store.Queries > before);
+        }
+
+        // Confirmed half a lease ago at most: an outage that begins now is not felt before the lease is over.
+        await Eventually(async () =>
+        {
+            _there.Store.OutOfReach = true;
+            _there.Time.Advance(Lease / 2);
+            try
+            {
+                return await _there.SealAsync() == key;
+            }
+            catch (KeyUnavailableException)
+            {
+                _there.Store.OutOfReach = false;
+                await _there.SealAsync();
+                return false;
+            }
+        });
+    }
+
+    [Fact]
+    public async Task Without_the_ring_nobody_seals_after_the_lease_and_held_keys_open_up_to_their_stated_age()
+    {
+        var options = new KeyRingOptions();
+        var key = await _there.SealAsync();
+        _there.Store.OutOfReach = true;
+        Assert.Equal(key, await _there.SealAsync());
+        _there.Time.Advance(Lease + TimeSpan.FromSeconds(1));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => _there.SealAsync());
+        Assert.Equal(key, await _there.OpenAsync(key));
+        _there.Time.Advance(options.MaximumKeyAge - Lease - TimeSpan.FromSeconds(2));
+        Assert.Equal(key, await _there.OpenAsync(key));
+        _there.Time.Advance(TimeSpan.FromMinutes(1));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => _there.OpenAsync(key));
+        _there.Store.OutOfReach = false;
+        Assert.Equal(key, await _there.OpenAsync(key));
+        Assert.Equal(key, await _there.SealAsync());
+    }
+
+    [Theory]
+    [InlineData(10)]
+    [InlineData(-10)]
+    public async Task Ten_minutes_of_clock_skew_change_no_outcome(int minutes)
+    {
+        var clock = new SkewedClock { Skew = TimeSpan.FromMinutes(minutes) };
+        await using var skewed = new RingProcess(_database, _kms, clock: clock);
+        var old = await skewed.SealAsync();
+        Assert.Equal(old, await _here.SealAsync());
+        var made = await _here.RotateAsync();
+
+        // The wall clock jumps to and fro, the monotonic one does not move: nothing ends and nothing begins.
+        clock.Skew = -clock.Skew;
+        Assert.Equal(old, await skewed.SealAsync());
+        clock.Monotonic.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(made.Id, await skewed.SealAsync());
+
+        // A rotation by a process whose clock is wrong counts for others as any other.
+        var again = await skewed.RotateAsync();
+        _here.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(again.Id, await _here.SealAsync());
+        await _here.ChangeAsync(old, KeyState.Revoked);
+        clock.Monotonic.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => skewed.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_ring_that_was_restored_to_an_earlier_state_is_noticed_within_the_lease()
+    {
+        var first = await _there.SealAsync();
+        await _here.RotateAsync();
+        await _here.RotateAsync();
+        _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.NotEqual(first, await _there.SealAsync());
+
+        // The whole ring as it was before the second rotation: as a restore of the database leaves it.
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Version\" = 3 AND \"Scope\" = 'global'");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 2");
+        _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        var sealing = await _there.SealAsync();
+        Assert.Contains(await _here.Ring.ListAsync(includeRowKeys: false, _here.Store, default), e => e.Id == sealing && e.State == KeyState.Active);
+    }
+
+    private static async Task Eventually(Func<bool> condition) => await Eventually(() => Task.FromResult(condition()));
+
+    private static async Task Eventually(Func<Task<bool>> condition)
+    {
+        for (var i = 0; i < 500; i++)
+        {
+            if (await condition())
+            {
+                return;
+            }
+
+            await Task.Delay(10);
+        }
+
+        Assert.Fail("It did not happen within five seconds.");
+    }
+
+    private sealed class SkewedClock : TimeProvider
+    {
+        public FakeTimeProvider Monotonic { get; } = new(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
+
+        public TimeSpan Skew { get; set; }
+
+        public override long TimestampFrequency => Monotonic.TimestampFrequency;
+
+        public override DateTimeOffset GetUtcNow() => Monotonic.GetUtcNow() + Skew;
+
+        public override long GetTimestamp() => Monotonic.GetTimestamp();
+    }
+}

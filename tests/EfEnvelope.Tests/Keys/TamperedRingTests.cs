@@ -1,0 +1,217 @@
+using EfEnvelope.KeyManagement;
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Time.Testing;
+
+namespace EfEnvelope.Tests.Keys;
+
+public sealed class SqliteTamperedRingTests() : TamperedRingTests("SQLite");
+
+public sealed class PostgresTamperedRingTests() : TamperedRingTests("PostgreSQL");
+
+/// <summary>Somebody writes to the ring's table who cannot call the key service (G12, G13).</summary>
+public abstract class TamperedRingTests(string provider) : IAsyncLifetime
+{
+    private static readonly Guid TenantA = Guid.Parse("aaaaaaaa-0000-0000-0000-000000000001");
+    private static readonly Guid TenantB = Guid.Parse("bbbbbbbb-0000-0000-0000-000000000002");
+
+    private TestDatabase _database = null!;
+
+    private string ScopeA => $"tenant:{TenantA}";
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync(provider);
+        await using var context = new BankContext(_database.Options());
+        await context.Database.EnsureCreatedAsync();
+        context.Add(new Customer { TenantId = TenantA, FullName = "a", Ssn = "s" });
+        context.Add(new Customer { TenantId = TenantB, FullName = "b", Ssn = "s" });
+        context.Add(new PaymentCard { TenantId = TenantA, Number = "card-a" });
+        context.Add(new PaymentCard { TenantId = TenantA, Number = "card-b" });
+        await context.SaveChangesAsync();
+    }
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Fact]
+    public async Task Wrapped_blobs_that_were_swapped_between_rows_are_refused_reading_and_writing()
+    {
+        await SwapAsync("Wrapped", $"\"Scope\" = '{ScopeA}' AND \"Purpose\" = 1", $"\"Scope\" = 'tenant:{TenantB}' AND \"Purpose\" = 1");
+        await AssertRefusedAsync(ScopeA);
+    }
+
+    [Fact]
+    public async Task Wrapped_row_keys_that_were_swapped_between_rows_are_refused()
+    {
+        await SwapAsync(
+            "Wrapped",
+            "\"KekId\" IS NOT NULL AND \"Id\" = (SELECT MIN(CAST(\"Id\" AS TEXT)) FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL)".Replace("\"Id\" =", "CAST(\"Id\" AS TEXT) =", StringComparison.Ordinal),
+            "\"KekId\" IS NOT NULL AND CAST(\"Id\" AS TEXT) = (SELECT MAX(CAST(\"Id\" AS TEXT)) FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL)");
+        await using var context = Cold();
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => context.Cards.AsNoTracking().ToListAsync());
+        Assert.Equal(2, await Cold().Customers.CountAsync());
+    }
+
+    [Theory]
+    [InlineData("\"State\" = 2")]
+    [InlineData("\"Scope\" = 'tenant:other'")]
+    [InlineData("\"Purpose\" = 3")]
+    [InlineData("\"Version\" = 7")]
+    [InlineData("\"CreatedAt\" = \"CreatedAt\" - 864000000000")]
+    [InlineData("\"ActivatedAt\" = NULL")]
+    [InlineData("\"StateChangedAt\" = \"StateChangedAt\" + 10")]
+    [InlineData("\"Reason\" = 'because'")]
+    [InlineData("\"RootKeyId\" = 'memory:other'")]
+    [InlineData("\"KeyMaterialId\" = 'other'")]
+    [InlineData("\"Revision\" = \"Revision\" + 1")]
+    public async Task Every_field_of_a_ring_row_is_authenticated(string change)
+    {
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET {change} WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+        await using var context = Cold();
+        await Assert.ThrowsAnyAsync<EnvelopeEncryptionException>(() => context.Customers.AsNoTracking().Where(c => c.TenantId == TenantA).ToListAsync());
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).ListAsync());
+        Assert.Equal("b", (await Cold().Customers.AsNoTracking().SingleAsync(c => c.TenantId == TenantB)).FullName);
+    }
+
+    [Fact]
+    public async Task A_compromised_key_that_is_flipped_back_to_active_by_sql_is_refused()
+    {
+        Guid key;
+        await using (var context = Cold())
+        {
+            key = (await new EnvelopeKeys(context).ReportCompromisedAsync(EnvelopeScope.Tenant(TenantA), "test")).First(k => k.Scope == ScopeA && k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field).Id;
+        }
+
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"State\" = 1 WHERE \"Scope\" = '{ScopeA}' AND \"Version\" = 1 AND \"Purpose\" = 1");
+        Assert.Equal(key, (await AssertRefusedAsync(ScopeA)).KeyId);
+    }
+
+    [Fact]
+    public async Task A_running_process_drops_a_key_whose_row_it_sees_tampered_and_others_work_on()
+    {
+        var clock = new FakeTimeProvider();
+        await using (var warm = Cold(clock))
+        {
+            Assert.Equal(2, (await warm.Customers.AsNoTracking().ToListAsync()).Count);
+        }
+
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"State\" = 1, \"ChangedEpoch\" = 99, \"Reason\" = 'x' WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 99");
+        clock.Advance(TimeSpan.FromMinutes(2));
+        await using var context = Cold(clock);
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => context.Customers.AsNoTracking().Where(c => c.TenantId == TenantA).ToListAsync());
+        Assert.Equal("b", (await context.Customers.AsNoTracking().SingleAsync(c => c.TenantId == TenantB)).FullName);
+        context.Add(new Customer { TenantId = TenantB, FullName = "b2", Ssn = "s" });
+        await context.SaveChangesAsync();
+    }
+
+    [Theory]
+    [InlineData("x'0102'", "'\\x0102'")]
+    [InlineData("x''", "'\\x'")]
+    public async Task A_truncated_wrapped_key_or_mac_is_refused(string sqlite, string postgres)
+    {
+        var value = provider == "SQLite" ? sqlite : postgres;
+        foreach (var column in new[] { "Wrapped", "Mac" })
+        {
+            var saved = await _database.ScalarAsync($"SELECT \"{column}\" FROM \"EnvelopeKeys\" WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+            await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"{column}\" = {value} WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+            await AssertRefusedAsync(ScopeA);
+            var hex = Convert.ToHexString((byte[])saved!);
+            await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"{column}\" = {(provider == "SQLite" ? $"x'{hex}'" : $"'\\x{hex}'")} WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+        }
+
+        Assert.Equal(2, (await Cold().Customers.AsNoTracking().ToListAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Times_out_of_range_are_refused()
+    {
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"CreatedAt\" = {long.MaxValue} WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+        await AssertRefusedAsync(ScopeA);
+    }
+
+    [Fact]
+    public async Task A_missing_or_damaged_mac_key_is_refused_and_never_made_anew()
+    {
+        await _database.ExecuteAsync("UPDATE \"EnvelopeKeys\" SET \"State\" = 2 WHERE \"Purpose\" = 4");
+        await AssertRefusedAsync(ScopeA);
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Purpose\" = 4");
+        await AssertRefusedAsync(ScopeA);
+        Assert.Equal(0L, Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE \"Purpose\" = 4")));
+    }
+
+    [Fact]
+    public async Task A_foreign_ring_row_is_refused()
+    {
+        await using var other = await TestDatabase.CreateAsync(provider);
+        other.KeyService = _database.KeyService;
+        await using (var context = new BankContext(other.Options()))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Customer { TenantId = TenantA, FullName = "other", Ssn = "s" });
+            await context.SaveChangesAsync();
+        }
+
+        // The other ring's UUID and salt: every wrapped key was made with another encryption context.
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var otherProcess = new RingProcess(other, other.KeyService);
+        var identity = await otherProcess.Store.GetIdentityAsync(default);
+        await _database.ExecuteAsync(
+            provider == "SQLite"
+                ? $"UPDATE \"EnvelopeRing\" SET \"RingId\" = '{identity.Id.ToString().ToUpperInvariant()}'"
+                : $"UPDATE \"EnvelopeRing\" SET \"RingId\" = '{identity.Id}'");
+        await AssertRefusedAsync(ScopeA);
+    }
+
+    [Fact]
+    public async Task A_ring_that_belongs_to_another_root_key_is_refused_and_nothing_is_written()
+    {
+        var other = new InMemoryKeyManagementService();
+        await using var context = new BankContext(_database.Options(e => e.UseKeyManagementService(other)));
+        var reading = await Assert.ThrowsAsync<KeyRefusedException>(() => context.Customers.AsNoTracking().ToListAsync());
+        Assert.Contains("belongs to another root key", reading.Message, StringComparison.Ordinal);
+        context.Add(new Customer { TenantId = Guid.NewGuid(), FullName = "new", Ssn = "s" });
+        var keys = await CountAsync("EnvelopeKeys");
+        await Assert.ThrowsAsync<KeyRefusedException>(() => context.SaveChangesAsync());
+        Assert.Equal((2L, keys), (await CountAsync("Customers"), await CountAsync("EnvelopeKeys")));
+    }
+
+    private BankContext Cold(FakeTimeProvider? clock = null)
+    {
+        clock ??= new FakeTimeProvider();
+        return new BankContext(_database.Options(e => e.UseTimeProvider(clock)));
+    }
+
+    private async Task<EnvelopeEncryptionException> AssertRefusedAsync(string scope)
+    {
+        var tenant = TenantA;
+        var customers = await CountAsync("Customers");
+        await using (var reader = Cold())
+        {
+            await Assert.ThrowsAsync<KeyRingTamperedException>(() => reader.Customers.AsNoTracking().Where(c => c.TenantId == tenant).ToListAsync());
+        }
+
+        await using var writer = Cold();
+        writer.Add(new Customer { TenantId = TenantA, FullName = "new", Ssn = "s" });
+        var error = await Assert.ThrowsAsync<KeyRingTamperedException>(() => writer.SaveChangesAsync());
+        Assert.Equal(customers, await CountAsync("Customers"));
+        Assert.DoesNotContain(scope, error.Message, StringComparison.Ordinal);
+        return error;
+    }
+
+    private async Task<long> CountAsync(string table) => Convert.ToInt64(await _database.ScalarAsync($"SELECT COUNT(*) FROM \"{table}\""));
+
+    private async Task SwapAsync(string column, string first, string second)
+    {
+        async Task<string> Literal(string where)
+        {
+            var hex = Convert.ToHexString((byte[])(await _database.ScalarAsync($"SELECT \"{column}\" FROM \"EnvelopeKeys\" WHERE {where}"))!);
+            return provider == "SQLite" ? $"x'{hex}'" : $"'\\x{hex}'";
+        }
+
+        var (one, other) = (await Literal(first), await Literal(second));
+        Assert.Equal(1, await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"{column}\" = {other} WHERE {first}"));
+        Assert.Equal(1, await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"{column}\" = {one} WHERE {second}"));
+    }
+}

@@ -1,0 +1,55 @@
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+
+namespace EfEnvelope.Tests.Keys;
+
+/// <summary>A real ring store that counts its queries and goes out of reach on demand.</summary>
+internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
+{
+    private int _queries;
+
+    public int Queries => _queries;
+
+    public bool OutOfReach { get; set; }
+
+    /// <summary>Awaited after the query of a scope's keys was answered, while it is set.</summary>
+    public Func<Task>? AfterFindByScope { get; set; }
+
+    public bool IsTransient => inner.IsTransient;
+
+    public bool UsesCallersConnection => inner.UsesCallersConnection;
+
+    public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken) => Run(() => inner.GetIdentityAsync(cancellationToken));
+
+    public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
+    {
+        var found = await Run(() => inner.FindByScopeAsync(scopes, purpose, cancellationToken));
+        if (AfterFindByScope is { } gate)
+        {
+            await gate();
+        }
+
+        return found;
+    }
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
+        => Run(() => inner.FindByIdAsync(ids, cancellationToken), (ids.Count + 499) / 500);
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken) => Run(() => inner.FindChangedAsync(sinceEpoch, cancellationToken));
+
+    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => Run(() => inner.TryInsertAsync(entries, cancellationToken));
+
+    public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken) => Run(() => inner.TryUpdateAsync(entry, cancellationToken));
+
+    public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken) => Run(() => inner.ListAsync(includeRowKeys, cancellationToken));
+
+    public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));
+
+    public Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken) => Run(() => inner.TryInsertIdentityAsync(identity, cancellationToken));
+
+    private Task<T> Run<T>(Func<Task<T>> query, int queries = 1)
+    {
+        Interlocked.Add(ref _queries, queries);
+        return OutOfReach ? Task.FromException<T>(new KeyUnavailableException("The key ring cannot be read (injected).")) : query();
+    }
+}
