@@ -19,7 +19,7 @@ internal sealed partial class KeyRing
             var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
             foreach (var version in versions)
             {
-                KeyMetadataMac.Verify(mac.Key, identity.Id, version);
+                Verify(mac.Key, identity.Id, version);
             }
 
             var (made, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
@@ -29,6 +29,7 @@ internal sealed partial class KeyRing
                 continue;
             }
 
+            _audit.KeyRotated(made.Id, KmsContext.PurposeName(purpose), made.Version);
             foreach (var old in versions.Where(v => v.State == KeyState.Active))
             {
                 await ChangeStateAsync(old.Id, KeyState.Deactivated, reason, store, cancellationToken).ConfigureAwait(false);
@@ -102,6 +103,7 @@ internal sealed partial class KeyRing
             if (await store.TryUpdateAsync(changed, cancellationToken).ConfigureAwait(false))
             {
                 Adopt(changed);
+                AuditChange(changed);
                 return changed;
             }
         }
@@ -122,12 +124,14 @@ internal sealed partial class KeyRing
             }
 
             var context = KmsContext.Create(identity, entry.Scope, entry.Purpose, _fixedContext);
-            var wrapped = await _kms.RewrapAsync(new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId), context, cancellationToken).ConfigureAwait(false);
+            var former = new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId);
+            var wrapped = await CallAsync("rewrap", id, () => _kms.RewrapAsync(former, context, cancellationToken)).ConfigureAwait(false);
             var changed = entry with { Wrapped = wrapped.Ciphertext, RootKeyId = wrapped.RootKeyId, KeyMaterialId = wrapped.KeyMaterialId, Revision = entry.Revision + 1 };
             changed = KeyMetadataMac.Sign(mac.Key, identity.Id, changed);
             if (await store.TryUpdateAsync(changed, cancellationToken).ConfigureAwait(false))
             {
                 Adopt(changed);
+                _audit.KeyRewrapped(id);
                 return true;
             }
         }
@@ -144,7 +148,7 @@ internal sealed partial class KeyRing
         var entries = await store.ListAsync(includeRowKeys, cancellationToken).ConfigureAwait(false);
         foreach (var entry in entries)
         {
-            KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
+            Verify(mac.Key, identity.Id, entry);
         }
 
         return entries;
@@ -223,7 +227,7 @@ internal sealed partial class KeyRing
             throw KeyResolver.OpeningError(id, null);
         }
 
-        KeyMetadataMac.Verify(mac.Key, identity.Id, found[0]);
+        Verify(mac.Key, identity.Id, found[0]);
         return found[0];
     }
 }

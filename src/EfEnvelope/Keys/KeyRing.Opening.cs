@@ -134,7 +134,7 @@ internal sealed partial class KeyRing
         foreach (var entry in entries)
         {
             present.Add(entry.Id);
-            if (!KeyMetadataMac.IsGenuine(mac.Key, identity.Id, entry))
+            if (!IsGenuine(mac.Key, identity.Id, entry))
             {
                 Remember(KeyMetadataMac.Tampered(entry.Id));
             }
@@ -230,7 +230,7 @@ internal sealed partial class KeyRing
 
     private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, RingIdentity identity, RingKey mac, TransientKeys transient)
     {
-        KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
+        Verify(mac.Key, identity.Id, entry);
         if (_keys.TryGetValue(entry.Id, out var held) || transient.TryGetForOpening(entry.Id, out held))
         {
             return held;
@@ -238,7 +238,7 @@ internal sealed partial class KeyRing
 
         if (entry.KekId is not { } kekId || !keks.TryGetValue(kekId, out var kek) || kek.Scope != KeyScope.ParentOf(entry.Scope))
         {
-            throw new KeyRingTamperedException($"The ring's row of key {entry.Id} names no usable kek of its scope. The key is not used. Restore the row.") { KeyId = entry.Id };
+            throw Tampered(entry.Id, $"The ring's row of key {entry.Id} names no usable kek of its scope. The key is not used. Restore the row.");
         }
 
         try
@@ -247,7 +247,7 @@ internal sealed partial class KeyRing
         }
         catch (EnvelopeRefusedException refused)
         {
-            throw new KeyRingTamperedException($"The wrapped key of ring row {entry.Id} is not the key that its id commits to: the row was changed or moved. The key is not used. Restore the row.", refused) { KeyId = entry.Id };
+            throw Tampered(entry.Id, $"The wrapped key of ring row {entry.Id} is not the key that its id commits to: the row was changed or moved. The key is not used. Restore the row.", refused);
         }
     }
 
@@ -274,7 +274,7 @@ internal sealed partial class KeyRing
                     }
                     else if (entries.FirstOrDefault(e => e.Id == id) is { } entry)
                     {
-                        KeyMetadataMac.Verify(mac.Key, identity.Id, entry);
+                        Verify(mac.Key, identity.Id, entry);
                         if (entry.Purpose != KeyPurpose.Kek || !KeyResolver.MayOpen(entry.State))
                         {
                             throw KeyResolver.OpeningError(entry.Id, entry);

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using EfEnvelope.Cryptography;
+using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Keys;
@@ -159,7 +160,7 @@ internal sealed partial class KeyRing
             var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
             foreach (var version in versions)
             {
-                KeyMetadataMac.Verify(mac.Key, identity.Id, version);
+                Verify(mac.Key, identity.Id, version);
             }
 
             if (KeyResolver.FindSealing(versions) is { } entry)
@@ -189,6 +190,8 @@ internal sealed partial class KeyRing
                 material.Dispose();
                 continue;
             }
+
+            _audit.KeyCreated(made.Id, KmsContext.PurposeName(purpose), made.Version);
 
             // One key service call for a new key: it was committed by the line above, so it may be held without being read again.
             if (TryKeep(new RingKey(made, material, null, asked), seals: true, generation, identity.Id, store, transient, out var kept))
@@ -305,6 +308,7 @@ internal sealed partial class KeyRing
             {
                 _keys[key.Id] = key;
                 Interlocked.Increment(ref _count);
+                Telemetry.Hold(1);
                 KeyRingRegistry.Add(key.Id, this);
             }
             else if (!ReferenceEquals(held, key))

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using EfEnvelope.Cryptography;
+using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
 using EfEnvelope.KeyManagement;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EfEnvelope.Keys;
 
@@ -39,12 +41,13 @@ internal sealed partial class KeyRing
     private int _evictAbove;
     private int _refreshRunning;
 
-    public KeyRing(IKeyManagementService kms, KeyRingOptions options, IReadOnlyDictionary<string, string> fixedContext, TimeProvider time)
+    public KeyRing(IKeyManagementService kms, KeyRingOptions options, IReadOnlyDictionary<string, string> fixedContext, TimeProvider time, EnvelopeAudit? audit = null)
     {
         _kms = kms;
         _options = options;
         _fixedContext = fixedContext;
         _time = time;
+        _audit = audit ?? new EnvelopeAudit(NullLoggerFactory.Instance);
         _backend = CipherBackends.Select(options.Cipher, options.RequireFips);
         _evictAbove = options.MaxCachedKeys;
     }
@@ -138,7 +141,7 @@ internal sealed partial class KeyRing
             var asked = _time.GetTimestamp();
             var invalidations = Interlocked.Read(ref _invalidations);
             var held = _identity;
-            var identity = await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
+            var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
             var changed = held is not null && held.Id == identity.Id && held.Epoch < identity.Epoch
                 ? await store.FindChangedAsync(held.Epoch, cancellationToken).ConfigureAwait(false)
                 : [];
@@ -153,6 +156,7 @@ internal sealed partial class KeyRing
                 if (held is not null && (held.Id != identity.Id || held.Epoch > identity.Epoch))
                 {
                     // Another ring, or this one went back in time (a restore): nothing that is held can be trusted to be there.
+                    _audit.RingReplaced(identity.Id);
                     Invalidate();
                 }
 
@@ -166,6 +170,21 @@ internal sealed partial class KeyRing
                 Volatile.Write(ref _confirmedAt, asked);
                 return identity;
             }
+        }
+    }
+
+    private static async Task<RingIdentity> AskRingAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var reached = false;
+        try
+        {
+            var identity = await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false);
+            reached = true;
+            return identity;
+        }
+        finally
+        {
+            Telemetry.Confirmed(reached);
         }
     }
 
@@ -187,7 +206,7 @@ internal sealed partial class KeyRing
                 return;
             }
 
-            if (_macKey is { } mac && !KeyMetadataMac.IsGenuine(mac.Key, identity.Id, entry))
+            if (_macKey is { } mac && !IsGenuine(mac.Key, identity.Id, entry))
             {
                 // The next use reads the row again, and says what is wrong with it.
                 Forget(key);
@@ -209,6 +228,7 @@ internal sealed partial class KeyRing
         if (_keys.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key)))
         {
             Interlocked.Decrement(ref _count);
+            Telemetry.Hold(-1);
             KeyRingRegistry.Remove(key.Id, this);
         }
 
@@ -244,13 +264,13 @@ internal sealed partial class KeyRing
             {
                 if (transient.TryGetForOpening(entry.Id, out var read))
                 {
-                    KeyMetadataMac.Verify(read.Key, identity.Id, entry);
+                    Verify(read.Key, identity.Id, entry);
                     return read;
                 }
 
                 var key = await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false);
                 var loaded = new RingKey(entry, key, null, _time.GetTimestamp());
-                if (!KeyMetadataMac.IsGenuine(key, identity.Id, entry))
+                if (!IsGenuine(key, identity.Id, entry))
                 {
                     loaded.Drop();
                     throw KeyMetadataMac.Tampered(entry.Id);
@@ -287,18 +307,24 @@ internal sealed partial class KeyRing
 
             if (versions.Count > 0 || others.Count > 0 || attempt > 2)
             {
+                _audit.RingTampered(null);
                 throw new KeyRingTamperedException("The key ring has no usable key for its own authentication: its row was changed or removed. Restore the ring's tables.");
             }
 
             var (made, material) = await GenerateAsync(identity, KeyScope.Global, KeyPurpose.Mac, 1, cancellationToken).ConfigureAwait(false);
-            await store.TryInsertAsync([KeyMetadataMac.Sign(material, identity.Id, made)], cancellationToken).ConfigureAwait(false);
+            if (await store.TryInsertAsync([KeyMetadataMac.Sign(material, identity.Id, made)], cancellationToken).ConfigureAwait(false) == 1)
+            {
+                _audit.KeyCreated(made.Id, KmsContext.PurposeName(made.Purpose), made.Version);
+            }
+
             material.Dispose();
         }
     }
 
     private async Task<(KeyRingEntry Entry, DataKey Key)> GenerateAsync(RingIdentity identity, string scope, KeyPurpose purpose, int version, CancellationToken cancellationToken)
     {
-        var generated = await _kms.GenerateKeyAsync(KmsContext.Create(identity, scope, purpose, _fixedContext), cancellationToken).ConfigureAwait(false);
+        var context = KmsContext.Create(identity, scope, purpose, _fixedContext);
+        var generated = await CallAsync("generate", null, () => _kms.GenerateKeyAsync(context, cancellationToken)).ConfigureAwait(false);
         try
         {
             var key = DataKey.Import(purpose, generated.Plaintext, _backend, _time);
@@ -330,17 +356,17 @@ internal sealed partial class KeyRing
     {
         if (entry.RootKeyId is null || entry.Wrapped.Length == 0)
         {
-            throw new KeyRingTamperedException($"The ring's row of key {entry.Id} holds no wrapped key. Restore the row.") { KeyId = entry.Id };
+            throw Tampered(entry.Id, $"The ring's row of key {entry.Id} holds no wrapped key. Restore the row.");
         }
 
         var context = KmsContext.Create(identity, entry.Scope, entry.Purpose, _fixedContext);
-        var material = await _kms.UnwrapAsync(new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId), context, cancellationToken).ConfigureAwait(false);
+        var wrapped = new WrappedKey(entry.RootKeyId, entry.Wrapped, entry.KeyMaterialId);
+        var material = await CallAsync("unwrap", entry.Id, () => _kms.UnwrapAsync(wrapped, context, cancellationToken)).ConfigureAwait(false);
         try
         {
             return material.Length == DataKey.MaterialBytes && DataKey.DeriveId(entry.Purpose, material) == entry.Id
                 ? DataKey.Import(entry.Purpose, material, _backend, _time)
-                : throw new KeyRingTamperedException(
-                    $"The wrapped key of ring row {entry.Id} unwraps to another key than its id commits to: the row was changed or moved. The key is not used. Restore the row.") { KeyId = entry.Id };
+                : throw Tampered(entry.Id, $"The wrapped key of ring row {entry.Id} unwraps to another key than its id commits to: the row was changed or moved. The key is not used. Restore the row.");
         }
         finally
         {

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
@@ -44,6 +45,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             _cellOf[_cells[i].Ordinal] = i;
         }
     }
+
+    public EnvelopeAudit Audit => _session.Runtime.Audit;
 
     public RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal)
     {
@@ -313,14 +316,17 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
     }
 
-    private static EnvelopeRefusedException Moved(Guid keyId, EnvelopeCell cell)
-        => new($"A value of {cell.Display} (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned; the stored value is untouched.")
+    private EnvelopeRefusedException Moved(Guid keyId, EnvelopeCell cell)
+    {
+        Audit.ValueRefused(cell.Column?.ColumnId, keyId);
+        return new($"A value of {cell.Display} (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned; the stored value is untouched.")
         {
             Entity = cell.Type?.Root.Name is { } name ? name[(name.LastIndexOf('.') + 1)..] : null,
             Property = cell.Display,
             ColumnId = cell.Column?.ColumnId,
             KeyId = keyId,
         };
+    }
 
     private void Drain(int recordsAffected)
     {

@@ -1,3 +1,4 @@
+using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
@@ -28,8 +29,16 @@ public static class EnvelopeConverterFunctions
     public static T Open<T>(byte[] envelope, string token)
     {
         var column = ColumnDeclaration.Of(token);
-        var (key, binding) = Resolve(envelope, envelope, column);
-        return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+        try
+        {
+            var (key, binding) = Resolve(envelope, envelope, column);
+            return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+        }
+        catch (EnvelopeRefusedException refused)
+        {
+            Audit(refused, envelope, column);
+            throw;
+        }
     }
 
     /// <summary>Seals a value as text armour.</summary>
@@ -40,9 +49,17 @@ public static class EnvelopeConverterFunctions
     public static T OpenArmored<T>(string armor, string token)
     {
         var column = ColumnDeclaration.Of(token);
-        var envelope = Dearmor(armor, column);
-        var (key, binding) = Resolve(armor, envelope, column);
-        return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+        try
+        {
+            var envelope = Dearmor(armor, column);
+            var (key, binding) = Resolve(armor, envelope, column);
+            return EnvelopeCodec.Open<T>(key.Key, binding, envelope);
+        }
+        catch (EnvelopeRefusedException refused)
+        {
+            Audit(refused, armor, column);
+            throw;
+        }
     }
 
     /// <summary>Seals a value that EF maps to one column as JSON (encoding 13).</summary>
@@ -63,8 +80,18 @@ public static class EnvelopeConverterFunctions
     {
         ArgumentNullException.ThrowIfNull(readerWriter);
         var column = ColumnDeclaration.Of(token);
-        var (key, binding) = Resolve(envelope, envelope, column);
-        var json = EnvelopeCodec.OpenBytes(key.Key, binding, ValueEncoding.Json, envelope);
+        byte[] json;
+        try
+        {
+            var (key, binding) = Resolve(envelope, envelope, column);
+            json = EnvelopeCodec.OpenBytes(key.Key, binding, ValueEncoding.Json, envelope);
+        }
+        catch (EnvelopeRefusedException refused)
+        {
+            Audit(refused, envelope, column);
+            throw;
+        }
+
         try
         {
             return (T)readerWriter.FromJsonString(System.Text.Encoding.UTF8.GetString(json));
@@ -85,6 +112,23 @@ public static class EnvelopeConverterFunctions
         frame.Pending.Add(value);
         return value.Placeholder;
     }
+
+    /// <summary>A refused value without a key id is none of ours: planted plaintext, or a foreign value.</summary>
+    private static void Audit(EnvelopeRefusedException refused, object cell, ColumnDeclaration column)
+    {
+        var audit = OpeningFrame.TryGet(cell, out var source, out _) || OpeningFrame.TryGetDocument(cell, out source, out _) ? source.Audit : EnvelopeAudit.Latest;
+        if (refused.KeyId is null && !IsEnvelope(cell))
+        {
+            audit.PlaintextRefused(column.ColumnId);
+        }
+        else
+        {
+            audit.ValueRefused(column.ColumnId, refused.KeyId);
+        }
+    }
+
+    private static bool IsEnvelope(object cell)
+        => cell is byte[] bytes ? EnvelopeCodec.TryReadKeyId(bytes, out _) : cell is string armor && TextArmor.TryReadKeyId(armor, out _);
 
     private static byte[] Dearmor(string armor, ColumnDeclaration column)
     {

@@ -1,3 +1,4 @@
+using EfEnvelope.Diagnostics;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
 using Microsoft.Extensions.Logging;
@@ -24,5 +25,5 @@ internal sealed class EnvelopeRuntime(
 
     public TimeProvider TimeProvider => timeProvider;
 
-    public ILoggerFactory LoggerFactory => loggerFactory;
+    public EnvelopeAudit Audit { get; } = new(loggerFactory);
 }

@@ -2,6 +2,7 @@ using EfEnvelope.Keys;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.Extensions.Logging;
 
 namespace EfEnvelope.Storage;
 
@@ -16,7 +17,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     public DbContext Context => currentContext.Context;
 
-    public EnvelopeRuntime Runtime => _runtime ??= Source.GetRuntime(options.FindExtension<CoreOptionsExtension>()?.ApplicationServiceProvider);
+    public EnvelopeRuntime Runtime => _runtime ??= OpenRuntime();
 
     private IEnvelopeRuntimeSource Source => _source ??= options.Extensions.OfType<IEnvelopeRuntimeSource>().FirstOrDefault()
         ?? throw new EnvelopeConfigurationException("The context's options do not call UseEnvelopeEncryption(...). Call it after the database provider.");
@@ -38,6 +39,15 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     /// <summary>Whether the ring stands in a database of its own.</summary>
     public bool HasSeparateRing => Source.RingConnection is not null;
+
+    private EnvelopeRuntime OpenRuntime()
+    {
+        var core = options.FindExtension<CoreOptionsExtension>();
+        var services = core?.ApplicationServiceProvider;
+        var runtime = Source.GetRuntime(services);
+        runtime.Audit.Attach(core?.LoggerFactory ?? (ILoggerFactory?)services?.GetService(typeof(ILoggerFactory)));
+        return runtime;
+    }
 
     public static EnvelopeSession Of(DbContext context)
         => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession))

@@ -1,3 +1,4 @@
+using EfEnvelope.Diagnostics;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 
@@ -11,6 +12,9 @@ internal interface ICellSource
     /// Throws the typed error otherwise.
     /// </summary>
     RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal);
+
+    /// <summary>Where refusals are told.</summary>
+    EnvelopeAudit Audit { get; }
 
     /// <summary>The row id that a row-bound cell is bound to.</summary>
     string GetRowId(ColumnDeclaration column, int ordinal);

@@ -30,7 +30,7 @@ internal static class RingStoreFactory
             place = Place(runtime, context.Database.GetDbConnection(), table);
         }
 
-        return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider));
+        return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider, runtime.Audit));
     }
 
     /// <summary>The ring's rows, over a connection of their own wherever that is possible.</summary>

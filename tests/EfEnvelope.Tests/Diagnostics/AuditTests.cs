@@ -1,0 +1,196 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Keys;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
+
+namespace EfEnvelope.Tests.Diagnostics;
+
+/// <summary>The audit events: each with its stable id, none with a value (G41).</summary>
+public sealed class AuditTests : IAsyncLifetime
+{
+    private static readonly Guid Tenant = Guid.Parse("cccccccc-0000-0000-0000-00000000ca4a");
+
+    private readonly RecordingLogs _logs = new();
+    private readonly ScriptedKeyService _kms = new();
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync("SQLite");
+        _database.KeyService = _kms;
+        await using var context = New();
+        await context.Database.EnsureCreatedAsync();
+        context.Add(new Customer { TenantId = Tenant, FullName = "canary-name", Ssn = "canary-ssn", Note = "canary-note" });
+        context.Add(new PaymentCard { TenantId = Tenant, Number = "canary-card" });
+        await context.SaveChangesAsync();
+    }
+
+    public async Task DisposeAsync()
+    {
+        // Whatever a test did: no event holds a value or says whose row it was.
+        Assert.NotEmpty(_logs.Own);
+        Assert.All(_logs.Own, e =>
+        {
+            Assert.DoesNotContain("canary", e.Message, StringComparison.OrdinalIgnoreCase);
+            Assert.DoesNotContain(Tenant.ToString(), e.Message, StringComparison.OrdinalIgnoreCase);
+        });
+        await _database.DisposeAsync();
+    }
+
+    [Fact]
+    public void Ids_and_names_are_stable()
+    {
+        var ids = typeof(EnvelopeEventId).GetProperties().Select(p => (EventId)p.GetValue(null)!).Select(e => $"{e.Id} {e.Name}").Order(StringComparer.Ordinal);
+        Assert.Equal(
+            [
+                "45100 KeyCreated", "45101 KeyRotated", "45102 KeyCompromised", "45103 KeyRevoked", "45104 KeyErased", "45105 KeyRewrapped", "45106 RingExported", "45107 RingImported",
+                "45108 RingReplaced", "45200 RingTampered", "45201 KeyRefused", "45202 ValueRefused", "45203 PlaintextRefused", "45204 KeyServiceUnavailable",
+            ],
+            ids);
+    }
+
+    [Fact]
+    public async Task The_life_of_a_key_is_audited()
+    {
+        await using var context = New();
+        var keys = new EnvelopeKeys(context);
+        var old = (await keys.ListAsync()).Single(k => k.Scope == $"tenant:{Tenant}" && k.Purpose == KeyPurpose.Field);
+        Assert.Contains(_logs.Of(EnvelopeEventId.KeyCreated), e => e.Message.Contains(old.Id.ToString(), StringComparison.Ordinal));
+        await keys.RotateAsync(EnvelopeScope.Tenant(Tenant));
+        Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyRotated));
+        await keys.ReportCompromisedAsync(old.Id, "canary-reason");
+        Assert.Contains(old.Id.ToString(), Assert.Single(_logs.Of(EnvelopeEventId.KeyCompromised)).Message, StringComparison.Ordinal);
+        Assert.True(await keys.RewrapAsync() > 0);
+        Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyRewrapped));
+        await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero });
+        await keys.RevokeAsync(old.Id);
+        Assert.Single(_logs.Of(EnvelopeEventId.KeyRevoked));
+        await keys.DestroyAsync(old.Id);
+        Assert.Contains(old.Id.ToString(), Assert.Single(_logs.Of(EnvelopeEventId.KeyErased)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tampering_with_the_ring_is_audited()
+    {
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"CreatedAt\" = 1 WHERE \"Scope\" = 'tenant:{Tenant}' AND \"Purpose\" = 1");
+        await using var cold = New(new FakeTimeProvider());
+        var error = await Assert.ThrowsAsync<KeyRingTamperedException>(() => cold.Customers.AsNoTracking().ToListAsync());
+        Assert.Contains(_logs.Of(EnvelopeEventId.RingTampered), e => e.Level == LogLevel.Error && e.Message.Contains(error.KeyId.ToString()!, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_refusal_and_an_outage_of_the_key_service_are_audited()
+    {
+        _kms.Failure = () => new KeyRefusedException("no");
+        await using var refused = New(new FakeTimeProvider());
+        await Assert.ThrowsAsync<KeyRefusedException>(() => refused.Customers.AsNoTracking().ToListAsync());
+        Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyRefused));
+        _kms.Failure = () => new KeyUnavailableException("no");
+        await using var unavailable = New(new FakeTimeProvider());
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => unavailable.Customers.AsNoTracking().ToListAsync());
+        Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyServiceUnavailable));
+    }
+
+    [Theory]
+    [InlineData("FullName", "CAST('canary-planted' AS BLOB)")]
+    [InlineData("Note", "'canary-planted'")]
+    public async Task Planted_plaintext_is_refused_and_audited(string column, string value)
+    {
+        await _database.ExecuteAsync($"UPDATE \"Customers\" SET \"{column}\" = {value}");
+        await using var context = New();
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Customers.AsNoTracking().ToListAsync());
+        Assert.Contains("Customer." + column, Assert.Single(_logs.Of(EnvelopeEventId.PlaintextRefused)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_forged_and_a_moved_value_are_refused_and_audited()
+    {
+        await _database.ExecuteAsync("UPDATE \"Customers\" SET \"FullName\" = \"Ssn\"");
+        await using (var context = New())
+        {
+            await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Customers.AsNoTracking().ToListAsync());
+        }
+
+        var forged = Assert.Single(_logs.Of(EnvelopeEventId.ValueRefused));
+        Assert.Contains("Customer.FullName", forged.Message, StringComparison.Ordinal);
+        await _database.ExecuteAsync($"UPDATE \"Customers\" SET \"TenantId\" = '{Guid.NewGuid().ToString().ToUpperInvariant()}'");
+        await using var other = New();
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => other.Customers.AsNoTracking().ToListAsync());
+        Assert.Equal(2, _logs.Of(EnvelopeEventId.ValueRefused).Count);
+    }
+
+    [Fact]
+    public async Task Calls_of_the_key_service_are_traced_and_measured()
+    {
+        var activities = new ConcurrentQueue<Activity>();
+        using var tracing = new ActivityListener { ShouldListenTo = s => s.Name == "EfEnvelope", Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData, ActivityStopped = activities.Enqueue };
+        ActivitySource.AddActivityListener(tracing);
+        var measured = new ConcurrentQueue<(string Instrument, string Tags)>();
+        using var metering = new MeterListener
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == "EfEnvelope")
+                {
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+        metering.SetMeasurementEventCallback<long>((i, _, tags, _) => measured.Enqueue((i.Name, Text(tags))));
+        metering.SetMeasurementEventCallback<double>((i, _, tags, _) => measured.Enqueue((i.Name, Text(tags))));
+        metering.Start();
+        await using (var cold = New(new FakeTimeProvider()))
+        {
+            Assert.Single(await cold.Customers.AsNoTracking().ToListAsync());
+        }
+
+        Assert.Contains(activities, a => a.OperationName == "efenvelope.kms.unwrap" && Equals(a.GetTagItem("efenvelope.outcome"), "ok") && Equals(a.GetTagItem("efenvelope.provider"), "memory"));
+        Assert.Contains(measured, m => m is ("efenvelope.kms.duration", "operation=unwrap,provider=memory,outcome=ok"));
+        Assert.Contains(measured, m => m.Instrument == "efenvelope.keys.held");
+        Assert.Contains(measured, m => m is ("efenvelope.ring.confirmations", "outcome=ok"));
+
+        static string Text(ReadOnlySpan<KeyValuePair<string, object?>> tags) => string.Join(',', tags.ToArray().Select(t => $"{t.Key}={t.Value}"));
+    }
+
+    private BankContext New(TimeProvider? clock = null)
+        => new(_database.Options(e => e.UseTimeProvider(clock ?? _database.Time), o => o.UseLoggerFactory(_logs)));
+
+    private sealed record Event(string Category, LogLevel Level, EventId Id, string Message);
+
+    private sealed class RecordingLogs : ILoggerFactory
+    {
+        private readonly ConcurrentQueue<Event> _events = new();
+
+        public IEnumerable<Event> Own => _events.Where(e => e.Category == "EfEnvelope");
+
+        public List<Event> Of(EventId id) => [.. Own.Where(e => e.Id == id && e.Id.Name == id.Name)];
+
+        public ILogger CreateLogger(string categoryName) => new Logger(categoryName, _events);
+
+        public void AddProvider(ILoggerProvider provider)
+        {
+        }
+
+        public void Dispose()
+        {
+        }
+
+        private sealed class Logger(string category, ConcurrentQueue<Event> events) : ILogger
+        {
+            public IDisposable? BeginScope<TState>(TState state)
+                where TState : notnull
+                => null;
+
+            public bool IsEnabled(LogLevel logLevel) => true;
+
+            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+                => events.Enqueue(new Event(category, logLevel, eventId, formatter(state, exception)));
+        }
+    }
+}
