@@ -39,7 +39,13 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
         revoke.SetAction((parsed, cancellationToken) => RevokeAsync(parsed.GetValue(key), parsed.GetValue(reason), cancellationToken));
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
-        return new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, compromise, reencrypt, revoke, rewrap };
+        var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, compromise, reencrypt, revoke, rewrap };
+        foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
+        {
+            root.Add(recovery);
+        }
+
+        return root;
     }
 
     public void Print(string text) => console.Profile.Out.Writer.WriteLine(text);

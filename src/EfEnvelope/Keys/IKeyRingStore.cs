@@ -39,6 +39,9 @@ internal interface IKeyRingStore
     /// <summary>Row keys that a kek wraps.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken);
 
-    /// <summary>Takes over a ring's row from an import where the database has none yet; false when it has one.</summary>
-    Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken);
+    /// <summary>
+    /// Makes the database's ring the imported one, in one transaction: its own row (where there is none, or one without any key), its mac key, and an epoch far beyond both, so that every process notices. False,
+    /// with nothing written, when the database holds keys of another ring.
+    /// </summary>
+    Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken);
 }

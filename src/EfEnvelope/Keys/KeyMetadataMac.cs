@@ -53,7 +53,8 @@ internal static class KeyMetadataMac
         }
     }
 
-    private static byte[] Canonical(Guid ringId, KeyRingEntry entry)
+    /// <summary>Every field but the mac, each with a fixed length or length-prefixed.</summary>
+    public static byte[] Canonical(Guid ringId, KeyRingEntry entry)
     {
         using var bytes = new MemoryStream(256);
         Span<byte> number = stackalloc byte[8];

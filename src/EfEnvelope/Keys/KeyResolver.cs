@@ -47,6 +47,58 @@ internal static class KeyResolver
         _ => false,
     };
 
+    /// <summary>
+    /// What an import makes of a row that is there: the stricter state of the two, and the newer wrapping. A row that was tampered with is replaced by the document's, but no longer seals: what happened to it since
+    /// the export is not known; a stricter state that it claims is believed. Null where nothing changes.
+    /// </summary>
+    public static KeyRingEntry? Merge(KeyRingEntry held, bool isGenuine, KeyRingEntry exported, DateTimeOffset now)
+    {
+        if (!isGenuine)
+        {
+            var least = exported.State is KeyState.PreActive or KeyState.Active ? KeyState.Deactivated : exported.State;
+            var claimed = Enum.IsDefined(held.State) && Strictness(held.State) > Strictness(least) ? held.State : least;
+            return exported with
+            {
+                State = claimed,
+                Wrapped = claimed == KeyState.Destroyed ? [] : exported.Wrapped,
+                StateChangedAt = now,
+                Revision = held.Revision + 1,
+            };
+        }
+
+        var isStricter = Strictness(exported.State) > Strictness(held.State);
+        var isRewrapped = exported.Revision > held.Revision && held.State != KeyState.Destroyed && !exported.Wrapped.AsSpan().SequenceEqual(held.Wrapped);
+        if (!isStricter && !isRewrapped)
+        {
+            return null;
+        }
+
+        var wrapping = exported.State == KeyState.Destroyed || isRewrapped ? exported : held;
+        var state = isStricter ? exported : held;
+        return held with
+        {
+            State = state.State,
+            StateChangedAt = state.StateChangedAt,
+            ActivatedAt = held.ActivatedAt ?? exported.ActivatedAt,
+            Reason = state.Reason,
+            Wrapped = wrapping.Wrapped,
+            RootKeyId = wrapping.RootKeyId,
+            KeyMaterialId = wrapping.KeyMaterialId,
+            Revision = held.Revision + 1,
+        };
+    }
+
+    /// <summary>States only ever become stricter.</summary>
+    public static int Strictness(KeyState state) => state switch
+    {
+        KeyState.PreActive => 0,
+        KeyState.Active => 1,
+        KeyState.Deactivated => 2,
+        KeyState.Compromised => 3,
+        KeyState.Revoked => 4,
+        _ => 5,
+    };
+
     /// <summary>The typed error of a key that may not be opened with.</summary>
     public static EnvelopeEncryptionException OpeningError(Guid id, KeyRingEntry? entry) => entry?.State switch
     {

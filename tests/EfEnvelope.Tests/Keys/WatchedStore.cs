@@ -45,7 +45,7 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));
 
-    public Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken) => Run(() => inner.TryInsertIdentityAsync(identity, cancellationToken));
+    public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken) => Run(() => inner.TryTakeOverAsync(identity, macKey, cancellationToken));
 
     private Task<T> Run<T>(Func<Task<T>> query, int queries = 1)
     {

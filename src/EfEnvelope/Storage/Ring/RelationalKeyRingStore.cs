@@ -16,6 +16,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     private const int ChunkSize = 500;
     private const int MaxAttempts = 3;
 
+    /// <summary>How far an import raises the epoch: more changes than a running process can have seen since the export.</summary>
+    private const long ImportedEpochs = 1_000_000;
+
     private static readonly string[] KeyColumns =
     [
         nameof(EnvelopeKeyRow.Id), nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.Version), nameof(EnvelopeKeyRow.State),
@@ -63,8 +66,31 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             }
         }, cancellationToken);
 
-    public Task<bool> TryInsertIdentityAsync(RingIdentity identity, CancellationToken cancellationToken)
-        => RunAsync((connection, transaction) => InsertIdentityAsync(connection, transaction, identity, cancellationToken), cancellationToken);
+    public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken)
+        => RunInTransactionAsync(async (connection, transaction) =>
+        {
+            await InsertIdentityAsync(connection, transaction, identity, cancellationToken).ConfigureAwait(false);
+            using (var replace = Command(connection, transaction))
+            {
+                var id = _ring.Add(replace, nameof(EnvelopeRingRow.RingId), identity.Id);
+                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} <> {id} AND NOT EXISTS (SELECT 1 FROM {_keys.Name})";
+                await replace.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+            }
+
+            using (var raise = Command(connection, transaction))
+            {
+                var epoch = _ring[nameof(EnvelopeRingRow.Epoch)];
+                var least = _ring.Add(raise, nameof(EnvelopeRingRow.Epoch), identity.Epoch);
+                raise.CommandText = $"UPDATE {_ring.Name} SET {epoch} = CASE WHEN {epoch} < {least} THEN {least} ELSE {epoch} END + {ImportedEpochs} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} = {_ring.Add(raise, nameof(EnvelopeRingRow.RingId), identity.Id)}";
+                if (await raise.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 0)
+                {
+                    return false;
+                }
+            }
+
+            await InsertAsync(connection, transaction, macKey, 0, cancellationToken).ConfigureAwait(false);
+            return true;
+        }, cancellationToken);
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
         => QueryChunksAsync(scopes, (command, chunk) =>
@@ -90,11 +116,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             var inserted = 0;
             foreach (var entry in entries)
             {
-                using var command = Command(connection, transaction);
-                var values = KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).ToList();
-                values.Add(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), entry.Version > 1 ? epoch : 0L));
-                command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
-                inserted += await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+                inserted += await InsertAsync(connection, transaction, entry, entry.Version > 1 ? epoch : 0L, cancellationToken).ConfigureAwait(false);
             }
 
             return inserted;
@@ -181,6 +203,15 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
 
     private static DateTimeOffset Time(long ticks)
         => ticks >= 0 && ticks <= DateTimeOffset.MaxValue.Ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : throw new KeyRingTamperedException("A time in the key ring is out of range: the row was changed. Restore it.");
+
+    private async Task<int> InsertAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry entry, long epoch, CancellationToken cancellationToken)
+    {
+        using var command = Command(connection, transaction);
+        var values = KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).ToList();
+        values.Add(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch));
+        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
+        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+    }
 
     private async Task<bool> InsertIdentityAsync(DbConnection connection, DbTransaction? transaction, RingIdentity identity, CancellationToken cancellationToken)
     {
