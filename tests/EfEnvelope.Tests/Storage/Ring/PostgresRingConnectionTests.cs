@@ -1,0 +1,213 @@
+using System.Transactions;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Keys;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Time.Testing;
+using Npgsql;
+
+namespace EfEnvelope.Tests.Storage.Ring;
+
+/// <summary>The ring's own connection on PostgreSQL.</summary>
+public sealed class PostgresRingConnectionTests : IAsyncLifetime
+{
+    private static readonly Guid Tenant = Guid.Parse("aaaaaaaa-0000-0000-0000-000000000001");
+
+    private readonly ScriptedKeyService _kms = new();
+    private readonly FakeTimeProvider _clock = new();
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync("PostgreSQL");
+        _database.KeyService = _kms;
+        await using var context = Cold();
+        await context.Database.EnsureCreatedAsync();
+    }
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task An_ambient_transaction_is_not_joined_by_the_ring(bool complete)
+    {
+        await using (var context = Cold())
+        {
+            using var scope = new TransactionScope(TransactionScopeOption.Required, new TransactionOptions { IsolationLevel = IsolationLevel.ReadCommitted }, TransactionScopeAsyncFlowOption.Enabled);
+            context.Add(NewCustomer("scoped"));
+            context.Add(new PaymentCard { TenantId = Tenant, Number = "scoped" });
+            await context.SaveChangesAsync();
+            Assert.Equal("scoped", (await context.Customers.AsNoTracking().SingleAsync()).FullName);
+            if (complete)
+            {
+                scope.Complete();
+            }
+        }
+
+        await using (var context = Cold())
+        {
+            context.Add(NewCustomer("after"));
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = Cold();
+        var names = (await reader.Customers.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.FullName);
+        Assert.Equal(complete ? ["scoped", "after"] : ["after"], names);
+        Assert.Equal(complete ? 1 : 0, (await reader.Cards.AsNoTracking().ToListAsync()).Count);
+    }
+
+    [Fact]
+    public async Task A_data_source_whose_connection_string_shows_no_password_suffices()
+    {
+        var role = "ef_password_" + Guid.NewGuid().ToString("N")[..8];
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'pass-{role}'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}");
+        var builder = new NpgsqlDataSourceBuilder(_database.ConnectionString);
+        builder.ConnectionStringBuilder.Username = role;
+        builder.ConnectionStringBuilder.Password = "pass-" + role;
+        builder.ConnectionStringBuilder.PersistSecurityInfo = false;
+        await using var source = builder.Build();
+        Assert.DoesNotContain("pass-", source.ConnectionString, StringComparison.Ordinal);
+        var clock = new FakeTimeProvider();
+        DbContextOptions Options()
+        {
+            var options = new DbContextOptionsBuilder().UseNpgsql(source);
+            options.UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(clock));
+            return options.Options;
+        }
+
+        await using (var context = new BankContext(Options()))
+        {
+            context.Add(NewCustomer("n"));
+            await context.SaveChangesAsync();
+        }
+
+        // Opened once, an Npgsql connection no longer tells its password either.
+        await using (var context = new BankContext(Options()))
+        {
+            await context.Database.OpenConnectionAsync();
+            Assert.DoesNotContain("pass-", context.Database.GetDbConnection().ConnectionString, StringComparison.Ordinal);
+            clock.Advance(TimeSpan.FromMinutes(5));
+            context.Add(NewCustomer("m"));
+            await context.SaveChangesAsync();
+            Assert.Equal(["n", "m"], (await context.Customers.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.FullName));
+        }
+    }
+
+    [Fact]
+    public async Task A_role_without_delete_on_the_ring_suffices_for_the_application()
+    {
+        var role = "ef_app_" + Guid.NewGuid().ToString("N")[..8];
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}");
+        foreach (var table in new[] { "EnvelopeRing", "EnvelopeKeys", "EnvelopeColumns", "EnvelopeJobs", "EnvelopeJobUnits", "EnvelopeQuarantine" })
+        {
+            await _database.ExecuteAsync($"REVOKE DELETE, TRUNCATE ON \"{table}\" FROM {role}");
+        }
+
+        var asRole = new NpgsqlConnectionStringBuilder(_database.ConnectionString) { Username = role, Password = "p" }.ConnectionString;
+        BankContext New() => new(_database.Options(e => e.UseTimeProvider(_clock), connectionString: asRole));
+        await using (var context = New())
+        {
+            context.Add(NewCustomer("n"));
+            context.Add(new PaymentCard { TenantId = Tenant, Number = "c" });
+            await context.SaveChangesAsync();
+            var keys = new EnvelopeKeys(context);
+            await keys.RotateAsync(EnvelopeScope.Tenant(Tenant));
+            var old = (await keys.ListAsync()).Single(k => k.Version == 1 && k.Scope == $"tenant:{Tenant}" && k.Purpose == KeyPurpose.Field);
+            await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(Tenant), "test");
+            Assert.Equal(2, (await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero })).Rows);
+            await keys.RewrapAsync();
+            await keys.RevokeAsync(old.Id);
+            await keys.DestroyAsync(old.Id);
+            using var document = new MemoryStream();
+            await keys.ExportAsync(document);
+            document.Position = 0;
+            Assert.Equal(0, (await keys.ImportAsync(document)).Added);
+        }
+
+        await using (var context = New())
+        {
+            Assert.Equal("n", (await context.Customers.SingleAsync()).FullName);
+            var card = await context.Cards.SingleAsync();
+            context.Remove(card);
+            await context.SaveChangesAsync();
+        }
+
+        await using var asApplication = new NpgsqlConnection(asRole);
+        await asApplication.OpenAsync();
+        await using var delete = new NpgsqlCommand("DELETE FROM \"EnvelopeKeys\"", asApplication);
+        Assert.Equal("42501", (await Assert.ThrowsAsync<PostgresException>(() => delete.ExecuteNonQueryAsync())).SqlState);
+    }
+
+    [Fact]
+    public async Task Schemas_that_the_search_path_tells_apart_have_rings_of_their_own()
+    {
+        var names = new[] { "one", "two" };
+        var clock = new FakeTimeProvider();
+        DbContextOptions Options(string schema) => _database.Options(
+            e => e.UseTimeProvider(clock), connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { SearchPath = schema }.ConnectionString);
+        foreach (var name in names)
+        {
+            await _database.ExecuteAsync($"CREATE SCHEMA {name}");
+            await using var context = new BankContext(Options(name));
+            await context.Database.ExecuteSqlRawAsync(context.Database.GenerateCreateScript());
+        }
+
+        for (var round = 0; round < 2; round++)
+        {
+            foreach (var name in names)
+            {
+                await using var context = new BankContext(Options(name));
+                context.Add(NewCustomer(name));
+                await context.SaveChangesAsync();
+            }
+        }
+
+        var rings = new HashSet<Guid?>();
+        foreach (var name in names)
+        {
+            await using var context = new BankContext(Options(name));
+            Assert.All(await context.Customers.AsNoTracking().ToListAsync(), c => Assert.Equal(name, c.FullName));
+            Assert.True(rings.Add(EnvelopeSession.Of(context).Ring.Id));
+            await using var cold = new BankContext(_database.Options(
+                e => e.UseTimeProvider(new FakeTimeProvider()), connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { SearchPath = name }.ConnectionString));
+            Assert.Equal(2, (await cold.Customers.AsNoTracking().ToListAsync()).Count);
+        }
+    }
+
+    [Fact]
+    public async Task One_connection_in_the_pool_suffices_for_cold_saves_inside_a_transaction()
+    {
+        var single = new NpgsqlConnectionStringBuilder(_database.ConnectionString) { MaxPoolSize = 1, Timeout = 5, ApplicationName = "one" }.ConnectionString;
+        await using var context = new BankContext(_database.Options(e => e.UseTimeProvider(new FakeTimeProvider()), connectionString: single));
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        context.Add(NewCustomer("n"));
+        context.Add(new PaymentCard { TenantId = Tenant, Number = "c" });
+        await context.SaveChangesAsync();
+        await foreach (var card in context.Cards.AsNoTracking().AsAsyncEnumerable())
+        {
+            Assert.Equal("c", card.Number);
+        }
+
+        await transaction.CommitAsync();
+    }
+
+    [Fact]
+    public async Task The_rings_connections_are_few_and_say_whose_they_are()
+    {
+        await Task.WhenAll(Enumerable.Range(0, 24).Select(i => Task.Run(async () =>
+        {
+            await using var context = Cold();
+            context.Add(new Customer { TenantId = Guid.NewGuid(), FullName = "n" + i, Ssn = "s" });
+            await context.SaveChangesAsync();
+        })));
+        var own = Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'EfEnvelope' AND datname = current_database()"));
+        Assert.InRange(own, 1, 8);
+    }
+
+    private static Customer NewCustomer(string name) => new() { TenantId = Tenant, FullName = name, Ssn = "s" };
+
+    private BankContext Cold() => new(_database.Options(e => e.UseTimeProvider(new FakeTimeProvider())));
+}
