@@ -28,7 +28,7 @@ public sealed record EnvelopeOptions
     /// <summary>How long a held key opens values while the key service or the ring cannot be reached. 1 min to 7 days, default 24 h.</summary>
     public TimeSpan MaximumKeyAge { get; init; } = TimeSpan.FromHours(24);
 
-    /// <summary>Keys held in memory at most. 16 to 10,000,000, default 100,000 (about 1 KiB each).</summary>
+    /// <summary>Keys of one ring held in memory at most, keys in use apart. 16 to 10,000,000, default 100,000 (about 1 KiB each).</summary>
     public int MaxCachedKeys { get; init; } = 100_000;
 
     /// <summary>The AES-256-GCM implementation. Default: the faster one that is available.</summary>

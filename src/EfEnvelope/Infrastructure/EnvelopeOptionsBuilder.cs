@@ -71,7 +71,7 @@ public sealed class EnvelopeOptionsBuilder
         return UseTenant(context => tenant((TContext)context));
     }
 
-    /// <summary>The ring stands in a database of its own, which holds the ring's tables under the same names.</summary>
+    /// <summary>The ring stands in a database of its own, of the same provider, which holds the ring's tables under the same names.</summary>
     /// <param name="connection">Makes a new, closed connection to it; called for each operation.</param>
     public EnvelopeOptionsBuilder UseKeyRing(Func<DbConnection> connection)
     {

@@ -15,6 +15,9 @@ internal interface IKeyRingStore
     /// <summary>True where the caller's own connection is used: work must not outlive the caller.</summary>
     bool UsesCallersConnection { get; }
 
+    /// <summary>The same rows over a connection that outlives the caller and its context; itself where the caller's connection is used. No I/O.</summary>
+    IKeyRingStore Detach();
+
     /// <summary>Reads the ring's row, making it when there is none; racing callers end with the same one.</summary>
     Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken);
 

@@ -174,14 +174,14 @@ internal sealed partial class KeyRing
         KeyRingEntry entry, long generation, RingIdentity identity, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var key = store.UsesCallersConnection
-            ? await EnterAsync(cancellationToken).ConfigureAwait(false)
-            : await SingleFlightAsync("open " + entry.Id, () => EnterAsync(CancellationToken.None), cancellationToken).ConfigureAwait(false);
+            ? await EnterAsync(store, cancellationToken).ConfigureAwait(false)
+            : await SingleFlightAsync("open " + entry.Id, store, own => EnterAsync(own, CancellationToken.None), cancellationToken).ConfigureAwait(false);
         return pins.TryPin(key, out key) ? key : null;
 
-        async Task<RingKey> EnterAsync(CancellationToken token)
+        async Task<RingKey> EnterAsync(IKeyRingStore own, CancellationToken token)
         {
-            var obtained = await ObtainAsync(entry, identity, store, transient, token).ConfigureAwait(false);
-            TryKeep(obtained, seals: false, generation, identity.Id, store, transient, out obtained);
+            var obtained = await ObtainAsync(entry, identity, own, transient, token).ConfigureAwait(false);
+            TryKeep(obtained, seals: false, generation, identity.Id, own, transient, out obtained);
             return obtained;
         }
     }
@@ -213,7 +213,7 @@ internal sealed partial class KeyRing
                     throw WithKey(why, entry.Id);
                 }
 
-                var key = UnwrapRowKey(entry, keks, identity, mac, transient);
+                var key = UnwrapRowKey(entry, keks, identity, mac, store, transient);
                 if (TryKeep(key, seals, generation, identity.Id, store, transient, out key) && pins.TryPin(key, out key))
                 {
                     unwrapped.Add(key);
@@ -228,10 +228,10 @@ internal sealed partial class KeyRing
         return unwrapped;
     }
 
-    private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, RingIdentity identity, RingKey mac, TransientKeys transient)
+    private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, RingIdentity identity, RingKey mac, IKeyRingStore store, TransientKeys transient)
     {
         Verify(mac.Key, identity.Id, entry);
-        if (_keys.TryGetValue(entry.Id, out var held) || transient.TryGetForOpening(entry.Id, out held))
+        if ((_keys.TryGetValue(entry.Id, out var held) && held.IsAlive) || (store.IsTransient && transient.TryGetForOpening(entry.Id, out held)))
         {
             return held;
         }
@@ -260,13 +260,13 @@ internal sealed partial class KeyRing
         for (var attempt = 0; attempt < MaxAttempts && missing.Count > 0; attempt++)
         {
             var generation = Interlocked.Read(ref _generation);
-            var unheld = missing.Where(id => !_keys.ContainsKey(id) && !transient.TryGetForOpening(id, out _)).ToList();
+            var unheld = missing.Where(id => !(_keys.TryGetValue(id, out var held) && held.IsAlive) && !(store.IsTransient && transient.TryGetForOpening(id, out _))).ToList();
             var entries = unheld.Count == 0 ? [] : await store.FindByIdAsync(unheld, cancellationToken).ConfigureAwait(false);
             foreach (var id in missing.ToList())
             {
                 try
                 {
-                    if ((_keys.TryGetValue(id, out var kek) || transient.TryGetForOpening(id, out kek)) && pins.TryPin(kek, out kek))
+                    if ((_keys.TryGetValue(id, out var kek) || (store.IsTransient && transient.TryGetForOpening(id, out kek))) && pins.TryPin(kek, out kek))
                     {
                         await RevalidateAsync(kek, cancellationToken).ConfigureAwait(false);
                         keks[id] = kek;

@@ -140,7 +140,7 @@ internal sealed partial class KeyRing
             {
                 key = store.UsesCallersConnection
                     ? await LoadSealingAsync(scope, purpose, store, transient, cancellationToken).ConfigureAwait(false)
-                    : await SingleFlightAsync("seal " + name, () => LoadSealingAsync(scope, purpose, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+                    : await SingleFlightAsync("seal " + name, store, own => LoadSealingAsync(scope, purpose, own, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
             }
 
             if (pins.TryPin(key, out key))
@@ -206,13 +206,14 @@ internal sealed partial class KeyRing
     /// <summary>The unwrapped key of a row that was read and verified: the held one, revalidated where that is due, or unwrapped by the key service.</summary>
     private async Task<RingKey> ObtainAsync(KeyRingEntry entry, RingIdentity identity, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
-        if (_keys.TryGetValue(entry.Id, out var held))
+        if (_keys.TryGetValue(entry.Id, out var held) && held.IsAlive)
         {
             await RevalidateAsync(held, cancellationToken).ConfigureAwait(false);
             return held;
         }
 
-        if (transient.TryGetForOpening(entry.Id, out held))
+        // A key of the caller's own never enters the shared cache: it ends with the caller.
+        if (store.IsTransient && transient.TryGetForOpening(entry.Id, out held))
         {
             return held;
         }
@@ -302,6 +303,12 @@ internal sealed partial class KeyRing
                 }
 
                 return false;
+            }
+
+            if (held is { IsAlive: false })
+            {
+                Forget(held);
+                held = null;
             }
 
             if (held is null)

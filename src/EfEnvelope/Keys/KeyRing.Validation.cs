@@ -35,7 +35,7 @@ internal sealed partial class KeyRing
 
         try
         {
-            await SingleFlightAsync("validate " + root.Id, () => AskAsync(root), cancellationToken).ConfigureAwait(false);
+            await SingleFlightAsync("validate " + root.Id, () => Task.Run(() => AskAsync(root)), cancellationToken).ConfigureAwait(false);
         }
         catch (KeyUnavailableException) when (root.Refusal is not null)
         {
@@ -96,11 +96,12 @@ internal sealed partial class KeyRing
             return;
         }
 
+        var own = store.Detach();
         _ = Task.Run(async () =>
         {
             try
             {
-                await ConfirmAsync(store, CancellationToken.None).ConfigureAwait(false);
+                await ConfirmAsync(own, CancellationToken.None).ConfigureAwait(false);
             }
             catch (EnvelopeEncryptionException)
             {
@@ -122,7 +123,7 @@ internal sealed partial class KeyRing
         }
 
         root.AskAgainAt = PauseEnd;
-        _ = SingleFlightAsync("validate " + root.Id, () => AskAsync(root), CancellationToken.None)
+        _ = SingleFlightAsync("validate " + root.Id, () => Task.Run(() => AskAsync(root)), CancellationToken.None)
             .ContinueWith(static asked => _ = asked.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 }

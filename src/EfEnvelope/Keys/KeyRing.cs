@@ -65,7 +65,8 @@ internal sealed partial class KeyRing
     /// <summary>Whether every held state was confirmed within the lease.</summary>
     private bool IsConfirmed => _identity is not null && KeyResolver.IsLeaseValid(SinceConfirmed, _options.SealingLease);
 
-    private TimeSpan SinceConfirmed => _time.GetElapsedTime(Volatile.Read(ref _confirmedAt));
+    /// <summary>How long ago the ring's state was confirmed.</summary>
+    public TimeSpan SinceConfirmed => _time.GetElapsedTime(Volatile.Read(ref _confirmedAt));
 
     /// <summary>Drops every key and forgets the ring's identity: the database was dropped, recreated or restored.</summary>
     public void Invalidate()
@@ -247,7 +248,7 @@ internal sealed partial class KeyRing
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
         return store.UsesCallersConnection
             ? await LoadMacKeyAsync(identity, store, transient, cancellationToken).ConfigureAwait(false)
-            : await SingleFlightAsync("mac", () => LoadMacKeyAsync(identity, store, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
+            : await SingleFlightAsync("mac", store, own => LoadMacKeyAsync(identity, own, transient, CancellationToken.None), cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<RingKey> LoadMacKeyAsync(RingIdentity identity, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
@@ -262,7 +263,7 @@ internal sealed partial class KeyRing
             var versions = await store.FindByScopeAsync([KeyScope.Global], KeyPurpose.Mac, cancellationToken).ConfigureAwait(false);
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
-                if (transient.TryGetForOpening(entry.Id, out var read))
+                if (store.IsTransient && transient.TryGetForOpening(entry.Id, out var read))
                 {
                     Verify(read.Key, identity.Id, entry);
                     return read;
@@ -374,10 +375,20 @@ internal sealed partial class KeyRing
         }
     }
 
-    /// <summary>One call in flight per name; a caller that gives up does not cancel it for the others.</summary>
+    /// <summary>One call in flight per name. A caller that gives up does not cancel it for the others, so it works with a store that outlives its caller.</summary>
+    private Task<RingKey> SingleFlightAsync(string name, IKeyRingStore store, Func<IKeyRingStore, Task<RingKey>> call, CancellationToken cancellationToken)
+        => SingleFlightAsync(
+            name,
+            () =>
+            {
+                var own = store.Detach();
+                return Task.Run(() => call(own));
+            },
+            cancellationToken);
+
     private async Task<RingKey> SingleFlightAsync(string name, Func<Task<RingKey>> call, CancellationToken cancellationToken)
     {
-        var flight = _flights.GetOrAdd(name, _ => new Lazy<Task<RingKey>>(() => Task.Run(call)));
+        var flight = _flights.GetOrAdd(name, _ => new Lazy<Task<RingKey>>(call));
         try
         {
             return await flight.Value.WaitAsync(cancellationToken).ConfigureAwait(false);

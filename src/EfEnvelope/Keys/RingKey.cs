@@ -90,6 +90,9 @@ internal sealed class RingKey
     /// <summary>Coarse time of the last use, for eviction.</summary>
     public long LastUsed { get; set; } = Environment.TickCount64;
 
+    /// <summary>False once it was let go, also while somebody still works with it.</summary>
+    public bool IsAlive => Volatile.Read(ref _pins) >= 0 && Volatile.Read(ref _dropped) == 0;
+
     public bool IsPinned => Volatile.Read(ref _pins) > 0;
 
     public EnvelopeBinding BindingFor(string columnId)

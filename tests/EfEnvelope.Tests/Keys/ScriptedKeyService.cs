@@ -30,11 +30,19 @@ internal sealed class ScriptedKeyService(IKeyManagementService? inner = null) : 
     /// <summary>Awaited by every unwrapping while it is set.</summary>
     public Func<Task>? Gate { get; set; }
 
+    /// <summary>Awaited by every generation while it is set.</summary>
+    public Func<Task>? GenerateGate { get; set; }
+
     public string Provider => _inner.Provider;
 
     public async Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
     {
         Interlocked.Increment(ref _generated);
+        if (GenerateGate is { } gate)
+        {
+            await gate();
+        }
+
         Fail();
         return await _inner.GenerateKeyAsync(encryptionContext, cancellationToken);
     }

@@ -19,6 +19,9 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public bool UsesCallersConnection => inner.UsesCallersConnection;
 
+    /// <summary>Watched on: the context of these tests outlives everything.</summary>
+    public IKeyRingStore Detach() => this;
+
     public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken) => Run(() => inner.GetIdentityAsync(cancellationToken));
 
     public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)

@@ -37,9 +37,18 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         _keys = Table(model, typeof(EnvelopeKeyRow), sql);
     }
 
+    private RelationalKeyRingStore(RelationalKeyRingStore other)
+    {
+        _connection = other._connection.Detach();
+        _ring = other._ring;
+        _keys = other._keys;
+    }
+
     public bool IsTransient => _connection.IsTransient;
 
     public bool UsesCallersConnection => _connection.IsCallers;
+
+    public IKeyRingStore Detach() => _connection.IsCallers ? this : new RelationalKeyRingStore(this);
 
     public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken)
         => RunAsync(async (connection, transaction) =>

@@ -10,12 +10,14 @@ namespace EfEnvelope.Storage.Ring;
 internal sealed class RingConnection
 {
     private readonly Func<DbConnection>? _create;
+    private readonly Func<Func<DbConnection>>? _detach;
     private readonly DbConnection? _callers;
     private readonly DbTransaction? _transaction;
 
-    private RingConnection(Func<DbConnection>? create, DbConnection? callers, DbTransaction? transaction)
+    private RingConnection(Func<DbConnection>? create, Func<Func<DbConnection>>? detach, DbConnection? callers, DbTransaction? transaction)
     {
         _create = create;
+        _detach = detach;
         _callers = callers;
         _transaction = transaction;
     }
@@ -26,9 +28,14 @@ internal sealed class RingConnection
     /// <summary>Whether the caller's open transaction is used, which may yet roll back.</summary>
     public bool IsTransient => _transaction is not null;
 
-    public static RingConnection Own(Func<DbConnection> create) => new(create, null, null);
+    /// <param name="create">Makes a new, closed connection.</param>
+    /// <param name="detach">Makes a factory that no longer needs what <paramref name="create"/> needs; null where that needs nothing of the caller's.</param>
+    public static RingConnection Own(Func<DbConnection> create, Func<Func<DbConnection>>? detach = null) => new(create, detach, null, null);
 
-    public static RingConnection Callers(DbConnection connection, DbTransaction? transaction) => new(null, connection, transaction);
+    public static RingConnection Callers(DbConnection connection, DbTransaction? transaction) => new(null, null, connection, transaction);
+
+    /// <summary>A connection that outlives the caller's context.</summary>
+    public RingConnection Detach() => _detach is null ? this : Own(_detach());
 
     public async Task<Lease> OpenAsync(CancellationToken cancellationToken)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Data.Common;
 using System.Runtime.CompilerServices;
 using EfEnvelope.Keys;
@@ -14,6 +15,7 @@ internal static class RingStoreFactory
     private const int RingPoolSize = 8;
 
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
+    private static readonly ConcurrentDictionary<string, string> OwnConnectionStrings = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
@@ -23,6 +25,13 @@ internal static class RingStoreFactory
         if (ringConnection is not null)
         {
             using var other = ringConnection();
+            var own = context.Database.GetDbConnection();
+            if (other.GetType() != own.GetType())
+            {
+                throw new EnvelopeConfigurationException(
+                    $"UseKeyRing(...) makes a {other.GetType().Name}, but the context uses a {own.GetType().Name}. The ring's database must be of the same provider as the data's. Nothing was written.");
+            }
+
             place = Place(runtime, other, table);
         }
         else
@@ -49,15 +58,15 @@ internal static class RingStoreFactory
         var transaction = context.Database.CurrentTransaction?.GetDbTransaction();
         if (connection is NpgsqlConnection postgres)
         {
-            var connectionString = new NpgsqlConnectionStringBuilder(postgres.ConnectionString)
-            {
-                ApplicationName = "EfEnvelope",
-                Enlist = false,
-                MinPoolSize = 0,
-                MaxPoolSize = RingPoolSize,
-                Multiplexing = false,
-            }.ConnectionString;
-            return RingConnection.Own(() => postgres.CloneWith(connectionString));
+            var connectionString = OwnConnectionStrings.GetOrAdd(postgres.ConnectionString, OwnConnectionString);
+            return RingConnection.Own(
+                () => postgres.CloneWith(connectionString),
+                () =>
+                {
+                    // A connection that was disposed of can no longer be cloned, and a context's soon is.
+                    ICloneable template = postgres.CloneWith(connectionString);
+                    return () => (DbConnection)template.Clone();
+                });
         }
 
         if (IsSqlite(connection) && (IsInMemory(connection) || transaction is not null))
@@ -86,6 +95,16 @@ internal static class RingStoreFactory
 
         return new RingPlace(runtime, connection.DataSource, connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
     }
+
+    /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
+    private static string OwnConnectionString(string callers) => new NpgsqlConnectionStringBuilder(callers)
+    {
+        ApplicationName = "EfEnvelope",
+        Enlist = false,
+        MinPoolSize = 0,
+        MaxPoolSize = RingPoolSize,
+        Multiplexing = false,
+    }.ConnectionString;
 
     private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 

@@ -212,6 +212,82 @@ public abstract class RingCreationTests(string provider) : IAsyncLifetime
         Assert.Equal(["one", "two"], (await reader.Customers.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.FullName));
     }
 
+    [Fact]
+    public async Task A_save_that_is_given_up_takes_no_key_from_those_who_wait_for_the_same()
+    {
+        var clock = new FakeTimeProvider();
+        var options = _database.Options(e => e.UseTimeProvider(clock));
+        await using (var warm = new BankContext(options))
+        {
+            warm.Add(new Ledger { Code = "warm", Year = 1, Balance = 1 });
+            await warm.SaveChangesAsync();
+        }
+
+        var generating = new TaskCompletionSource();
+        var goOn = new TaskCompletionSource();
+        _kms.GenerateGate = () =>
+        {
+            generating.TrySetResult();
+            return goOn.Task;
+        };
+        using var giveUp = new CancellationTokenSource();
+        var impatient = new BankContext(options);
+        impatient.Add(new Customer { TenantId = Tenant, FullName = "impatient", Ssn = "s" });
+        var given = impatient.SaveChangesAsync(giveUp.Token);
+        await generating.Task;
+        await using var patient = new BankContext(options);
+        patient.Add(new Customer { TenantId = Tenant, FullName = "patient", Ssn = "s" });
+        var saving = patient.SaveChangesAsync();
+        await giveUp.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => given);
+        await impatient.DisposeAsync();
+        goOn.SetResult();
+        Assert.Equal(1, await saving);
+        Assert.Equal("patient", (await patient.Customers.AsNoTracking().SingleAsync()).FullName);
+    }
+
+    [Fact]
+    public async Task A_store_outlives_its_context_once_it_is_detached()
+    {
+        IKeyRingStore detached;
+        await using (var context = Cold())
+        {
+            await context.Database.OpenConnectionAsync();
+            detached = EfEnvelope.Storage.Ring.RingStoreFactory.For(context, null).Detach();
+        }
+
+        var identity = await detached.GetIdentityAsync(default);
+        Assert.Equal(identity.Id, (await detached.GetIdentityAsync(default)).Id);
+    }
+
+    [Fact]
+    public async Task A_row_key_made_in_one_transaction_serves_the_next_ones_and_other_contexts()
+    {
+        var clock = new FakeTimeProvider();
+        var options = _database.Options(e => e.UseTimeProvider(clock));
+        await using (var context = new BankContext(options))
+        {
+            var card = new PaymentCard { TenantId = Tenant, Number = "0" };
+            context.Add(card);
+            for (var i = 1; i <= 3; i++)
+            {
+                await using var transaction = await context.Database.BeginTransactionAsync();
+                card.Number = i.ToString(System.Globalization.CultureInfo.InvariantCulture);
+                await context.SaveChangesAsync();
+                await transaction.CommitAsync();
+            }
+
+            card.Number = "4";
+            await context.SaveChangesAsync();
+            Assert.Equal("4", (await context.Cards.AsNoTracking().SingleAsync()).Number);
+            card.Number = "5";
+            await context.SaveChangesAsync();
+        }
+
+        await using var other = new BankContext(options);
+        Assert.Equal("5", (await other.Cards.SingleAsync()).Number);
+    }
+
     private static async Task<List<Guid>> IdsAsync(BankContext context)
     {
         var connection = context.Database.GetDbConnection();

@@ -178,6 +178,16 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_ring_of_another_provider_is_refused()
+    {
+        var database = await CreateAsync();
+        await using var context = new BankContext(database.Options(e => e.UseKeyRing(() => provider == "SQLite" ? new Npgsql.NpgsqlConnection() : new Microsoft.Data.Sqlite.SqliteConnection())));
+        context.Add(NewCustomer("x"));
+        Assert.Contains("same provider", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => context.SaveChangesAsync())).Message, StringComparison.Ordinal);
+        Assert.Equal(0L, await CountAsync(database, "Customers"));
+    }
+
+    [Fact]
     public async Task A_rolled_back_row_leaves_an_orphan_in_a_separate_ring_and_harms_nobody()
     {
         var (data, ring) = (await CreateAsync(), await CreateAsync());
