@@ -29,6 +29,7 @@ internal static class EncryptedModel
         RingModel.EnsureMapped(model);
 
         var columnIds = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
+        var columns = new Dictionary<(StoreObjectIdentifier, string), IMutableProperty>();
         foreach (var entityType in model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList())
         {
             ScopeProperties.Validate(entityType);
@@ -42,6 +43,12 @@ internal static class EncryptedModel
                     throw EncryptedPropertyValidator.Error(
                         property,
                         $"has column id '{columnId}', which {other.DeclaringType.DisplayName()}.{other.Name} has already. Give one of them another: [Encrypted(ColumnId = \"...\")] or IsEncrypted(e => e.HasColumnId(\"...\"))");
+                }
+
+                if (services is not null)
+                {
+                    // Only now: until the model is finalized, siblings of a hierarchy still have one column name.
+                    RefuseTwoDeclarations(columns, property, token);
                 }
             }
         }
@@ -139,10 +146,42 @@ internal static class EncryptedModel
             _ => false,
         };
 
-    /// <summary>Two properties may share a column id only when they share the table column by declaration.</summary>
+    /// <summary>Two properties may share a column id only when they share the table column, or when one of them reads it through a view or query.</summary>
     private static bool SameColumn(IMutableProperty one, IMutableProperty other)
-        => one.DeclaringType is IMutableEntityType a && other.DeclaringType is IMutableEntityType b
-            && a.GetRootType() == b.GetRootType()
-            && a.GetTableName() is { } table && table == b.GetTableName() && a.GetSchema() == b.GetSchema()
-            && one.GetColumnName() == other.GetColumnName();
+        => ReadsOnly(one) || ReadsOnly(other) || Columns(one).Intersect(Columns(other)).Any();
+
+    private static bool ReadsOnly(IMutableProperty property)
+        => (property.DeclaringType is IMutableComplexType complex ? complex.ContainingEntityType : (IMutableEntityType)property.DeclaringType).GetTableName() is null;
+
+    /// <summary>Properties that share a table column (table splitting, siblings of a hierarchy) must declare the same, or one could not open what the other sealed.</summary>
+    private static void RefuseTwoDeclarations(Dictionary<(StoreObjectIdentifier Table, string Name), IMutableProperty> columns, IMutableProperty property, string token)
+    {
+        foreach (var column in Columns(property))
+        {
+            if (columns.TryAdd(column, property) || columns[column] is not { } other)
+            {
+                continue;
+            }
+
+            if (ScopeDeclaration.OwningRoot(property.DeclaringType) != ScopeDeclaration.OwningRoot(other.DeclaringType))
+            {
+                throw EncryptedPropertyValidator.Error(
+                    property,
+                    $"shares column {column.Name} of table {column.Table.Name} with {other.DeclaringType.DisplayName()}.{other.Name} of another entity of the same row: each would seal the value, and EF finds two envelopes of one value different. Map the column in one of them only");
+            }
+
+            if (other.FindAnnotation(EnvelopeAnnotationNames.Column)?.Value is string otherToken && otherToken != token)
+            {
+                throw EncryptedPropertyValidator.Error(
+                    property,
+                    $"shares column {column.Name} of table {column.Table.Name} with {other.DeclaringType.DisplayName()}.{other.Name}, but is declared differently (column id, data key, padding, row binding or armour). Declare both alike: [Encrypted(ColumnId = \"{ColumnDeclaration.Of(otherToken).ColumnId}\")]");
+            }
+        }
+    }
+
+    /// <summary>The table columns that a property is mapped to; none for members of JSON documents and for views.</summary>
+    private static List<(StoreObjectIdentifier Table, string Name)> Columns(IMutableProperty property)
+        => IsInJson(property.DeclaringType)
+            ? []
+            : [.. property.GetMappedStoreObjects(StoreObjectType.Table).Select(t => (t, property.GetColumnName(t))).Where(c => c.Item2 is not null).Select(c => (c.t, c.Item2!))];
 }

@@ -30,7 +30,7 @@ internal static class ScopeProperties
                 throw Error(entityType, $"takes its data key from '{name}' of type {property.ClrType.Name}. Use a string, a Guid or an integer");
             }
 
-            if (property.ValueGenerated != ValueGenerated.Never && !(property.ClrType == typeof(Guid) || property.ClrType == typeof(string)))
+            if (property.ValueGenerated is not (ValueGenerated.Never or ValueGenerated.OnUpdateSometimes) && !EncryptedPropertyValidator.IsClientGenerated(property))
             {
                 throw Error(entityType, $"takes its data key from '{name}', which the store generates: it is not known when the row is sealed. Use a value that the application sets");
             }

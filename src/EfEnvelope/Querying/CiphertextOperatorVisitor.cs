@@ -189,7 +189,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
     private void Refuse(SqlExpression? expression, string operation)
     {
-        if (expression is null || Token(expression) is not { } token || expression is JsonScalarExpression { Path.Count: 0 })
+        if (expression is null or SqlConstantExpression { Value: null } || Token(expression) is not { } token || expression is JsonScalarExpression { Path.Count: 0 })
         {
             return;
         }

@@ -1,6 +1,5 @@
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
-using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Metadata;
 
 namespace EfEnvelope.Scoping;
@@ -31,7 +30,7 @@ internal static class RowScope
         }
 
         var property = info.ScopeProperty!;
-        if (value is null || IsDefault(value))
+        if (value is null || IsDefault(value) || Equals(value, property.Sentinel) || IsDefault(ProviderValue(property, value)))
         {
             throw new MissingScopeException(
                 $"{info.Root.DisplayName()}.{property.Name} chooses the row's data key, but is {(value is null ? "null" : "the default of its type")}. Set it before saving. Nothing was written.")
@@ -54,7 +53,8 @@ internal static class RowScope
             ? converter.ConvertToProvider(value)
             : value) ?? value;
 
-    private static bool IsDefault(object value) => value switch
+    /// <summary>Whether a tenant or subject is the default of its type, which no row can mean.</summary>
+    public static bool IsDefault(object value) => value switch
     {
         string text => text.Length == 0,
         Guid guid => guid == Guid.Empty,

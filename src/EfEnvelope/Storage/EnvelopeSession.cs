@@ -1,4 +1,5 @@
 using EfEnvelope.Keys;
+using EfEnvelope.Scoping;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
@@ -31,9 +32,9 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
     public TransientKeys TransientKeys { get; } = new();
 
-    /// <summary>The scope of the context's tenant; null when none is configured or set.</summary>
+    /// <summary>The scope of the context's tenant; null when none is configured or set (the default of its type is no tenant).</summary>
     public string? AmbientScope
-        => Source.AmbientTenant?.Invoke(Context) is { } tenant ? KeyScope.ForTenant(tenant) : null;
+        => Source.AmbientTenant?.Invoke(Context) is { } tenant && !RowScope.IsDefault(tenant) ? KeyScope.ForTenant(tenant) : null;
 
     public bool HasAmbientTenant => Source.AmbientTenant is not null;
 

@@ -42,6 +42,7 @@ internal static class EnvelopeValueConverters
     {
         var providerType = armored ? typeof(string) : typeof(byte[]);
         var valueType = userConverter?.ProviderClrType ?? modelType;
+        valueType = Nullable.GetUnderlyingType(valueType) ?? valueType;
         var sealMethod = (armored ? SealArmoredMethod : SealMethod).MakeGenericMethod(valueType);
         var openMethod = (armored ? OpenArmoredMethod : OpenMethod).MakeGenericMethod(valueType);
         return Create(modelType, providerType, userConverter, token, sealMethod, openMethod, null);
@@ -78,20 +79,28 @@ internal static class EnvelopeValueConverters
         Type modelType, Type providerType, ValueConverter? user, string token, MethodInfo sealMethod, MethodInfo openMethod, Expression? readerWriter)
     {
         var model = Expression.Parameter(modelType, "value");
-        Expression plain = user is null ? model : Inline(user.ConvertToProviderExpression, model);
+        Expression plain = user is null ? model : Inline(user.ConvertToProviderExpression, model, sealMethod.GetParameters()[0].ParameterType);
         Expression[] sealArguments = readerWriter is null ? [plain, Expression.Constant(token)] : [plain, readerWriter, Expression.Constant(token)];
         var seal = Expression.Lambda(Expression.Call(sealMethod, sealArguments), model);
 
         var cell = Expression.Parameter(providerType, "cell");
         Expression[] openArguments = readerWriter is null ? [cell, Expression.Constant(token)] : [cell, readerWriter, Expression.Constant(token)];
         Expression opened = Expression.Call(openMethod, openArguments);
-        var open = Expression.Lambda(user is null ? opened : Inline(user.ConvertFromProviderExpression, opened), cell);
+        var open = Expression.Lambda(user is null ? opened : Inline(user.ConvertFromProviderExpression, opened, modelType), cell);
         return (ValueConverter)Activator.CreateInstance(
             typeof(EnvelopeValueConverter<,>).MakeGenericType(modelType, providerType), seal, open, token, user)!;
     }
 
-    private static Expression Inline(LambdaExpression lambda, Expression argument)
-        => new Replacer(lambda.Parameters[0], argument.Type == lambda.Parameters[0].Type ? argument : Expression.Convert(argument, lambda.Parameters[0].Type)).Visit(lambda.Body);
+    /// <summary>
+    /// The body of a user's conversion. It may be declared for the nullable form of the property's type; EF converts no nulls, and neither do we.
+    /// </summary>
+    private static Expression Inline(LambdaExpression lambda, Expression argument, Type result)
+    {
+        var body = new Replacer(lambda.Parameters[0], As(argument, lambda.Parameters[0].Type)).Visit(lambda.Body);
+        return As(body, result);
+    }
+
+    private static Expression As(Expression expression, Type type) => expression.Type == type ? expression : Expression.Convert(expression, type);
 
     private static MethodInfo Method(string name) => typeof(EnvelopeConverterFunctions).GetMethod(name)!;
 
