@@ -6,6 +6,8 @@ namespace EfEnvelope.Keys;
 /// <summary>What the ring tells about itself: every call of the key service is measured, every tampering and refusal audited where it is found.</summary>
 internal sealed partial class KeyRing
 {
+    private const int MaxWitnessed = 100_000;
+
     private readonly EnvelopeAudit _audit;
 
     private async Task<T> CallAsync<T>(string operation, Guid? keyId, Func<Task<T>> call)
@@ -49,6 +51,17 @@ internal sealed partial class KeyRing
         {
             throw KeyMetadataMac.Tampered(entry.Id);
         }
+    }
+
+    /// <summary>Remembers the revision of a changed row.</summary>
+    private void Witness(KeyRingEntry entry)
+    {
+        if (_witnessed.Count >= MaxWitnessed)
+        {
+            _witnessed.Clear();
+        }
+
+        _witnessed[entry.Id] = entry.Revision;
     }
 
     private KeyRingTamperedException Tampered(Guid id, string message, Exception? cause = null)

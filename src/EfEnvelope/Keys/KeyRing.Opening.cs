@@ -181,7 +181,7 @@ internal sealed partial class KeyRing
         async Task<RingKey> EnterAsync(IKeyRingStore own, CancellationToken token)
         {
             var obtained = await ObtainAsync(entry, identity, own, transient, token).ConfigureAwait(false);
-            TryKeep(obtained, seals: false, generation, identity.Id, own, transient, out obtained);
+            TryKeep(obtained, entry.Revision, seals: false, generation, identity.Id, own, transient, out obtained);
             return obtained;
         }
     }
@@ -214,7 +214,7 @@ internal sealed partial class KeyRing
                 }
 
                 var key = UnwrapRowKey(entry, keks, identity, mac, store, transient);
-                if (TryKeep(key, seals, generation, identity.Id, store, transient, out key) && pins.TryPin(key, out key))
+                if (TryKeep(key, entry.Revision, seals, generation, identity.Id, store, transient, out key) && pins.TryPin(key, out key))
                 {
                     unwrapped.Add(key);
                 }

@@ -166,7 +166,7 @@ internal sealed partial class KeyRing
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
                 var key = await ObtainAsync(entry, identity, store, transient, cancellationToken).ConfigureAwait(false);
-                if (TryKeep(key, seals: true, generation, identity.Id, store, transient, out key))
+                if (TryKeep(key, entry.Revision, seals: true, generation, identity.Id, store, transient, out key))
                 {
                     return key;
                 }
@@ -194,7 +194,7 @@ internal sealed partial class KeyRing
             _audit.KeyCreated(made.Id, KmsContext.PurposeName(purpose), made.Version);
 
             // One key service call for a new key: it was committed by the line above, so it may be held without being read again.
-            if (TryKeep(new RingKey(made, material, null, asked), seals: true, generation, identity.Id, store, transient, out var kept))
+            if (TryKeep(new RingKey(made, material, null, asked), made.Revision, seals: true, generation, identity.Id, store, transient, out var kept))
             {
                 return kept;
             }
@@ -279,7 +279,7 @@ internal sealed partial class KeyRing
     /// Enters a key into the shared cache, or into the context's own where its row may yet be rolled back. False, with a key that was not held before zeroed, when the ring changed
     /// since the key's row was read: a state that another process changed meanwhile would otherwise be taken for confirmed.
     /// </summary>
-    private bool TryKeep(RingKey key, bool seals, long generation, Guid ringId, IKeyRingStore store, TransientKeys transient, out RingKey kept)
+    private bool TryKeep(RingKey key, int revision, bool seals, long generation, Guid ringId, IKeyRingStore store, TransientKeys transient, out RingKey kept)
     {
         kept = key;
         if (store.IsTransient)
@@ -303,6 +303,13 @@ internal sealed partial class KeyRing
                 }
 
                 return false;
+            }
+
+            if (_witnessed.TryGetValue(key.Id, out var witnessed) && revision < witnessed)
+            {
+                // Genuine and read just now, but older than what this process has seen: somebody put a former row back.
+                Forget(key);
+                throw Tampered(key.Id, $"The ring's row of key {key.Id} is a former one that was put back. The key is not used. Find out who can write to the ring's table, and restore the row.");
             }
 
             if (held is { IsAlive: false })

@@ -25,6 +25,7 @@ internal sealed partial class KeyRing
     private readonly ConcurrentDictionary<string, RingKey> _sealing = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<Guid, Unopenable> _unopenable = new();
     private readonly ConcurrentDictionary<string, Lazy<Task<RingKey>>> _flights = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<Guid, int> _witnessed = new();
     private readonly SemaphoreSlim _refreshing = new(1, 1);
 
     /// <summary>Guards what is entered against what is changed: a key enters the cache only if nothing changed since its row was read.</summary>
@@ -76,6 +77,7 @@ internal sealed partial class KeyRing
             _invalidations++;
             _sealing.Clear();
             _unopenable.Clear();
+            _witnessed.Clear();
             _macKey?.Drop();
             _macKey = null;
             _identity = null;
@@ -213,6 +215,13 @@ internal sealed partial class KeyRing
                 return;
             }
 
+            if (entry.Revision < key.Entry.Revision)
+            {
+                // Read before a change that this process made or saw meanwhile; or a former row that was put back, which the next use refuses.
+                return;
+            }
+
+            Witness(entry);
             key.Entry = entry;
             if (!KeyResolver.MayOpen(entry.State))
             {

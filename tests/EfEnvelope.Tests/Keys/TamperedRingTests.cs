@@ -106,6 +106,25 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         await context.SaveChangesAsync();
     }
 
+    [Fact]
+    public async Task A_former_genuine_row_that_is_put_back_is_refused_by_a_process_that_saw_the_newer_one()
+    {
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var operators = new RingProcess(_database, _database.KeyService);
+        var key = await process.SealAsync("tenant:x");
+        var former = (await process.Store.FindByIdAsync([key], default)).Single();
+        await operators.CompromiseAsync(key);
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.NotEqual(key, await process.SealAsync("tenant:x"));
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = 'tenant:x'");
+        Assert.Equal(1, await operators.Store.TryInsertAsync([former], default));
+        await _database.ExecuteAsync("UPDATE \"EnvelopeKeys\" SET \"ChangedEpoch\" = 99 WHERE \"Scope\" = 'tenant:x'");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 99");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.Equal(key, (await Assert.ThrowsAsync<KeyRingTamperedException>(() => process.SealAsync("tenant:x"))).KeyId);
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => process.OpenAsync(key));
+    }
+
     [Theory]
     [InlineData("x'0102'", "'\\x0102'")]
     [InlineData("x''", "'\\x'")]
