@@ -22,12 +22,17 @@ public static class EnvelopeConverterFunctions
             return EnvelopeCodec.Seal(row.Key.Key, row.BindingFor(column), value, column.Padding);
         }
 
-        return Defer(new PendingScalar<T>(column, value));
+        return ModelSentinel.Printing ? ModelSentinel.Encode(value) : Defer(new PendingScalar<T>(column, value));
     }
 
     /// <summary>Opens an envelope of the column that the token declares.</summary>
     public static T Open<T>(byte[] envelope, string token)
     {
+        if (ModelSentinel.TryDecode<T>(envelope, out var sentinel))
+        {
+            return sentinel;
+        }
+
         var column = ColumnDeclaration.Of(token);
         try
         {
@@ -43,11 +48,18 @@ public static class EnvelopeConverterFunctions
 
     /// <summary>Seals a value as text armour.</summary>
     public static string SealArmored<T>(T value, string token)
-        => SealingFrame.Current is not null ? TextArmor.Encode(Seal(value, token)) : Convert.ToHexString(Seal(value, token));
+        => SealingFrame.Current is not null ? TextArmor.Encode(Seal(value, token))
+            : ModelSentinel.Printing ? ModelSentinel.EncodeArmored(value)
+            : Convert.ToHexString(Seal(value, token));
 
     /// <summary>Opens text armour.</summary>
     public static T OpenArmored<T>(string armor, string token)
     {
+        if (ModelSentinel.TryDecodeArmored<T>(armor, out var sentinel))
+        {
+            return sentinel;
+        }
+
         var column = ColumnDeclaration.Of(token);
         try
         {

@@ -25,6 +25,12 @@ internal sealed class EnvelopeValueConverter<TModel, TProvider>(
     public string Token => token;
 
     public ValueConverter? UserConverter => userConverter;
+
+    /// <summary>Seals, but prints the CLR default where a compiled model asks for it (<see cref="ModelSentinel"/>).</summary>
+    public override Func<object?, object?> ConvertToProvider
+        => value => value is TModel model && EqualityComparer<TModel>.Default.Equals(model, default!) && ModelSentinel.IsPrintable
+            ? ModelSentinel.Print(base.ConvertToProvider, value)
+            : base.ConvertToProvider(value);
 }
 
 /// <summary>Makes converters whose expressions hold literals only, so that compiled models can print them as code.</summary>

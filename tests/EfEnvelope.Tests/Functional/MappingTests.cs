@@ -38,7 +38,7 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
     {
         void Model(ModelBuilder m) => People(m, p => p.OwnsOne(x => x.Home, h => h.ToTable("Homes")));
         await SavePeopleAsync(Model, 5);
-        Assert.All(await ScopesAsync(Model, "Homes", "Street", "City"), pair => Assert.StartsWith("tenant:", pair.Scope, StringComparison.Ordinal));
+        Assert.All(await StoredCells.ScopesAsync(_database, "Homes", "Street", "City"), pair => Assert.StartsWith("tenant:", pair.Scope, StringComparison.Ordinal));
         await ChangeAsync(Model, p => p.Home!.Street = "canary changed");
         Assert.Equal("canary changed", (await FirstAsync(Model)).Home!.Street);
         await using var context = New(Model);
@@ -290,7 +290,7 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
             t.Property(x => x.Age);
         }));
         await SavePeopleAsync(Model, 3);
-        Assert.Equal(2, (await ScopesAsync(Model, "People2", "Name", "Id")).Count);
+        Assert.Equal(2, (await StoredCells.ScopesAsync(_database, "People2", "Name", "Id")).Count);
         await ChangeAsync(Model, p => p.Name = "canary changed");
         await ChangeAsync(Model, p => p.Email = "canary other");
         var seen = await FirstAsync(Model);
@@ -399,7 +399,7 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
         Assert.Equal(["canary a", "canary b"], (await reader.Set<Typed>().ToListAsync()).Select(t => t.Secret).Order(StringComparer.Ordinal));
         Assert.Equal(
             [$"tenant:{TenantA:D}", $"tenant:{TenantB:D}"],
-            (await StoredCells.ScopesAsync(_database, reader, "Typed", "Secret", "Id")).OrderBy(p => p.Other, StringComparer.Ordinal).Select(p => p.Scope));
+            (await StoredCells.ScopesAsync(_database, "Typed", "Secret", "Id")).OrderBy(p => p.Other, StringComparer.Ordinal).Select(p => p.Scope));
         reader.Add(new Typed { Id = new TypedId(3), Tenant = new TenantId(Guid.Empty), Secret = "canary none" });
         await Assert.ThrowsAsync<MissingScopeException>(() => reader.SaveChangesAsync());
         Assert.Equal(2, await StoredCells.CountAsync(_database, "Typed"));
@@ -517,12 +517,6 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
         Assert.Equal(untracked.Name, tracked.Name);
         Assert.False(context.ChangeTracker.HasChanges());
         return tracked;
-    }
-
-    private async Task<List<(string Scope, string Other)>> ScopesAsync(Action<ModelBuilder> model, string table, string column, string other)
-    {
-        await using var context = New(model);
-        return await StoredCells.ScopesAsync(_database, context, table, column, other);
     }
 
     private static Person NewPerson(int n, Guid tenant) => new()

@@ -13,7 +13,7 @@ public static class StoredCells
     /// <summary>The number of envelopes found.</summary>
     public static async Task<int> AssertSealedAsync(TestDatabase database, DbContext context, params string[] canaries)
     {
-        var scopes = (await new EnvelopeKeys(context).ListAsync()).ToDictionary(k => k.Id, k => k.Scope);
+        var scopes = await KeysAsync(database);
         var found = 0;
         foreach (var table in context.Model.GetRelationalModel().Tables.Where(t => t.EntityTypeMappings.All(m => m.TypeBase is not IEntityType type || !type.IsRingTable())))
         {
@@ -40,9 +40,9 @@ public static class StoredCells
     }
 
     /// <summary>Pairs of the key's scope and the value of another column of the same row.</summary>
-    public static async Task<List<(string Scope, string Other)>> ScopesAsync(TestDatabase database, DbContext context, string table, string column, string other)
+    public static async Task<List<(string Scope, string Other)>> ScopesAsync(TestDatabase database, string table, string column, string other)
     {
-        var scopes = (await new EnvelopeKeys(context).ListAsync()).ToDictionary(k => k.Id, k => k.Scope);
+        var scopes = await KeysAsync(database);
         var pairs = new List<(string, string)>();
         await using var connection = database.Connect();
         await connection.OpenAsync();
@@ -60,6 +60,23 @@ public static class StoredCells
     }
 
     public static async Task<long> CountAsync(TestDatabase database, string table) => Convert.ToInt64(await database.ScalarAsync($"SELECT COUNT(*) FROM \"{table}\""));
+
+    /// <summary>The scope of every key in the ring, row keys too.</summary>
+    private static async Task<Dictionary<Guid, string>> KeysAsync(TestDatabase database)
+    {
+        await using var connection = database.Connect();
+        await connection.OpenAsync();
+        await using var command = connection.CreateCommand();
+        command.CommandText = "SELECT \"Id\", \"Scope\" FROM \"EnvelopeKeys\"";
+        await using var reader = await command.ExecuteReaderAsync();
+        var keys = new Dictionary<Guid, string>();
+        while (await reader.ReadAsync())
+        {
+            keys.Add(reader.GetGuid(0), reader.GetString(1));
+        }
+
+        return keys;
+    }
 
     private static async Task<List<Dictionary<string, object?>>> RowsAsync(TestDatabase database, ITable table)
     {

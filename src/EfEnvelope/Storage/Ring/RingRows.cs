@@ -1,7 +1,14 @@
+using System.ComponentModel;
+
 namespace EfEnvelope.Storage.Ring;
 
+// The rows are public for one reason: the code of a compiled model (dotnet ef dbcontext optimize) names the types of all entities and looks their public properties up. They are
+// no API: the ring is used through EnvelopeKeys, and its rows are authenticated. Hence no documentation of single columns.
+#pragma warning disable CS1591
+
 /// <summary>The ring's row: exactly one.</summary>
-internal sealed class EnvelopeRingRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeRingRow
 {
     /// <summary>Always 1: two rings in one table cannot be.</summary>
     public int Slot { get; set; } = 1;
@@ -14,7 +21,8 @@ internal sealed class EnvelopeRingRow
 }
 
 /// <summary>A key of the ring. Times are UTC ticks: they sort and compare alike in every database.</summary>
-internal sealed class EnvelopeKeyRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeKeyRow
 {
     public Guid Id { get; set; }
 
@@ -51,7 +59,8 @@ internal sealed class EnvelopeKeyRow
 }
 
 /// <summary>A column that holds envelopes, so that a silently changed column id is noticed.</summary>
-internal sealed class EnvelopeColumnRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeColumnRow
 {
     public string TableName { get; set; } = "";
 
@@ -61,7 +70,8 @@ internal sealed class EnvelopeColumnRow
 }
 
 /// <summary>A re-encryption job.</summary>
-internal sealed class EnvelopeJobRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeJobRow
 {
     public Guid Id { get; set; }
 
@@ -79,7 +89,8 @@ internal sealed class EnvelopeJobRow
 }
 
 /// <summary>A key range of a table, the unit of work of a job.</summary>
-internal sealed class EnvelopeJobUnitRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeJobUnitRow
 {
     public Guid JobId { get; set; }
 
@@ -114,7 +125,8 @@ internal sealed class EnvelopeJobUnitRow
 }
 
 /// <summary>A cell that could not be opened.</summary>
-internal sealed class EnvelopeQuarantineRow
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EnvelopeQuarantineRow
 {
     public Guid Id { get; set; }
 
