@@ -24,10 +24,27 @@ internal sealed partial class KeyRing
     /// The scopes' sealing keys, in few queries, each with a state that was confirmed within the lease when this returns. Scope keys are made on first use and committed before; racing
     /// creators end with the same one. A row scope's key must exist.
     /// </summary>
-    public async ValueTask<Dictionary<string, RingKey>> GetForSealingAsync(
+    public ValueTask<Dictionary<string, RingKey>> GetForSealingAsync(
         IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var found = new Dictionary<string, RingKey>(scopes.Count, StringComparer.Ordinal);
+        foreach (var scope in scopes)
+        {
+            if (store.IsTransient || !TryGetForSealing(scope, out var key) || !pins.TryPin(key, out key))
+            {
+                return LoadForSealingAsync(found, scopes, store, transient, pins, cancellationToken);
+            }
+
+            found[scope] = key;
+            RefreshAhead(store, key);
+        }
+
+        return new(found);
+    }
+
+    private async ValueTask<Dictionary<string, RingKey>> LoadForSealingAsync(
+        Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    {
         var attempts = 0;
         do
         {
@@ -60,7 +77,7 @@ internal sealed partial class KeyRing
                 await LoadRowSealingAsync(rows, found, store, transient, pins, cancellationToken).ConfigureAwait(false);
             }
         }
-        while (!store.IsTransient && !(IsConfirmed && found.Values.All(k => KeyResolver.MaySeal(k.State))));
+        while (!store.IsTransient && !(IsConfirmed && MaySeal(found)));
 
         foreach (var key in found.Values)
         {
@@ -113,6 +130,19 @@ internal sealed partial class KeyRing
     {
         key = null!;
         return IsConfirmed && _sealing.TryGetValue(name, out key!) && KeyResolver.MaySeal(key.State) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
+    }
+
+    private static bool MaySeal(Dictionary<string, RingKey> keys)
+    {
+        foreach (var key in keys.Values)
+        {
+            if (!KeyResolver.MaySeal(key.State))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private DataKey Generate()
@@ -177,7 +207,7 @@ internal sealed partial class KeyRing
 
             if (versions.Count > 0 && versions.All(v => v.State == KeyState.Destroyed))
             {
-                throw new KeyDestroyedException($"Every key of scope '{scope}' was destroyed: the scope is erased and takes no new values. Nothing was written.") { KeyId = versions[0].Id };
+                throw new KeyDestroyedException("Every key of the row's tenant or subject was destroyed: it is erased and takes no new values. Nothing was written.") { KeyId = versions[0].Id };
             }
 
             var next = versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1;

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using EfEnvelope.Keys;
 using EfEnvelope.Scoping;
 using EfEnvelope.Storage.Ring;
@@ -15,6 +16,9 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 {
     private IEnvelopeRuntimeSource? _source;
     private EnvelopeRuntime? _runtime;
+    private KeyRing? _ring;
+    private DbConnection? _ringConnection;
+    private string? _ringConnectionString;
 
     public DbContext Context => currentContext.Context;
 
@@ -24,7 +28,22 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         ?? throw new EnvelopeConfigurationException("The context's options do not call UseEnvelopeEncryption(...). Call it after the database provider.");
 
     /// <summary>The ring of the database that the context is connected to now.</summary>
-    public KeyRing Ring => RingStoreFactory.GetRing(Context, Runtime, Source.RingConnection);
+    public KeyRing Ring
+    {
+        get
+        {
+            var connection = Context.Database.GetDbConnection();
+            var text = connection.ConnectionString;
+            if (_ring is { } known && ReferenceEquals(connection, _ringConnection) && ReferenceEquals(text, _ringConnectionString))
+            {
+                return known;
+            }
+
+            var ring = RingStoreFactory.GetRing(Context, Runtime, Source.RingConnection);
+            (_ring, _ringConnection, _ringConnectionString) = HasSeparateRing || RingStoreFactory.IsInMemory(connection) ? (null, null, null) : (ring, connection, text);
+            return ring;
+        }
+    }
 
     /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Transactions;
 using EfEnvelope.Cryptography;
@@ -26,6 +27,8 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         nameof(EnvelopeKeyRow.ActivatedAt), nameof(EnvelopeKeyRow.StateChangedAt), nameof(EnvelopeKeyRow.Reason), nameof(EnvelopeKeyRow.Revision), nameof(EnvelopeKeyRow.Mac),
     ];
 
+    private static readonly ConditionalWeakTable<IModel, RingTables> Tables = [];
+
     private readonly RingConnection _connection;
     private readonly TableSql _ring;
     private readonly TableSql _keys;
@@ -33,8 +36,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     public RelationalKeyRingStore(RingConnection connection, IModel model, ISqlGenerationHelper sql)
     {
         _connection = connection;
-        _ring = Table(model, typeof(EnvelopeRingRow), sql);
-        _keys = Table(model, typeof(EnvelopeKeyRow), sql);
+        (_ring, _keys) = Tables.GetValue(model, m => new RingTables(Table(m, typeof(EnvelopeRingRow), sql), Table(m, typeof(EnvelopeKeyRow), sql)));
     }
 
     private RelationalKeyRingStore(RelationalKeyRingStore other)
@@ -305,4 +307,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             }
         }
     }
+
+    /// <summary>The names of a model's ring tables, found once.</summary>
+    private sealed record RingTables(TableSql Ring, TableSql Keys);
 }

@@ -54,7 +54,7 @@ internal sealed class RingAwareDatabaseCreator(IRelationalDatabaseCreator inner,
     private bool Invalidated(bool deleted)
     {
         var connection = current.Context.Database.GetDbConnection();
-        KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
+        KeyRingRegistry.Invalidate(RingStoreFactory.DataSourceOf(connection), connection.Database);
         return deleted;
     }
 }

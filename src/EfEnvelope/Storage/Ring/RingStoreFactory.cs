@@ -16,6 +16,7 @@ internal static class RingStoreFactory
 
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<string, string> OwnConnectionStrings = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, string> SqliteFiles = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
@@ -93,7 +94,7 @@ internal static class RingStoreFactory
             table = $"{table}/{settings.SearchPath}/{settings.Options}";
         }
 
-        return new RingPlace(runtime, connection.DataSource, connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
+        return new RingPlace(runtime, DataSourceOf(connection), connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
     }
 
     /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
@@ -108,7 +109,24 @@ internal static class RingStoreFactory
 
     private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
-    private static bool IsInMemory(DbConnection connection)
+    /// <summary>Where a connection leads, whether it is open or not: SQLite's own answer is the path as it was written while closed, and the absolute one while open.</summary>
+    public static string DataSourceOf(DbConnection connection)
+    {
+        if (!IsSqlite(connection))
+        {
+            return connection.DataSource;
+        }
+
+        var file = SqliteFiles.GetOrAdd(connection.ConnectionString, static text =>
+        {
+            var settings = new DbConnectionStringBuilder { ConnectionString = text };
+            return settings.TryGetValue("Data Source", out var value) || settings.TryGetValue("DataSource", out value) || settings.TryGetValue("Filename", out value) ? (string)value : "";
+        });
+        return file.Length == 0 || file.StartsWith(':') || file.StartsWith('|') || file.StartsWith("file:", StringComparison.OrdinalIgnoreCase) ? file : Path.GetFullPath(file);
+    }
+
+    /// <summary>Whether the database ends with its connection.</summary>
+    public static bool IsInMemory(DbConnection connection)
         => IsSqlite(connection)
             && (connection.DataSource is ":memory:" or ""
                 || connection.ConnectionString.Contains(":memory:", StringComparison.OrdinalIgnoreCase)

@@ -4,6 +4,7 @@ using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Keys;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.Storage.Ring;
 
@@ -116,6 +117,58 @@ public sealed class SqliteRingConnectionTests
         await using var reader = new BankContext(database.Options());
         Assert.Equal("n", (await reader.Customers.SingleAsync()).FullName);
         Assert.Equal("c", (await reader.Cards.SingleAsync()).Number);
+    }
+
+    [Fact]
+    public async Task A_relative_path_is_one_place_open_or_closed_and_deleting_its_database_drops_the_ring()
+    {
+        var file = Path.Combine(Path.GetTempPath(), $"efenvelope-{Guid.NewGuid():N}.db");
+        var text = $"Data Source={Path.GetRelativePath(Environment.CurrentDirectory, file)}";
+        var clock = new FakeTimeProvider();
+        BankContext New(TimeProvider time, string connection) => new(new DbContextOptionsBuilder().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(time)).Options);
+        try
+        {
+            await using (var context = New(clock, text))
+            {
+                await context.Database.EnsureCreatedAsync();
+                context.Add(NewCustomer("old"));
+                await context.SaveChangesAsync();
+                await context.Database.OpenConnectionAsync();
+                var calls = _kms.Calls;
+                context.Add(NewCustomer("old2"));
+                await context.SaveChangesAsync();
+                await context.Database.CloseConnectionAsync();
+                Assert.Equal(2, (await context.Customers.AsNoTracking().ToListAsync()).Count);
+                await using var absolute = New(clock, $"Data Source={file}");
+                Assert.Equal(2, (await absolute.Customers.AsNoTracking().ToListAsync()).Count);
+                Assert.Equal(calls, _kms.Calls);
+                await context.Database.OpenConnectionAsync();
+                await context.Database.EnsureDeletedAsync();
+            }
+
+            await using (var context = New(clock, text))
+            {
+                await context.Database.EnsureCreatedAsync();
+                await context.Database.OpenConnectionAsync();
+                context.Add(NewCustomer("new"));
+                await context.SaveChangesAsync();
+            }
+
+            await using (var context = New(clock, text))
+            {
+                context.Add(NewCustomer("newer"));
+                await context.SaveChangesAsync();
+            }
+
+            await using var cold = New(new FakeTimeProvider(), text);
+            Assert.Equal(["new", "newer"], (await cold.Customers.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.FullName));
+        }
+        finally
+        {
+            using var pooled = new SqliteConnection(text);
+            SqliteConnection.ClearPool(pooled);
+            File.Delete(file);
+        }
     }
 
     private static Customer NewCustomer(string name) => new() { TenantId = Tenant, FullName = name, Ssn = "s" };
