@@ -86,6 +86,14 @@ public abstract class TestDatabase : IAsyncDisposable
 
         public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? other = null) => builder.UseNpgsql(other ?? connectionString);
 
-        public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
+        /// <summary>Ends what the pools hold of it: hundreds of databases share the server's connections.</summary>
+        public override async ValueTask DisposeAsync()
+        {
+            await using var connection = new NpgsqlConnection((await PostgresServer.GetAsync()).ConnectionString);
+            await connection.OpenAsync();
+            await using var command = new NpgsqlCommand("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", connection);
+            command.Parameters.Add(new NpgsqlParameter { Value = new NpgsqlConnectionStringBuilder(connectionString).Database });
+            await command.ExecuteNonQueryAsync();
+        }
     }
 }

@@ -13,6 +13,7 @@ namespace EfEnvelope.Storage.Ring;
 internal static class RingStoreFactory
 {
     private const int RingPoolSize = 8;
+    private const int RingIdleSeconds = 60;
 
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<string, string> OwnConnectionStrings = new(StringComparer.Ordinal);
@@ -105,6 +106,7 @@ internal static class RingStoreFactory
         MinPoolSize = 0,
         MaxPoolSize = RingPoolSize,
         Multiplexing = false,
+        ConnectionIdleLifetime = RingIdleSeconds,
     }.ConnectionString;
 
     private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
