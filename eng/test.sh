@@ -27,7 +27,7 @@ fi
 results="$(mktemp -d)"; trap 'rm -rf "$results"' EXIT
 status=0
 dotnet build EfEnvelope.sln -c Release -v quiet || { echo "0 passed, 1 failed"; exit 1; }
-dotnet test EfEnvelope.sln -c Release --no-build --results-directory "$results" --logger "trx" "$@" || status=1
+dotnet test EfEnvelope.sln -c Release --no-build --results-directory "$results" --logger "trx" --blame-hang-timeout 5m --blame-hang-dump-type none "$@" || status=1
 
 passed=0; failed=0
 for trx in "$results"/*.trx; do

@@ -104,7 +104,7 @@ public sealed class PostgresServer : IAsyncDisposable
         await RunAsync(Path.Combine(bin, "initdb"), $"-D {data} -U postgres -A trust -E UTF8 --no-sync --locale=C.UTF-8", asRoot);
         await File.AppendAllTextAsync(
             Path.Combine(data, "postgresql.conf"),
-            $"\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 300\nmax_prepared_transactions = 20\nshared_buffers = 256MB\n");
+            $"\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 600\nmax_prepared_transactions = 20\nshared_buffers = 256MB\n");
         // Only the superuser is trusted: every other role needs its password.
         await File.WriteAllTextAsync(
             Path.Combine(data, "pg_hba.conf"), "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\nhost replication postgres 127.0.0.1/32 trust\n");
