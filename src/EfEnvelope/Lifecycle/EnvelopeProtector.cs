@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Linq.Expressions;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
@@ -44,7 +45,8 @@ public sealed class EnvelopeProtector
             throw new EnvelopeConfigurationException($"Column '{column.ColumnId}' does not take keys of scope kind '{scope.Value.Split(':')[0]}'. Nothing was sealed.") { ColumnId = column.ColumnId };
         }
 
-        var key = await _session.Ring.GetForSealingAsync(scope.Value, _session.OpenStore(), _transient, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var key = await _session.Ring.GetForSealingAsync(scope.Value, _session.OpenStore(), _transient, pins, cancellationToken).ConfigureAwait(false);
         return EnvelopeCodec.Seal(key.Key, key.BindingFor(column.ColumnId), value, column.Padding);
     }
 
@@ -67,8 +69,9 @@ public sealed class EnvelopeProtector
             throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' is not an envelope. Nothing of it is returned.") { ColumnId = column.ColumnId };
         }
 
-        await _session.Ring.LoadForOpeningAsync([id], _session.OpenStore(), _transient, cancellationToken).ConfigureAwait(false);
-        var key = _session.Ring.GetForOpening(id, _transient);
+        using var pins = new KeyPins();
+        await _session.Ring.LoadForOpeningAsync([id], _session.OpenStore(), _transient, pins, cancellationToken).ConfigureAwait(false);
+        var key = pins.TryGet(id, out var pinned) ? pinned : throw new UnreachableException("A key that was loaded is pinned.");
         if (!column.AcceptsScope(key.Scope) || (expected is { } scope && scope.Value != key.Scope))
         {
             throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {id}) belongs to another scope than is expected. Nothing of it is returned.") { ColumnId = column.ColumnId, KeyId = id };
