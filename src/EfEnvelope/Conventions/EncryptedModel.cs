@@ -30,7 +30,13 @@ internal static class EncryptedModel
 
         var columnIds = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
         var columns = new Dictionary<(StoreObjectIdentifier, string), IMutableProperty>();
-        foreach (var entityType in model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList())
+        var entityTypes = model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList();
+        foreach (var entityType in entityTypes)
+        {
+            ScopeProperties.ApplyAttributes(entityType);
+        }
+
+        foreach (var entityType in entityTypes)
         {
             ScopeProperties.Validate(entityType);
             foreach (var property in EncryptedProperties(entityType).ToList())

@@ -1,4 +1,6 @@
+using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
@@ -16,10 +18,17 @@ internal sealed record ConversionServices(IRelationalTypeMappingSource TypeMappi
 /// Applies encryption to every declared property when the model is finalized, so that it does not matter when an entity was configured. Registered by the
 /// context options and by <c>ConfigureConventions</c>.
 /// </summary>
-internal sealed class EncryptedPropertyConvention(ConversionServices services, bool ambientTenant) : IModelFinalizingConvention
+internal sealed class EncryptedPropertyConvention(ConversionServices services, bool ambientTenant, RingTableOptions? tables = null) : IModelFinalizingConvention
 {
     public void ProcessModelFinalizing(IConventionModelBuilder modelBuilder, IConventionContext<IConventionModelBuilder> context)
-        => EncryptedModel.Apply((IMutableModel)modelBuilder.Metadata, services, ambientTenant);
+    {
+        var model = (IMutableModel)modelBuilder.Metadata;
+        EncryptedModel.Apply(model, services, ambientTenant);
+        if (tables is not null && model.IsEnvelopeEnabled())
+        {
+            RingModel.Configure(model, tables);
+        }
+    }
 }
 
 /// <summary>Adds the convention to every model that is built with the options extension.</summary>

@@ -1,3 +1,4 @@
+using System.Reflection;
 using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata;
 
@@ -7,6 +8,37 @@ namespace EfEnvelope.Conventions;
 internal static class ScopeProperties
 {
     public const string DefaultRowId = "EnvelopeRowId";
+
+    /// <summary>
+    /// Takes up the attribute forms. A root also takes them from base classes that are not mapped; a derived or owned type only its own, which is then refused.
+    /// </summary>
+    public static void ApplyAttributes(IMutableEntityType entityType)
+    {
+        var inherit = entityType.BaseType is null && entityType.FindOwnership() is null;
+        var tenant = entityType.ClrType.GetCustomAttribute<DataKeyPerTenantAttribute>(inherit);
+        var subject = entityType.ClrType.GetCustomAttribute<DataKeyPerSubjectAttribute>(inherit);
+        if (tenant is not null && subject is not null)
+        {
+            throw Error(entityType, "has [DataKeyPerTenant] and [DataKeyPerSubject]. Keep one of them");
+        }
+
+        if (entityType.FindAnnotation(EnvelopeAnnotationNames.Scope) is null)
+        {
+            var scope = subject is not null ? ScopeDeclaration.ForSubject(subject.Name, subject.Property)
+                : tenant is { Property: { } property } ? ScopeDeclaration.ForTenant(property)
+                : tenant is not null ? ScopeDeclaration.AmbientTenant : null;
+            if (scope is not null)
+            {
+                entityType.SetAnnotation(EnvelopeAnnotationNames.Scope, scope.ToAnnotation());
+            }
+        }
+
+        if (entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow) is null && entityType.ClrType.GetCustomAttribute<DataKeyPerRowAttribute>(inherit) is { } perRow)
+        {
+            ArgumentException.ThrowIfNullOrWhiteSpace(perRow.RowIdProperty);
+            entityType.SetAnnotation(EnvelopeAnnotationNames.PerRow, perRow.RowIdProperty);
+        }
+    }
 
     public static void Validate(IMutableEntityType entityType)
     {

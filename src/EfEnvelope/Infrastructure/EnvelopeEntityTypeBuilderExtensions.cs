@@ -5,7 +5,10 @@ using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace EfEnvelope;
 
-/// <summary>Declares, on the root entity type, which data key its rows are sealed with. The row decides; the declared property is immutable from its first save.</summary>
+/// <summary>
+/// Declares, on the root entity type, which data key its rows are sealed with. The row decides; the declared property is immutable from its first save. Overrules the attributes
+/// (<see cref="DataKeyPerTenantAttribute"/>, <see cref="DataKeyPerSubjectAttribute"/>, <see cref="DataKeyPerRowAttribute"/>).
+/// </summary>
 public static class EnvelopeEntityTypeBuilderExtensions
 {
     /// <summary>One data key per tenant, chosen by a scalar property of the row (string, Guid or integer; null and the CLR default are refused on save).</summary>
@@ -17,17 +20,46 @@ public static class EnvelopeEntityTypeBuilderExtensions
         where TEntity : class
     {
         ArgumentNullException.ThrowIfNull(builder);
-        Set(builder, new ScopeDeclaration(DeclaredScope.Tenant, null, PropertyName(tenant), null));
+        Set(builder, ScopeDeclaration.ForTenant(PropertyName(tenant)));
         return builder;
     }
 
     /// <summary>One data key per tenant, taken from the context (<c>UseTenant</c> in the options).</summary>
     /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <returns>The same builder.</returns>
     public static EntityTypeBuilder<TEntity> HasDataKeyPerTenant<TEntity>(this EntityTypeBuilder<TEntity> builder)
         where TEntity : class
     {
         ArgumentNullException.ThrowIfNull(builder);
         Set(builder, ScopeDeclaration.AmbientTenant);
+        return builder;
+    }
+
+    /// <summary>One data key per tenant, chosen by a property that is named: a shadow property, for instance.</summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <param name="tenantProperty">Name of the scalar property.</param>
+    /// <returns>The same builder.</returns>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerTenant<TEntity>(this EntityTypeBuilder<TEntity> builder, string tenantProperty)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Set(builder, ScopeDeclaration.ForTenant(tenantProperty));
+        return builder;
+    }
+
+    /// <summary>One data key per data subject, chosen by a property that is named: a shadow property, for instance.</summary>
+    /// <typeparam name="TEntity">The root entity type.</typeparam>
+    /// <param name="builder">The entity's builder.</param>
+    /// <param name="name">The subject's name, which several entity types may share. No <c>/</c>, <c>|</c> or <c>@</c>.</param>
+    /// <param name="subjectProperty">Name of the scalar property.</param>
+    /// <returns>The same builder.</returns>
+    public static EntityTypeBuilder<TEntity> HasDataKeyPerSubject<TEntity>(this EntityTypeBuilder<TEntity> builder, string name, string subjectProperty)
+        where TEntity : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Set(builder, ScopeDeclaration.ForSubject(name, subjectProperty));
         return builder;
     }
 
@@ -42,13 +74,7 @@ public static class EnvelopeEntityTypeBuilderExtensions
         where TEntity : class
     {
         ArgumentNullException.ThrowIfNull(builder);
-        ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        if (name.AsSpan().IndexOfAny("/|@") >= 0)
-        {
-            throw new EnvelopeConfigurationException($"Subject name '{name}' holds '/', '|' or '@'. Use a plain word, such as 'customer'.");
-        }
-
-        Set(builder, new ScopeDeclaration(DeclaredScope.Subject, name, PropertyName(subject), null));
+        Set(builder, ScopeDeclaration.ForSubject(name, PropertyName(subject)));
         return builder;
     }
 

@@ -29,15 +29,26 @@ public static class EnvelopeModelBuilderExtensions
         return modelBuilder;
     }
 
-    /// <summary>Registers the convention that applies encryption when the model is finalized. For <c>ConfigureConventions</c>; the ring's tables get their default names.</summary>
+    /// <summary>
+    /// Registers the convention that applies encryption when the model is finalized, so that it does not matter when an entity is configured. For <c>ConfigureConventions</c>.
+    /// </summary>
     /// <param name="configurationBuilder">The builder that <c>ConfigureConventions</c> receives.</param>
+    /// <param name="configure">Names and schema of the ring's tables, and the default scope. Default: as <c>OnModelCreating</c> says, else tables <c>Envelope...</c> in the model's default schema.</param>
     /// <returns>The same builder.</returns>
-    public static ModelConfigurationBuilder UseEnvelopeEncryption(this ModelConfigurationBuilder configurationBuilder)
+    public static ModelConfigurationBuilder UseEnvelopeEncryption(this ModelConfigurationBuilder configurationBuilder, Action<EnvelopeModelOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(configurationBuilder);
+        EnvelopeModelOptions? options = null;
+        if (configure is not null)
+        {
+            configure(options = new EnvelopeModelOptions());
+        }
+
         configurationBuilder.Conventions.Add(services =>
             new EncryptedPropertyConvention(
-                new ConversionServices(services.GetRequiredService<IRelationalTypeMappingSource>(), services.GetRequiredService<IValueConverterSelector>()), ambientTenant: false));
+                new ConversionServices(services.GetRequiredService<IRelationalTypeMappingSource>(), services.GetRequiredService<IValueConverterSelector>()),
+                options?.AmbientTenantByDefault ?? false,
+                options?.Tables));
         return configurationBuilder;
     }
 }

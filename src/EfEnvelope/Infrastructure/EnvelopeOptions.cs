@@ -40,7 +40,9 @@ public sealed record EnvelopeOptions
     /// <summary>Fixed pairs added to every KMS encryption context, as <c>name=value</c> separated by commas, for IAM conditions. No personal data. Default: none.</summary>
     public string EncryptionContext { get; init; } = "";
 
-    internal IReadOnlyDictionary<string, string> ParseEncryptionContext()
+    private const string OwnPrefix = "EnvelopeOptions.";
+
+    internal IReadOnlyDictionary<string, string> ParseEncryptionContext(string prefix = OwnPrefix)
     {
         var pairs = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var pair in EncryptionContext.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
@@ -48,7 +50,7 @@ public sealed record EnvelopeOptions
             var at = pair.IndexOf('=', StringComparison.Ordinal);
             if (at <= 0 || pair.StartsWith("efenvelope:", StringComparison.Ordinal))
             {
-                throw new EnvelopeConfigurationException("EnvelopeOptions.EncryptionContext must be name=value pairs separated by commas; names that begin with 'efenvelope:' are EfEnvelope's own.");
+                throw new EnvelopeConfigurationException($"{prefix}EncryptionContext must be name=value pairs separated by commas; names that begin with 'efenvelope:' are EfEnvelope's own.");
             }
 
             pairs[pair[..at]] = pair[(at + 1)..];
@@ -57,22 +59,37 @@ public sealed record EnvelopeOptions
         return pairs;
     }
 
-    internal void Validate()
+    /// <param name="prefix">What stands before an option's name where the user wrote it: the section's path, or the type.</param>
+    internal void Validate(string prefix = OwnPrefix)
     {
-        Check(SealingLease, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10), nameof(SealingLease));
-        Check(KeyRevalidationInterval, TimeSpan.FromMinutes(1), TimeSpan.FromHours(24), nameof(KeyRevalidationInterval));
-        Check(MaximumKeyAge, TimeSpan.FromMinutes(1), TimeSpan.FromDays(7), nameof(MaximumKeyAge));
+        Check(SealingLease, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10), prefix + nameof(SealingLease));
+        Check(KeyRevalidationInterval, TimeSpan.FromMinutes(1), TimeSpan.FromHours(24), prefix + nameof(KeyRevalidationInterval));
+        Check(MaximumKeyAge, TimeSpan.FromMinutes(1), TimeSpan.FromDays(7), prefix + nameof(MaximumKeyAge));
         if (MaxCachedKeys is < 16 or > 10_000_000)
         {
-            throw new EnvelopeConfigurationException("EnvelopeOptions.MaxCachedKeys must be 16 to 10,000,000.");
+            throw new EnvelopeConfigurationException($"{prefix}MaxCachedKeys is {MaxCachedKeys}; it must be 16 to 10000000.");
         }
+
+        if (!Enum.IsDefined(Cipher))
+        {
+            throw new EnvelopeConfigurationException($"{prefix}Cipher is {Cipher}; it must be {string.Join(", ", Enum.GetNames<CipherBackend>())}.");
+        }
+
+        if (RequireFips && Cipher == CipherBackend.Libsodium)
+        {
+            throw new EnvelopeConfigurationException($"{prefix}RequireFips excludes {prefix}Cipher Libsodium, which is no validated module. Use Bcl, or leave Cipher out.");
+        }
+
+        AwsKms?.Validate(prefix);
+        LocalKms?.Validate(prefix);
+        ParseEncryptionContext(prefix);
     }
 
     private static void Check(TimeSpan value, TimeSpan min, TimeSpan max, string name)
     {
         if (value < min || value > max)
         {
-            throw new EnvelopeConfigurationException($"EnvelopeOptions.{name} is {value}; it must be {min} to {max}.");
+            throw new EnvelopeConfigurationException($"{name} is {value}; it must be {min} to {max} (days.hours:minutes:seconds).");
         }
     }
 }

@@ -27,6 +27,11 @@ internal sealed class EnvelopeOptionsExtension(EnvelopeOptionsBuilder builder) :
 
     public void Validate(IDbContextOptions options)
     {
+        if (options.FindExtension<CoreOptionsExtension>()?.InternalServiceProvider is not null)
+        {
+            throw new EnvelopeConfigurationException("UseEnvelopeEncryption(...) cannot add its services to the provider of UseInternalServiceProvider(...), and nothing would be encrypted. Remove UseInternalServiceProvider.");
+        }
+
         var extensions = options.Extensions.ToList();
         var provider = extensions.FindIndex(e => e.Info.IsDatabaseProvider);
         if (provider < 0)

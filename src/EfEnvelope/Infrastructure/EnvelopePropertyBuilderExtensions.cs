@@ -21,6 +21,9 @@ public static class EnvelopePropertyBuilderExtensions
 
     /// <summary>Encrypts the column of a complex type's property.</summary>
     /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <param name="configure">Column id, padding, row binding, armour.</param>
+    /// <returns>The same builder.</returns>
     public static ComplexTypePropertyBuilder<TProperty> IsEncrypted<TProperty>(this ComplexTypePropertyBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
@@ -30,7 +33,21 @@ public static class EnvelopePropertyBuilderExtensions
 
     /// <summary>Encrypts the column of a primitive collection, which is stored as one envelope of its JSON.</summary>
     /// <typeparam name="TProperty">The collection's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <param name="configure">Column id, padding, row binding, armour.</param>
+    /// <returns>The same builder.</returns>
     public static PrimitiveCollectionBuilder<TProperty> IsEncrypted<TProperty>(this PrimitiveCollectionBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Apply(builder.Metadata, configure);
+        return builder;
+    }
+
+    /// <summary>Encrypts the column of a property that is named: a shadow property, for instance.</summary>
+    /// <param name="builder">The property's builder.</param>
+    /// <param name="configure">Column id, padding, row binding, armour.</param>
+    /// <returns>The same builder.</returns>
+    public static PropertyBuilder IsEncrypted(this PropertyBuilder builder, Action<EncryptedPropertyOptions>? configure = null)
     {
         ArgumentNullException.ThrowIfNull(builder);
         Apply(builder.Metadata, configure);
@@ -39,7 +56,31 @@ public static class EnvelopePropertyBuilderExtensions
 
     /// <summary>Leaves the property in the clear, although it carries <see cref="EncryptedAttribute"/>.</summary>
     /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <returns>The same builder.</returns>
     public static PropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this PropertyBuilder<TProperty> builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        return builder;
+    }
+
+    /// <summary>Leaves the complex type's property in the clear, although it carries <see cref="EncryptedAttribute"/>.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <returns>The same builder.</returns>
+    public static ComplexTypePropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this ComplexTypePropertyBuilder<TProperty> builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        return builder;
+    }
+
+    /// <summary>Leaves the primitive collection in the clear, although it carries <see cref="EncryptedAttribute"/>.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <returns>The same builder.</returns>
+    public static PrimitiveCollectionBuilder<TProperty> IsNotEncrypted<TProperty>(this PrimitiveCollectionBuilder<TProperty> builder)
     {
         ArgumentNullException.ThrowIfNull(builder);
         builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");

@@ -16,19 +16,40 @@ internal static class EnvelopeRuntimes
 
     public static EnvelopeRuntime Get(EnvelopeOptionsBuilder builder, IServiceProvider? services)
     {
-        var client = builder.KeyManagementIdentity ?? (builder.Options.AwsKms is null ? null : services?.GetService(typeof(IAmazonKeyManagementService)));
-        var time = builder.TimeProvider ?? (TimeProvider?)services?.GetService(typeof(TimeProvider)) ?? TimeProvider.System;
-        return Runtimes.GetOrAdd(
-            new Identity(builder.Options, client, time),
-            identity => new Lazy<EnvelopeRuntime>(() => Create(identity, builder, services))).Value;
+        var time = builder.TimeProvider ?? (TimeProvider?)ContainerServices.Find(services, typeof(TimeProvider)) ?? TimeProvider.System;
+        var identity = new Identity(builder.Options, KeyService(builder, services), time);
+        var runtime = Runtimes.GetOrAdd(identity, static (i, s) => new Lazy<EnvelopeRuntime>(() => Create(i, s)), services);
+        try
+        {
+            return runtime.Value;
+        }
+        catch
+        {
+            // What is wrong may be mended while the process runs: an environment variable, a file.
+            Runtimes.TryRemove(KeyValuePair.Create(identity, runtime));
+            throw;
+        }
     }
 
-    private static EnvelopeRuntime Create(Identity identity, EnvelopeOptionsBuilder builder, IServiceProvider? services)
+    /// <summary>The application's own key service, or its container's client of AWS KMS; null where the options alone decide.</summary>
+    private static object? KeyService(EnvelopeOptionsBuilder builder, IServiceProvider? services)
+    {
+        if (builder.KeyManagementType is { } type)
+        {
+            return ContainerServices.Find(services, type) ?? throw new EnvelopeConfigurationException(
+                $"UseKeyManagementService<{type.Name}>() finds no such service: {(services is null ? "the context was not made by a container (AddDbContext)" : "register it in the container as a singleton")}, or hand over an instance.");
+        }
+
+        return builder.KeyManagement
+            ?? (builder.Options.AwsKms is { Region: null, ServiceUrl: null } ? ContainerServices.Find(services, typeof(IAmazonKeyManagementService)) : null);
+    }
+
+    private static EnvelopeRuntime Create(Identity identity, IServiceProvider? services)
     {
         var options = identity.Options;
         options.Validate();
-        var kms = builder.KeyManagement?.Invoke(services)
-            ?? (options.AwsKms is { } aws ? new AwsKeyManagementService(aws, (IAmazonKeyManagementService?)identity.Client)
+        var kms = identity.KeyService as IKeyManagementService
+            ?? (options.AwsKms is { } aws ? new AwsKeyManagementService(aws, (IAmazonKeyManagementService?)identity.KeyService)
                 : options.LocalKms is { } local ? new LocalKeyManagementService(local)
                 : options.InMemoryKms is { } memory ? InMemory.GetOrAdd(memory, _ => new InMemoryKeyManagementService())
                 : throw new EnvelopeConfigurationException(
@@ -49,5 +70,5 @@ internal static class EnvelopeRuntimes
             (ILoggerFactory?)services?.GetService(typeof(ILoggerFactory)) ?? NullLoggerFactory.Instance);
     }
 
-    private sealed record Identity(EnvelopeOptions Options, object? Client, TimeProvider Time);
+    private sealed record Identity(EnvelopeOptions Options, object? KeyService, TimeProvider Time);
 }

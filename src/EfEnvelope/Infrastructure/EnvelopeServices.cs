@@ -33,6 +33,7 @@ internal static class EnvelopeServices
         Decorate<IQueryTranslationPostprocessorFactory>(
             services, (provider, inner) => new EnvelopeQueryPostprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPostprocessorDependencies>()));
         Decorate<IMigrationsModelDiffer>(services, (_, inner) => new PlaintextColumnGuard(inner));
+        Decorate<IModelRuntimeInitializer>(services, (_, inner) => new UnencryptedModelGuard(inner));
         Decorate<IRelationalDatabaseCreator>(services, (provider, inner) => new RingAwareDatabaseCreator(inner, provider.GetRequiredService<ICurrentDbContext>()));
     }
 

@@ -21,16 +21,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
 
     public AwsKeyManagementService(AwsKmsOptions options, IAmazonKeyManagementService? client)
     {
-        if (string.IsNullOrWhiteSpace(options.KeyId))
-        {
-            throw new EnvelopeConfigurationException("UseAwsKms needs the root key's alias, id or ARN.");
-        }
-
-        if (options.Timeout < TimeSpan.FromMilliseconds(100) || options.Timeout > TimeSpan.FromMinutes(5) || options.MaxRetries is < 0 or > 10)
-        {
-            throw new EnvelopeConfigurationException("UseAwsKms: the time-out must be 100 ms to 5 minutes, the retries 0 to 10.");
-        }
-
+        options.Validate("");
         _options = options;
         _allowed = [.. options.FormerKeyArns.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)];
         _owned = client is null;

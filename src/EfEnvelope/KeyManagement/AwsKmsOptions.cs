@@ -20,4 +20,34 @@ public sealed record AwsKmsOptions
 
     /// <summary>Retries after the first attempt, with the SDK's backoff; 0-10, default 3.</summary>
     public int MaxRetries { get; init; } = 3;
+
+    /// <param name="prefix">What stands before the section's name where the user wrote it.</param>
+    internal void Validate(string prefix)
+    {
+        if (string.IsNullOrWhiteSpace(KeyId))
+        {
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:KeyId is missing: UseAwsKms needs the root key's alias (alias/...), id or ARN.");
+        }
+
+        if (Timeout < TimeSpan.FromMilliseconds(100) || Timeout > TimeSpan.FromMinutes(5))
+        {
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:Timeout is {Timeout}; it must be 00:00:00.1 to 00:05:00 (hours:minutes:seconds).");
+        }
+
+        if (MaxRetries is < 0 or > 10)
+        {
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:MaxRetries is {MaxRetries}; it must be 0 to 10.");
+        }
+
+        if (ServiceUrl is { } url && !(Uri.TryCreate(url, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"))
+        {
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:ServiceUrl is no absolute http or https address.");
+        }
+
+        // arn:partition:kms:region:account:key/id
+        if (Region is { } region && KeyId.Split(':') is ["arn", _, "kms", var keyRegion, ..] && keyRegion != region)
+        {
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:KeyId is a key of region '{keyRegion}', but {prefix}AwsKms:Region is '{region}'. Name the key's own region, or a replica's ARN of this one.");
+        }
+    }
 }

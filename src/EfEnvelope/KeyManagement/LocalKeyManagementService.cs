@@ -15,6 +15,7 @@ internal sealed class LocalKeyManagementService : LocalRootKey
 
     public LocalKeyManagementService(LocalKmsOptions options)
     {
+        options.Validate("");
         var environment = options.Environment
             ?? Environment.GetEnvironmentVariable("DOTNET_ENVIRONMENT")
             ?? Environment.GetEnvironmentVariable("ASPNETCORE_ENVIRONMENT")

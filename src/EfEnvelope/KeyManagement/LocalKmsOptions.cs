@@ -13,4 +13,13 @@ public sealed record LocalKmsOptions
     /// The host's environment. Default: <c>DOTNET_ENVIRONMENT</c>, then <c>ASPNETCORE_ENVIRONMENT</c>, then Production, as .NET hosts do.
     /// </summary>
     public string? Environment { get; init; }
+
+    /// <param name="prefix">What stands before the section's name where the user wrote it.</param>
+    internal void Validate(string prefix)
+    {
+        if (string.IsNullOrWhiteSpace(Path))
+        {
+            throw new EnvelopeConfigurationException($"{prefix}LocalKms:Path is missing: UseLocalKms needs the path of its key file.");
+        }
+    }
 }

@@ -13,6 +13,21 @@ internal sealed record ScopeDeclaration(DeclaredScope Parent, string? SubjectNam
     public static readonly ScopeDeclaration Global = new(DeclaredScope.Global, null, null, null);
     public static readonly ScopeDeclaration AmbientTenant = new(DeclaredScope.Tenant, null, null, null);
 
+    public static ScopeDeclaration ForTenant(string property)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(property);
+        return new ScopeDeclaration(DeclaredScope.Tenant, null, property, null);
+    }
+
+    public static ScopeDeclaration ForSubject(string name, string property)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        ArgumentException.ThrowIfNullOrWhiteSpace(property);
+        return name.AsSpan().IndexOfAny("/|@") < 0
+            ? new ScopeDeclaration(DeclaredScope.Subject, name, property, null)
+            : throw new EnvelopeConfigurationException($"Subject name '{name}' holds '/', '|' or '@'. Use a plain word, such as 'customer'.");
+    }
+
     /// <summary>Whether each row has keys of its own, under the parent scope's kek.</summary>
     [MemberNotNullWhen(true, nameof(RowIdProperty))]
     public bool PerRow => RowIdProperty is not null;
