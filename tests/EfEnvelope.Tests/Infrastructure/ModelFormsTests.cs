@@ -1,0 +1,398 @@
+using EfEnvelope.Metadata;
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+
+namespace EfEnvelope.Tests.Infrastructure;
+
+public sealed class SqliteModelFormsTests() : ModelFormsTests("SQLite");
+
+public sealed class PostgresModelFormsTests() : ModelFormsTests("PostgreSQL");
+
+/// <summary>Attributes, fluent calls and calls by name say the same, wherever encryption is switched on: on the model, in the conventions, or on the options alone.</summary>
+public abstract class ModelFormsTests(string provider) : IAsyncLifetime
+{
+    private static readonly Action<ModelBuilder>[] Wirings = [m => m.UseEnvelopeEncryption(), _ => { }, _ => { }];
+
+    private static readonly (string Name, Action<ModelBuilder> Model, Func<DbContext, int, Task> Save, Func<DbContext, Task<string[]>> Read)[] Forms =
+    [
+        ("attributes", Attributes.Configure, Attributes.SaveAsync, Attributes.ReadAsync),
+        ("fluent", Fluent.Configure, Fluent.SaveAsync, Fluent.ReadAsync),
+        ("fluent by name", Fluent.ConfigureByName, Fluent.SaveAsync, Fluent.ReadAsync),
+    ];
+
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync() => _database = await TestDatabase.CreateAsync(provider);
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Fact]
+    public async Task Every_form_writes_what_every_other_reads()
+    {
+        var expected = new List<string>();
+        var row = 0;
+        foreach (var (_, model, save, _) in Forms)
+        {
+            for (var wiring = 0; wiring < 3; wiring++)
+            {
+                await using var context = New(model, wiring);
+                if (row == 0)
+                {
+                    await context.Database.EnsureCreatedAsync();
+                }
+
+                await save(context, ++row);
+                expected.AddRange($"canary card {row}", $"canary letter {row}", $"canary entry {row}", $"canary phone {row}", $"{row},{row}");
+            }
+        }
+
+        expected.Sort(StringComparer.Ordinal);
+        foreach (var (name, model, _, read) in Forms)
+        {
+            for (var wiring = 0; wiring < 3; wiring++)
+            {
+                await using var context = New(model, wiring);
+                Assert.True(expected.SequenceEqual((await read(context)).Order(StringComparer.Ordinal)), $"{name}, wiring {wiring}");
+                Assert.Equal(row * 5, await StoredCells.AssertSealedAsync(_database, context, "canary"));
+            }
+        }
+    }
+
+    [Fact]
+    public void Every_form_declares_the_same()
+    {
+        var declared = Forms.SelectMany(f => Enumerable.Range(0, 3).Select(wiring => Declarations(f.Model, wiring))).ToList();
+        Assert.Equal(8, declared[0].Count);
+        Assert.All(declared, d => Assert.Equal(declared[0], d));
+    }
+
+    [Fact]
+    public void The_fluent_form_overrules_the_attribute()
+    {
+        var declared = Declarations(
+            m =>
+            {
+                Attributes.Configure(m);
+                m.Entity<Attributes.Card>().HasDataKeyPerTenant();
+                m.Entity<Attributes.Card>().Property(c => c.Number).IsEncrypted(e => e.HasColumnId("other").HasPadding(8).IsArmored());
+                m.Entity<Attributes.Card>().PrimitiveCollection(c => c.Limits).IsNotEncrypted();
+                m.Entity<Attributes.Letter>().Property(l => l.Text).IsNotEncrypted();
+                m.Entity<Attributes.Entry>().Property(e => e.Balance).IsEncrypted(e => e.IsRowBound(false));
+            },
+            wiring: 1);
+        Assert.DoesNotContain(declared, d => d.StartsWith("Letter.Text", StringComparison.Ordinal) || d.StartsWith("Card.Limits", StringComparison.Ordinal));
+        Assert.Contains(declared, d => d.StartsWith("Card.Number", StringComparison.Ordinal) && d.Contains("other", StringComparison.Ordinal));
+        Assert.Contains("Card: tenant, row Lineage", declared);
+        Assert.NotEqual(Declarations(Attributes.Configure, 1).Single(d => d.StartsWith("Entry.Balance", StringComparison.Ordinal)), declared.Single(d => d.StartsWith("Entry.Balance", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void A_base_class_that_is_not_mapped_hands_its_scope_down()
+        => Assert.Contains("Leaf: tenant|TenantId", Declarations(m => m.Entity<Leaf>(), wiring: 2));
+
+    [Fact]
+    public void A_scope_attribute_on_a_derived_entity_is_refused()
+    {
+        var error = Assert.Throws<EnvelopeConfigurationException>(() => Declarations(
+            m =>
+            {
+                m.Entity<Tree>();
+                m.Entity<DerivedWithScope>();
+            },
+            wiring: 0));
+        Assert.Equal("DerivedWithScope", error.Entity);
+    }
+
+    [Fact]
+    public void Two_scope_attributes_are_refused()
+        => Assert.Contains("[DataKeyPerTenant] and [DataKeyPerSubject]", Assert.Throws<EnvelopeConfigurationException>(() => Declarations(m => m.Entity<TwoScopes>(), wiring: 0)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_subject_name_that_would_forge_a_scope_is_refused_in_every_form()
+    {
+        Assert.Throws<EnvelopeConfigurationException>(() => Declarations(m => m.Entity<Tree>().HasDataKeyPerSubject("a/b", t => t.Id), wiring: 0));
+        Assert.Throws<EnvelopeConfigurationException>(() => Declarations(m => m.Entity<Tree>().HasDataKeyPerSubject("a|b", "Id"), wiring: 0));
+        Assert.Throws<EnvelopeConfigurationException>(() => Declarations(m => m.Entity<ForgedSubject>(), wiring: 0));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task Without_the_options_no_form_stores_anything(int wiring)
+    {
+        foreach (var (_, model, save, _) in Forms)
+        {
+            await using (var context = New(model, wiring))
+            {
+                await context.Database.EnsureCreatedAsync();
+            }
+
+            await using var forgotten = New(model, wiring, withOptions: false);
+            var error = await Record.ExceptionAsync(() => save(forgotten, 1));
+            Assert.Contains(Causes(error), e => e is EnvelopeConfigurationException);
+            Assert.Contains(Causes(error), e => e.Message.Contains("UseEnvelopeEncryption", StringComparison.Ordinal));
+            foreach (var table in new[] { "Cards", "Letters", "Entries", "EnvelopeKeys" })
+            {
+                Assert.Equal(0, await StoredCells.CountAsync(_database, table));
+            }
+        }
+    }
+
+    [Fact]
+    public void The_conventions_name_the_rings_tables()
+    {
+        var builder = new DbContextOptionsBuilder();
+        AdHocContext.Cached(_database.UseProvider(builder));
+        foreach (var options in new[] { builder.Options, _database.Options(more: AdHocContext.Cached) })
+        {
+            using var context = new AdHocContext(options, m => Attributes.Configure(m), b => b.UseEnvelopeEncryption(e => e.HasTablePrefix("Vault").HasSchema("safe").ExcludeFromMigrations()));
+            var tables = context.GetService<IDesignTimeModel>().Model.GetEntityTypes().Where(e => e.IsRingTable()).ToList();
+            Assert.Equal(6, tables.Count);
+            Assert.All(tables, t => Assert.StartsWith("Vault", t.GetTableName(), StringComparison.Ordinal));
+            Assert.All(tables, t => Assert.Equal("safe", t.GetSchema()));
+            Assert.All(tables, t => Assert.True(t.IsTableExcludedFromMigrations()));
+        }
+
+        // Without names of their own they leave those of OnModelCreating alone.
+        using var named = new AdHocContext(_database.Options(more: AdHocContext.Cached), m => m.UseEnvelopeEncryption(e => e.HasTablePrefix("Mine")), b => b.UseEnvelopeEncryption());
+        Assert.All(named.Model.GetEntityTypes().Where(e => e.IsRingTable()), t => Assert.StartsWith("Mine", t.GetTableName(), StringComparison.Ordinal));
+    }
+
+    private AdHocContext New(Action<ModelBuilder> model, int wiring, bool withOptions = true)
+    {
+        DbContextOptions options;
+        if (withOptions)
+        {
+            options = _database.Options(more: AdHocContext.Cached);
+        }
+        else
+        {
+            var builder = new DbContextOptionsBuilder();
+            AdHocContext.Cached(_database.UseProvider(builder));
+            options = builder.Options;
+        }
+
+        return new AdHocContext(
+            options,
+            m =>
+            {
+                model(m);
+                Wirings[wiring](m);
+            },
+            wiring == 1 ? b => b.UseEnvelopeEncryption() : null);
+    }
+
+    /// <summary>Scopes and column tokens by entity and property.</summary>
+    private List<string> Declarations(Action<ModelBuilder> model, int wiring)
+    {
+        using var context = New(model, wiring);
+        var lines = new List<string>();
+        foreach (var type in context.Model.GetEntityTypes().Where(e => !e.IsRingTable()))
+        {
+            var scope = type.GetScope();
+            lines.Add($"{type.ShortName()}: {scope.ToAnnotation()}{(scope.PerRow ? $", row {scope.RowIdProperty}" : "")}");
+            lines.AddRange(type.GetFlattenedProperties().Where(p => p.FindEnvelope() is not null).Select(p => $"{p.DeclaringType.ShortName()}.{p.Name}: {p.FindAnnotation(EnvelopeAnnotationNames.Column)!.Value}"));
+        }
+
+        return [.. lines.Order(StringComparer.Ordinal)];
+    }
+
+    private static IEnumerable<Exception> Causes(Exception? error)
+    {
+        for (; error is not null; error = error.InnerException)
+        {
+            yield return error;
+        }
+    }
+
+    public static class Attributes
+    {
+        public static void Configure(ModelBuilder model)
+        {
+            model.Entity<Card>().ToTable("Cards").ComplexProperty(c => c.Contact);
+            model.Entity<Letter>().ToTable("Letters");
+            model.Entity<Entry>().ToTable("Entries").HasKey(e => e.Code);
+        }
+
+        public static async Task SaveAsync(DbContext context, int n)
+        {
+            context.Add(new Card { TenantId = Guid.NewGuid(), Number = $"canary card {n}", Limits = [n, n], Contact = new Contact { Phone = $"canary phone {n}" } });
+            context.Add(new Letter { CustomerId = n, Text = $"canary letter {n}" });
+            context.Add(new Entry { Code = $"e{n}", Balance = $"canary entry {n}" });
+            await context.SaveChangesAsync();
+        }
+
+        public static async Task<string[]> ReadAsync(DbContext context)
+            =>
+            [
+                .. (await context.Set<Card>().ToListAsync()).SelectMany(c => new[] { c.Number, string.Join(',', c.Limits!), c.Contact.Phone! }),
+                .. (await context.Set<Letter>().ToListAsync()).Select(l => l.Text),
+                .. (await context.Set<Entry>().ToListAsync()).Select(e => e.Balance),
+            ];
+
+        [DataKeyPerTenant(nameof(TenantId))]
+        [DataKeyPerRow(RowIdProperty = "Lineage")]
+        public sealed class Card
+        {
+            public int Id { get; set; }
+
+            public Guid TenantId { get; set; }
+
+            [Encrypted(ColumnId = "card.number", Padding = 16)]
+            public required string Number { get; set; }
+
+            [Encrypted]
+            public List<int>? Limits { get; set; }
+
+            public Contact Contact { get; set; } = new();
+        }
+
+        public sealed class Contact
+        {
+            [Encrypted(Armored = true)]
+            public string? Phone { get; set; }
+        }
+
+        [DataKeyPerSubject("customer", nameof(CustomerId))]
+        public sealed class Letter
+        {
+            public int Id { get; set; }
+
+            public long CustomerId { get; set; }
+
+            [Encrypted]
+            public required string Text { get; set; }
+        }
+
+        public sealed class Entry
+        {
+            public required string Code { get; set; }
+
+            [Encrypted(RowBound = true)]
+            public required string Balance { get; set; }
+        }
+    }
+
+    public static class Fluent
+    {
+        public static void Configure(ModelBuilder model)
+        {
+            model.Entity<Card>(card =>
+            {
+                card.ToTable("Cards").HasDataKeyPerTenant(c => c.TenantId).HasDataKeyPerRow("Lineage");
+                card.Property(c => c.Number).IsEncrypted(e => e.HasColumnId("card.number").HasPadding(16));
+                card.PrimitiveCollection(c => c.Limits).IsEncrypted();
+                card.ComplexProperty(c => c.Contact).Property(c => c.Phone).IsEncrypted(e => e.IsArmored());
+            });
+            model.Entity<Letter>().ToTable("Letters").HasDataKeyPerSubject("customer", l => l.CustomerId).Property(l => l.Text).IsEncrypted();
+            model.Entity<Entry>().ToTable("Entries").HasKey(e => e.Code);
+            model.Entity<Entry>().Property(e => e.Balance).IsEncrypted(e => e.IsRowBound());
+        }
+
+        public static void ConfigureByName(ModelBuilder model)
+        {
+            Configure(model);
+            model.Entity<Card>().HasDataKeyPerTenant("TenantId");
+            model.Entity<Letter>().HasDataKeyPerSubject("customer", "CustomerId");
+            model.Entity(typeof(Letter).FullName!, letter => letter.Property("Text").IsEncrypted());
+        }
+
+        public static async Task SaveAsync(DbContext context, int n)
+        {
+            context.Add(new Card { TenantId = Guid.NewGuid(), Number = $"canary card {n}", Limits = [n, n], Contact = new Contact { Phone = $"canary phone {n}" } });
+            context.Add(new Letter { CustomerId = n, Text = $"canary letter {n}" });
+            context.Add(new Entry { Code = $"e{n}", Balance = $"canary entry {n}" });
+            await context.SaveChangesAsync();
+        }
+
+        public static async Task<string[]> ReadAsync(DbContext context)
+            =>
+            [
+                .. (await context.Set<Card>().ToListAsync()).SelectMany(c => new[] { c.Number, string.Join(',', c.Limits!), c.Contact.Phone! }),
+                .. (await context.Set<Letter>().ToListAsync()).Select(l => l.Text),
+                .. (await context.Set<Entry>().ToListAsync()).Select(e => e.Balance),
+            ];
+
+        public sealed class Card
+        {
+            public int Id { get; set; }
+
+            public Guid TenantId { get; set; }
+
+            public required string Number { get; set; }
+
+            public List<int>? Limits { get; set; }
+
+            public Contact Contact { get; set; } = new();
+        }
+
+        public sealed class Contact
+        {
+            public string? Phone { get; set; }
+        }
+
+        public sealed class Letter
+        {
+            public int Id { get; set; }
+
+            public long CustomerId { get; set; }
+
+            public required string Text { get; set; }
+        }
+
+        public sealed class Entry
+        {
+            public required string Code { get; set; }
+
+            public required string Balance { get; set; }
+        }
+    }
+
+    [DataKeyPerTenant(nameof(TenantId))]
+    public abstract class Owned
+    {
+        public Guid TenantId { get; set; }
+    }
+
+    public sealed class Leaf : Owned
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+
+    public class Tree
+    {
+        public Guid Id { get; set; }
+
+        public Guid TenantId { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+
+    [DataKeyPerTenant(nameof(TenantId))]
+    public sealed class DerivedWithScope : Tree;
+
+    [DataKeyPerTenant(nameof(Id))]
+    [DataKeyPerSubject("tree", nameof(Id))]
+    public sealed class TwoScopes
+    {
+        public Guid Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+
+    [DataKeyPerSubject("a@b", nameof(Id))]
+    public sealed class ForgedSubject
+    {
+        public Guid Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+}
