@@ -52,6 +52,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, group), StringComparer.Ordinal);
                 (jobId, var toDo) = await PrepareAsync(source, jobs, scans.Values, group, pass > 0, cancellationToken).ConfigureAwait(false);
                 meter ??= new ProgressMeter(toDo, options, time, progress);
+                await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
                 if (toDo > 0)
                 {
                     await WorkAsync(source, jobs, jobId, scans, stale, quarantined, meter, cancellationToken).ConfigureAwait(false);
@@ -60,12 +61,15 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 await FinishJobAsync(source, jobs, jobId, meter, cancellationToken).ConfigureAwait(false);
             }
 
+            await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
             if (notProven is null && options.CutOffTimeout > TimeSpan.Zero && pass == 0)
             {
                 notProven = await CutOff.WaitAsync(session, stale.LastChange, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
             }
 
+            await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
             census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
             var left = retired.Entries.Sum(e => census.CountOf(e.Id));
             if (left <= quarantined.Count || pass >= MaxPasses)
             {

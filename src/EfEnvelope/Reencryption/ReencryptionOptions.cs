@@ -26,6 +26,11 @@ public sealed record ReencryptionOptions
     /// <summary>How long a claimed unit stays with a worker that gives no sign of life. 5 s to 1 h, default 60 s.</summary>
     public TimeSpan UnitLease { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Where tests inject faults; awaited at each step of each worker.</summary>
+    internal Func<Reencryption.JobStep, ValueTask>? FaultPoint { get; init; }
+
+    internal ValueTask ReachAsync(Reencryption.JobStep step) => FaultPoint?.Invoke(step) ?? ValueTask.CompletedTask;
+
     internal void Validate()
     {
         if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0

@@ -25,6 +25,7 @@ internal sealed class UnitWorker(
         {
             while (await jobs.ClaimAsync(lease.Connection, jobId, owner, options.UnitLease, cancellationToken).ConfigureAwait(false) is { } unit)
             {
+                await options.ReachAsync(JobStep.Claimed).ConfigureAwait(false);
                 await RunUnitAsync(lease.Connection, unit, cancellationToken).ConfigureAwait(false);
             }
         }
@@ -42,12 +43,15 @@ internal sealed class UnitWorker(
 
             // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
             var rows = await scan.ReadAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
             using var pins = new KeyPins();
             var pairs = await LoadKeysAsync(scan.Table, rows, pins, cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
             var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
             await using (transaction.ConfigureAwait(false))
             {
                 var (written, conflicts, poisoned) = await RewriteAsync(connection, transaction, scan, rows, pairs, cancellationToken).ConfigureAwait(false);
+                await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
                 after = rows.Count > 0 ? rows[^1].Key : after;
                 var finished = rows.Count < options.BatchSize;
                 if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), finished, options.UnitLease, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false))
@@ -57,7 +61,9 @@ internal sealed class UnitWorker(
                     return;
                 }
 
+                await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
                 await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+                await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
                 await meter.BatchAsync(unit.Table, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false);
                 if (finished)
                 {
