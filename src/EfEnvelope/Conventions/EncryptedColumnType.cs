@@ -92,11 +92,18 @@ internal static partial class EncryptedColumnType
             throw EncryptedPropertyValidator.Error(property, $"is stored as text armour, but its column type is '{columnType}'. Use a text type, or Armored = false");
         }
 
-        if (armored && SizedType().Match(type) is { Success: true } sized
-            && int.Parse(sized.Groups[1].Value, CultureInfo.InvariantCulture) < TextArmor.EncodedLength(Overhead + 1))
+        if (!armored || SizedType().Match(type) is not { Success: true } sized || !int.TryParse(sized.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out var size))
+        {
+            return;
+        }
+
+        if (size < TextArmor.EncodedLength(Overhead + 1))
         {
             throw EncryptedPropertyValidator.Error(property, $"is stored as text armour, for which column type '{columnType}' is too short: the shortest armour has {TextArmor.EncodedLength(Overhead + 1)} characters");
         }
+
+        // The writer checks each armour against it, on providers too that keep no length of a named type.
+        property.SetMaxLength(Math.Min(size, property.GetMaxLength() is { } length and > 0 ? length : size));
     }
 
     [GeneratedRegex(@"^(bytea|blob|varbinary|image|longblob|mediumblob|raw|long raw)\b")]

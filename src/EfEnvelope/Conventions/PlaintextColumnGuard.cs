@@ -6,8 +6,8 @@ using Microsoft.EntityFrameworkCore.Migrations.Operations;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Refuses a migration that would turn an existing plaintext column into an envelope column in place: PostgreSQL fails half-way, SQLite would keep the plaintext under a new type.
-/// Works on the model snapshot, so it speaks at <c>migrations add</c> already, and without a key service.
+/// Refuses a migration that would change in place whether, or in which form, an existing column holds envelopes: PostgreSQL fails half-way, SQLite would keep the plaintext under a new type.
+/// Works on the model snapshot, so it speaks at <c>migrations add</c> already, and without a key service. Columns and tables that the same migration renames are followed.
 /// </summary>
 internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigrationsModelDiffer
 {
@@ -15,40 +15,75 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
 
     public IReadOnlyList<MigrationOperation> GetDifferences(IRelationalModel? source, IRelationalModel? target)
     {
+        var operations = inner.GetDifferences(source, target);
         if (source is not null && target is not null)
         {
-            Check(source, target);
+            Check(source, target, operations);
         }
 
-        return inner.GetDifferences(source, target);
+        return operations;
     }
 
-    private static void Check(IRelationalModel source, IRelationalModel target)
+    private static void Check(IRelationalModel source, IRelationalModel target, IReadOnlyList<MigrationOperation> operations)
     {
+        var newTables = operations.OfType<CreateTableOperation>().Select(o => (o.Name, o.Schema)).ToHashSet();
+        var newColumns = operations.OfType<AddColumnOperation>().Select(o => (o.Table, o.Schema, o.Name)).ToHashSet();
         foreach (var table in target.Tables)
         {
-            if (source.FindTable(table.Name, table.Schema) is not { } existing)
+            var renamed = operations.OfType<RenameTableOperation>().FirstOrDefault(o => (o.NewName ?? o.Name, o.NewName is null && o.NewSchema is null ? o.Schema : o.NewSchema) == (table.Name, table.Schema));
+            var former = renamed is null ? source.FindTable(table.Name, table.Schema) : source.FindTable(renamed.Name, renamed.Schema);
+            if (former is null || newTables.Contains((table.Name, table.Schema)))
             {
                 continue;
             }
 
             foreach (var column in table.Columns)
             {
-                if (Encrypted(column) is not { } property || existing.FindColumn(column.Name) is not { } before || Encrypted(before) is not null)
+                var old = operations.OfType<RenameColumnOperation>()
+                    .FirstOrDefault(o => o.NewName == column.Name && ((o.Table == table.Name && o.Schema == table.Schema) || (o.Table == former.Name && o.Schema == former.Schema)));
+                if (!newColumns.Contains((table.Name, table.Schema, column.Name)) && former.FindColumn(old?.Name ?? column.Name) is { } before)
                 {
-                    continue;
+                    Check(before, column);
                 }
-
-                throw new EnvelopeConfigurationException(
-                    $"Encrypted property {property.DeclaringType.DisplayName()}.{property.Name}: column {table.Name}.{column.Name} exists and holds plaintext; a migration cannot encrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Encrypted\")), add it by a migration, copy the values through the application, and drop the old column afterwards. Nothing was changed.")
-                {
-                    Entity = property.DeclaringType.DisplayName(),
-                    Property = property.Name,
-                    ColumnId = property.FindEnvelope()?.ColumnId,
-                };
             }
         }
     }
+
+    private static void Check(IColumn before, IColumn column)
+    {
+        var (was, becomes) = (Encrypted(before), Encrypted(column));
+        if (becomes is { } property && was is null)
+        {
+            throw Refused(
+                property,
+                column,
+                $"column {before.Table.Name}.{before.Name} exists and holds plaintext; a migration cannot encrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Encrypted\")), add it by a migration, copy the values through the application, and drop the old column afterwards");
+        }
+
+        if (was is { } former && becomes is null && column.PropertyMappings is [{ Property: { } plain }, ..])
+        {
+            throw Refused(
+                plain,
+                column,
+                $"column {before.Table.Name}.{before.Name} exists and holds envelopes of column id '{former.FindEnvelope()?.ColumnId}'; a migration cannot decrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Plain\")), add it by a migration, copy the values through the application, and drop the old column afterwards");
+        }
+
+        if (becomes?.FindEnvelope() is { } now && was?.FindEnvelope() is { } then && now.Armored != then.Armored)
+        {
+            throw Refused(
+                becomes,
+                column,
+                $"column {before.Table.Name}.{before.Name} exists and holds envelopes {(then.Armored ? "as text armour" : "in binary")}; a migration cannot change the form in place. Map the property to a new column, add it by a migration, copy the values through the application, and drop the old column afterwards");
+        }
+    }
+
+    private static EnvelopeConfigurationException Refused(IProperty property, IColumn column, string what)
+        => new($"{property.DeclaringType.DisplayName()}.{property.Name} (column {column.Table.Name}.{column.Name}): {what}. Nothing was changed.")
+        {
+            Entity = property.DeclaringType.DisplayName(),
+            Property = property.Name,
+            ColumnId = property.FindEnvelope()?.ColumnId,
+        };
 
     private static IProperty? Encrypted(IColumn column)
     {

@@ -42,7 +42,7 @@ internal sealed class EnvelopeOptionsExtension(EnvelopeOptionsBuilder builder) :
         if (extensions[provider] is not RelationalOptionsExtension)
         {
             throw new EnvelopeConfigurationException(
-                $"EfEnvelope needs a relational provider; this context uses '{extensions[provider].Info.LogFragment.Trim()}'. For tests use SQLite: UseSqlite(\"Data Source=:memory:\").");
+                $"EfEnvelope needs a relational provider; this context uses {extensions[provider].GetType().Name.Replace("OptionsExtension", "", StringComparison.Ordinal)}. For tests use SQLite: UseSqlite(\"Data Source=:memory:\").");
         }
 
         if (provider > extensions.IndexOf(this))

@@ -8,8 +8,12 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.KeyManagement;
 
+public sealed class SqliteBadKeyServiceTests() : BadKeyServiceTests("SQLite");
+
+public sealed class PostgresBadKeyServiceTests() : BadKeyServiceTests("PostgreSQL");
+
 /// <summary>A key service that is configured wrongly: a typed error that says what to do, and nothing written.</summary>
-public sealed class BadKeyServiceTests : IAsyncLifetime
+public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("efenvelope-bad-").FullName;
     private readonly FakeTimeProvider _clock = new();
@@ -18,7 +22,7 @@ public sealed class BadKeyServiceTests : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        _database = await TestDatabase.CreateAsync("SQLite");
+        _database = await TestDatabase.CreateAsync(provider);
         _server = await FakeKmsServer.StartAsync();
         await using var context = new BankContext(_database.Options());
         await context.Database.EnsureCreatedAsync();
@@ -121,6 +125,27 @@ public sealed class BadKeyServiceTests : IAsyncLifetime
         Assert.Contains(there, error.Message, StringComparison.Ordinal);
         Assert.Contains("FormerKeyArns", error.Message, StringComparison.Ordinal);
         Assert.Equal(before, _server.Count("Decrypt"));
+    }
+
+    [Fact]
+    public async Task A_key_of_another_region_than_the_configured_one_is_refused()
+    {
+        var options = new DbContextOptionsBuilder();
+        _database.UseProvider(options);
+        options.UseEnvelopeEncryption(e => e.UseAwsKms("arn:aws:kms:eu-central-1:111122223333:key/1234", o => o with { Region = "us-east-1" }).UseTimeProvider(new FakeTimeProvider()));
+        var error = await AssertNothingWrittenAsync<EnvelopeConfigurationException>(new BankContext(options.Options));
+        Assert.Contains("eu-central-1", error.Message, StringComparison.Ordinal);
+        Assert.Contains("us-east-1", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>KMS answers so when the endpoint's region is not the key's.</summary>
+    [Theory]
+    [InlineData("NotFoundException", "account and region")]
+    [InlineData("InvalidArnException", "another region")]
+    public async Task A_key_that_the_endpoints_region_does_not_know_is_refused(string type, string says)
+    {
+        _server.FailNext(type, 400, times: 1000);
+        Assert.Contains(says, (await AssertNothingWrittenAsync<KeyRefusedException>(Aws("arn:aws:kms:eu-central-1:111122223333:key/1234", _server.CreateClient()))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,163 @@
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Migrations;
+using Microsoft.EntityFrameworkCore.Migrations.Operations;
+
+namespace EfEnvelope.Tests.Conventions;
+
+public sealed class SqlitePlaintextColumnGuardTests() : PlaintextColumnGuardTests("SQLite");
+
+public sealed class PostgresPlaintextColumnGuardTests() : PlaintextColumnGuardTests("PostgreSQL");
+
+/// <summary>A migration never changes in place what a column holds: plaintext, binary envelopes or armour. The way out is allowed.</summary>
+public abstract class PlaintextColumnGuardTests(string provider) : IAsyncLifetime
+{
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync() => _database = await TestDatabase.CreateAsync(provider);
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void An_existing_plaintext_column_is_not_encrypted_in_place(bool armored)
+    {
+        var error = Refused(Plain, m => Encrypted(m, armored));
+        Assert.Equal(("Person", "Name"), (error.Entity, error.Property));
+        Assert.Contains("People.Name exists and holds plaintext", error.Message, StringComparison.Ordinal);
+        Assert.Contains("HasColumnName(\"NameEncrypted\")", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Each would reach the old bytes under a new name.</summary>
+    [Theory]
+    [InlineData("table")]
+    [InlineData("schema")]
+    [InlineData("column")]
+    [InlineData("table and column")]
+    public void A_rename_in_the_same_migration_hides_nothing(string renamed)
+    {
+        var error = Refused(Plain, m =>
+        {
+            Encrypted(m, armored: true);
+            if (renamed.Contains("table", StringComparison.Ordinal))
+            {
+                m.Entity<Person>().ToTable("Persons");
+            }
+
+            if (renamed == "schema")
+            {
+                m.Entity<Person>().ToTable("People", "hr");
+            }
+
+            if (renamed.Contains("column", StringComparison.Ordinal))
+            {
+                m.Entity<Person>().Property(p => p.Name).HasColumnName("Label");
+            }
+        });
+        Assert.Contains("People.Name exists and holds plaintext", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_envelope_column_is_not_decrypted_in_place()
+    {
+        var error = Refused(m => Encrypted(m), Plain);
+        Assert.Equal(("Person", "Name"), (error.Entity, error.Property));
+        Assert.Contains("holds envelopes of column id 'Person.Name'", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void The_form_of_envelopes_is_not_changed_in_place(bool armored)
+        => Assert.Contains(armored ? "as text armour" : "in binary", Refused(m => Encrypted(m, armored), m => Encrypted(m, !armored)).Message, StringComparison.Ordinal);
+
+    /// <summary>A new column beside the old one, then the old one goes; and back again.</summary>
+    [Fact]
+    public void The_way_out_is_allowed()
+    {
+        void Beside(ModelBuilder m)
+        {
+            Plain(m);
+            m.Entity<Person>().Property<string?>("Secret").IsEncrypted().HasColumnName("NameEncrypted");
+        }
+
+        void After(ModelBuilder m)
+        {
+            m.Entity<Person>().ToTable("People").Ignore(p => p.Name);
+            m.Entity<Person>().Property<string?>("Secret").IsEncrypted().HasColumnName("NameEncrypted");
+            m.UseEnvelopeEncryption();
+        }
+
+        Assert.Contains(Differences(Plain, Beside), o => o is AddColumnOperation { Name: "NameEncrypted" });
+        Assert.Contains(Differences(Beside, After), o => o is DropColumnOperation { Name: "Name" });
+        Assert.Contains(Differences(After, Beside), o => o is AddColumnOperation { Name: "Name" });
+        Assert.Contains(Differences(Beside, Plain), o => o is DropColumnOperation { Name: "NameEncrypted" });
+    }
+
+    [Fact]
+    public void Envelope_columns_that_move_or_stay_are_allowed()
+    {
+        Assert.Contains(Differences(m => Encrypted(m), Renamed), o => o is RenameTableOperation);
+        Assert.Contains(Differences(m => m.UseEnvelopeEncryption(), m => Encrypted(m)), o => o is CreateTableOperation { Name: "People" });
+        Assert.Empty(Differences(m => Encrypted(m), m => Encrypted(m, armored: false)));
+        Assert.Contains(Differences(m => Encrypted(m), m => m.UseEnvelopeEncryption()), o => o is DropTableOperation { Name: "People" });
+
+        static void Renamed(ModelBuilder m)
+        {
+            Encrypted(m);
+            m.Entity<Person>().ToTable("Persons").Property(p => p.Name).HasColumnName("Label");
+        }
+    }
+
+    [Fact]
+    public async Task Nothing_is_written_and_the_plaintext_stays_as_it_was()
+    {
+        await using (var context = New(Plain))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Person { Name = "before" });
+            await context.SaveChangesAsync();
+        }
+
+        Refused(Plain, m => Encrypted(m));
+        Assert.Equal("before", await _database.ScalarAsync("SELECT \"Name\" FROM \"People\""));
+
+        // Who changes the model without a migration reads no plaintext.
+        await using var encrypted = New(m => Encrypted(m, armored: true));
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => encrypted.Set<Person>().ToListAsync());
+    }
+
+    private EnvelopeConfigurationException Refused(Action<ModelBuilder> before, Action<ModelBuilder> after) => Assert.Throws<EnvelopeConfigurationException>(() => Differences(before, after));
+
+    private IReadOnlyList<MigrationOperation> Differences(Action<ModelBuilder> before, Action<ModelBuilder> after)
+    {
+        using var old = New(before);
+        using var now = New(after);
+        return now.GetService<IMigrationsModelDiffer>().GetDifferences(
+            old.GetService<IDesignTimeModel>().Model.GetRelationalModel(), now.GetService<IDesignTimeModel>().Model.GetRelationalModel());
+    }
+
+    private AdHocContext New(Action<ModelBuilder> model) => new(_database.Options(more: AdHocContext.Cached), new Action<ModelBuilder>(model));
+
+    private static void Plain(ModelBuilder model)
+    {
+        model.Entity<Person>().ToTable("People");
+        model.UseEnvelopeEncryption();
+    }
+
+    private static void Encrypted(ModelBuilder model, bool armored = false)
+    {
+        model.Entity<Person>().ToTable("People").Property(p => p.Name).IsEncrypted(e => e.IsArmored(armored));
+        model.UseEnvelopeEncryption();
+    }
+
+    private sealed class Person
+    {
+        public int Id { get; set; }
+
+        public required string Name { get; set; }
+    }
+}
