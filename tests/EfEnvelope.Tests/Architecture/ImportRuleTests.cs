@@ -70,24 +70,10 @@ public sealed partial class ImportRuleTests
 
     private static IEnumerable<(string Folder, string Path)> SourceFiles()
     {
-        var root = Path.Combine(Repository(), "src", "EfEnvelope");
+        var root = Path.Combine(RepositoryFolder.Path, "src", "EfEnvelope");
         return Directory.EnumerateFiles(root, "*.cs", SearchOption.AllDirectories)
             .Where(f => !f.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal))
             .Select(f => (Path.GetRelativePath(root, f).Split(Path.DirectorySeparatorChar) is { Length: > 1 } parts ? parts[0] : "", f));
-    }
-
-    /// <summary>Found from the running test, not from the compiler's paths: a deterministic build maps those away.</summary>
-    private static string Repository()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "EfEnvelope.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-
-        throw new DirectoryNotFoundException("The repository's root was not found above the test's folder.");
     }
 
     [GeneratedRegex(@"\bEfEnvelope\.([A-Z][A-Za-z]+)\b")]
