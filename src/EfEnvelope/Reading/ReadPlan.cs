@@ -21,6 +21,12 @@ internal sealed class ReadPlan(EnvelopeCell[] cells) : IQueryPlan
     {
         foreach (var cell in cells)
         {
+            // A part of a document is an expression without a name.
+            if (cell.Name.Length == 0)
+            {
+                continue;
+            }
+
             if (cell.Ordinal >= reader.FieldCount || !string.Equals(reader.GetName(cell.Ordinal), cell.Name, StringComparison.OrdinalIgnoreCase))
             {
                 return [.. cells.Select(c => Relocate(c, reader))];
@@ -32,7 +38,7 @@ internal sealed class ReadPlan(EnvelopeCell[] cells) : IQueryPlan
 
     private static EnvelopeCell Relocate(EnvelopeCell cell, DbDataReader reader)
     {
-        for (var i = 0; i < reader.FieldCount; i++)
+        for (var i = 0; i < reader.FieldCount && cell.Name.Length > 0; i++)
         {
             if (string.Equals(reader.GetName(i), cell.Name, StringComparison.OrdinalIgnoreCase))
             {
@@ -46,7 +52,7 @@ internal sealed class ReadPlan(EnvelopeCell[] cells) : IQueryPlan
             }
         }
 
-        return cell with { Ordinal = -1 };
+        return cell.Name.Length == 0 ? cell : cell with { Ordinal = -1 };
     }
 
     private static int ByName(DbDataReader reader, Microsoft.EntityFrameworkCore.Metadata.IProperty? property)

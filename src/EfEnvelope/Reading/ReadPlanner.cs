@@ -30,17 +30,20 @@ internal sealed class ReadPlanner : IQueryPlanner
                 origins ??= Origins(select);
                 (cells ??= []).Add(Cell(select, i, origins, ColumnDeclaration.Of(token)));
             }
-            else if (expression is ColumnExpression && ColumnOrigin.Trace(select, expression) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
+            else if (Column(expression) is { } column && ColumnOrigin.Trace(select, column) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
             {
                 origins ??= Origins(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : origin.ColumnName, CellKind.Document, null, owner.DisplayName(), owner, null, origins));
+                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, owner.DisplayName(), owner, null, origins));
             }
         }
 
         return cells is null ? null : new ReadPlan([.. cells]);
     }
 
-    private static ColumnOrigin?[] Origins(SelectExpression select) => [.. select.Projection.Select(p => ColumnOrigin.Trace(select, p.Expression))];
+    private static ColumnOrigin?[] Origins(SelectExpression select) => [.. select.Projection.Select(p => Column(p.Expression) is { } column ? ColumnOrigin.Trace(select, column) : null)];
+
+    /// <summary>EF projects a JSON document, whole or a part of it, as a path into its column.</summary>
+    private static ColumnExpression? Column(SqlExpression expression) => (expression as JsonScalarExpression)?.Json as ColumnExpression ?? expression as ColumnExpression;
 
     private static EnvelopeCell Cell(SelectExpression select, int ordinal, ColumnOrigin?[] origins, ColumnDeclaration column)
     {
@@ -49,6 +52,12 @@ internal sealed class ReadPlanner : IQueryPlanner
         var name = projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "";
         var display = property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
         var owner = property is null ? null : property.DeclaringType as IEntityType ?? ((IComplexType)property.DeclaringType).ContainingEntityType;
+        if (projection.Expression is JsonScalarExpression)
+        {
+            // A member of a document is armour, whatever its declaration would be in a column of its own.
+            return Complete(ordinal, name, CellKind.Armor, column, display, origins[ordinal] is { } document ? JsonDocuments.FindOwner(document) : null, property, origins);
+        }
+
         return Complete(ordinal, name, column.Armored ? CellKind.Armor : CellKind.Binary, column, display, owner, property, origins);
     }
 
