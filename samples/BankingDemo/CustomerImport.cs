@@ -5,7 +5,10 @@ using CsvHelper.Configuration;
 
 namespace BankingDemo;
 
-/// <summary>Reads customers from CSV: columns Tenant (Guid), Number, FullName, Ssn, CreditLimit, BirthDate (yyyy-MM-dd, may be empty). A bad line is reported and left out, the others are imported.</summary>
+/// <summary>
+/// Reads customers from CSV (UTF-8, a customer a line): columns Tenant (Guid), Number, FullName, Ssn, CreditLimit, BirthDate (yyyy-MM-dd, may be empty). A bad line is reported and left out,
+/// the others are imported. Each line is parsed by itself, so that a quote that is never closed does not swallow the lines after it.
+/// </summary>
 internal static class CustomerImport
 {
     private static readonly string[] Columns = ["Tenant", "Number", "FullName", "Ssn", "CreditLimit", "BirthDate"];
@@ -14,66 +17,104 @@ internal static class CustomerImport
     {
         var customers = new List<Customer>();
         var errors = new List<string>();
-        var configuration = new CsvConfiguration(CultureInfo.InvariantCulture) { BadDataFound = null, MissingFieldFound = null };
-        using var reader = new StreamReader(path);
-        using var csv = new CsvReader(reader, configuration);
-        if (!csv.Read() || !csv.ReadHeader() || Columns.Except(csv.HeaderRecord ?? []).ToList() is { Count: > 0 } and var missing)
+        string[]? header = null;
+        var number = 0;
+        foreach (var line in File.ReadLines(path))
         {
-            errors.Add($"line 1: the header must name {string.Join(", ", Columns)}");
-            return (customers, errors);
+            number++;
+            var fields = Split(line);
+            if (header is null)
+            {
+                header = [.. fields?.Select(f => f.Trim()) ?? []];
+                if (Columns.Except(header).Any())
+                {
+                    errors.Add($"line 1: the header must name {string.Join(", ", Columns)}; nothing is imported");
+                    return (customers, errors);
+                }
+            }
+            else if (line.Length > 0)
+            {
+                if (Problem(line, header, fields) is { } problem)
+                {
+                    errors.Add($"line {number}: {problem}; the line is left out");
+                }
+                else
+                {
+                    customers.Add(Parse(header, fields!));
+                }
+            }
         }
 
-        while (csv.Read())
+        if (header is null)
         {
-            if (Parse(csv) is { } customer)
-            {
-                customers.Add(customer);
-            }
-            else
-            {
-                errors.Add($"line {csv.Parser.RawRow}: {Problem(csv)}; the line is left out");
-            }
+            errors.Add($"the file is empty; its first line must name {string.Join(", ", Columns)}");
         }
 
         return (customers, errors);
     }
 
-    private static Customer? Parse(CsvReader csv)
-        => Problem(csv) is null
-            ? new Customer
-            {
-                TenantId = Guid.Parse(csv["Tenant"]!),
-                Number = csv["Number"]!.Trim(),
-                FullName = csv["FullName"]!.Trim(),
-                Ssn = csv["Ssn"]!.Trim(),
-                CreditLimit = decimal.Parse(csv["CreditLimit"]!, CultureInfo.InvariantCulture),
-                BirthDate = string.IsNullOrWhiteSpace(csv["BirthDate"]) ? null : DateOnly.ParseExact(csv["BirthDate"]!.Trim(), "yyyy-MM-dd", CultureInfo.InvariantCulture),
-            }
-            : null;
+    /// <summary>The line's fields; null where its quotes are wrong.</summary>
+    private static string[]? Split(string line)
+    {
+        var bad = false;
+        using var reader = new StringReader(line);
+        using var parser = new CsvParser(reader, new CsvConfiguration(CultureInfo.InvariantCulture) { BadDataFound = _ => bad = true });
+        return parser.Read() && !bad && line.Count(c => c == '"') % 2 == 0 ? parser.Record : null;
+    }
 
     /// <summary>What is wrong with the line, by column; never its values.</summary>
-    private static string? Problem(CsvReader csv)
+    private static string? Problem(string line, string[] header, string[]? fields)
     {
-        if (!Guid.TryParse(csv["Tenant"], out var tenant) || tenant == Guid.Empty)
+        if (line.Contains('\uFFFD', StringComparison.Ordinal))
+        {
+            return "the text is not UTF-8";
+        }
+
+        if (fields is null)
+        {
+            return "a quote is not closed, or stands inside a field";
+        }
+
+        if (fields.Length != header.Length)
+        {
+            return $"it has {fields.Length} fields, the header {header.Length}";
+        }
+
+        string Field(string column) => fields[Array.IndexOf(header, column)].Trim();
+        if (!Guid.TryParse(Field("Tenant"), out var tenant) || tenant == Guid.Empty)
         {
             return "Tenant is no Guid";
         }
 
         foreach (var column in new[] { "Number", "FullName", "Ssn" })
         {
-            if (string.IsNullOrWhiteSpace(csv[column]))
+            if (Field(column).Length == 0)
             {
                 return $"{column} is empty";
             }
         }
 
-        if (!decimal.TryParse(csv["CreditLimit"], NumberStyles.Number, CultureInfo.InvariantCulture, out _))
+        if (!decimal.TryParse(Field("CreditLimit"), NumberStyles.Number, CultureInfo.InvariantCulture, out _))
         {
             return "CreditLimit is no number";
         }
 
-        return string.IsNullOrWhiteSpace(csv["BirthDate"]) || DateOnly.TryParseExact(csv["BirthDate"]!.Trim(), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _)
+        return Field("BirthDate").Length == 0 || DateOnly.TryParseExact(Field("BirthDate"), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _)
             ? null
             : "BirthDate is no date of the form yyyy-MM-dd";
+    }
+
+    private static Customer Parse(string[] header, string[] fields)
+    {
+        string Field(string column) => fields[Array.IndexOf(header, column)].Trim();
+        return new Customer
+        {
+            TenantId = Guid.Parse(Field("Tenant")),
+            Number = Field("Number"),
+            FullName = Field("FullName"),
+            Ssn = Field("Ssn"),
+            CreditLimit = decimal.Parse(Field("CreditLimit"), CultureInfo.InvariantCulture),
+            BirthDate = Field("BirthDate").Length == 0 ? null : DateOnly.ParseExact(Field("BirthDate"), "yyyy-MM-dd", CultureInfo.InvariantCulture),
+        };
     }
 }

@@ -11,7 +11,8 @@ var import = new Option<FileInfo>("--import") { Description = "a CSV of customer
 var folder = new Option<DirectoryInfo>("--folder") { Description = "where the SQLite file and the key file stand", DefaultValueFactory = _ => new DirectoryInfo(Path.Combine(Path.GetTempPath(), "efenvelope-banking-demo")) };
 customers.Validators.Add(result =>
 {
-    if (result.GetValueOrDefault<int>() is < 0 or > 1_000_000)
+    // What is no number at all is reported by the parser.
+    if (result.Tokens is [var token] && int.TryParse(token.Value, out var number) && number is < 0 or > 1_000_000)
     {
         result.AddError("--customers must be 0 to 1,000,000.");
     }
@@ -30,6 +31,12 @@ if (parsed.Errors.Count > 0)
 
 root.SetAction(async (result, cancellationToken) =>
 {
+    if (Console.IsOutputRedirected)
+    {
+        // A file or a pipe has no width: lines are not broken at 80.
+        AnsiConsole.Console.Profile.Width = 160;
+    }
+
     var directory = result.GetValue(folder)!;
     directory.Create();
     var options = new DemoOptions(result.GetValue(customers), result.GetValue(postgres), result.GetValue(aws), result.GetValue(import)?.FullName, directory.FullName);

@@ -21,12 +21,18 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
     public async Task<int> RunAsync(CancellationToken cancellationToken)
     {
         console.Write(new Rule("[bold]EfEnvelope banking demo[/]"));
+        var (imported, problems) = options.Import is { } path ? ReadList(path) : ([], 0);
+        if (problems > 0 && imported.Count == 0)
+        {
+            return EnvelopeCommandLine.BadInput;
+        }
+
         await using (var context = options.CreateContext())
         {
             await context.Database.MigrateAsync(cancellationToken);
         }
 
-        var exitCode = await SeedAsync(cancellationToken);
+        await SeedAsync(imported, cancellationToken);
         await LookAsync(cancellationToken);
         await CensusAsync("Census before", cancellationToken);
         var rotated = await RotateAsync(Tenants[0], cancellationToken);
@@ -39,25 +45,26 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         }
 
         console.MarkupLine("[green]No row names a rotated or compromised key.[/]");
-        return exitCode;
+        return problems > 0 ? EnvelopeCommandLine.BadInput : EnvelopeCommandLine.Proven;
     }
 
-    private async Task<int> SeedAsync(CancellationToken cancellationToken)
+    /// <summary>A list without one good line is no list of customers: nothing is begun then.</summary>
+    private (List<Customer> Customers, int Problems) ReadList(string path)
     {
-        await using var context = options.CreateContext();
-        var customers = new List<Customer>();
-        var exitCode = EnvelopeCommandLine.Proven;
-        if (options.Import is { } path)
+        var (customers, errors) = CustomerImport.Read(path);
+        foreach (var error in errors)
         {
-            var (imported, errors) = CustomerImport.Read(path);
-            customers.AddRange(imported);
-            foreach (var error in errors)
-            {
-                console.MarkupLineInterpolated($"[yellow]{Path.GetFileName(path)}, {error}[/]");
-                exitCode = EnvelopeCommandLine.BadInput;
-            }
+            console.MarkupLineInterpolated($"[yellow]{Path.GetFileName(path)}, {error}[/]");
         }
 
+        console.MarkupLineInterpolated($"{customers.Count} customers read from {Path.GetFileName(path)}, {errors.Count} problem(s).");
+        return (customers, errors.Count);
+    }
+
+    private async Task SeedAsync(List<Customer> imported, CancellationToken cancellationToken)
+    {
+        await using var context = options.CreateContext();
+        var customers = new List<Customer>(imported);
         var start = await context.Customers.CountAsync(cancellationToken);
         for (var n = 0; n < options.Customers; n++)
         {
@@ -81,7 +88,6 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         }
 
         console.MarkupLineInterpolated($"{customers.Count} customers saved by an ordinary SaveChanges; the bank has {start + customers.Count}.");
-        return exitCode;
     }
 
     private async Task LookAsync(CancellationToken cancellationToken)

@@ -1,0 +1,42 @@
+using System.Diagnostics;
+using EfEnvelope.Tests.Architecture;
+
+namespace EfEnvelope.Tests.Samples;
+
+/// <summary>Runs the built BankingDemo as a process of its own, with its output redirected.</summary>
+internal sealed record DemoProcess(int ExitCode, string Output, string Error)
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(2);
+
+    public static async Task<DemoProcess> RunAsync(IEnumerable<string> arguments, params (string Name, string Value)[] environment)
+    {
+        // The test's own configuration: bin/<configuration>/net10.0.
+        var output = new DirectoryInfo(AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar));
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false };
+        start.ArgumentList.Add(Path.Combine(RepositoryFolder.Path, "samples", "BankingDemo", "bin", output.Parent!.Name, output.Name, "BankingDemo.dll"));
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)!;
+        process.StandardInput.Close();
+        using var timeout = new CancellationTokenSource(Limit);
+        var (text, error) = (process.StandardOutput.ReadToEndAsync(timeout.Token), process.StandardError.ReadToEndAsync(timeout.Token));
+        try
+        {
+            await process.WaitForExitAsync(timeout.Token);
+            return new DemoProcess(process.ExitCode, await text, await error);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"The demo did not end within {Limit}.");
+        }
+    }
+}
