@@ -1,6 +1,7 @@
 using System.Text.Json;
 using EfEnvelope;
 using EfEnvelope.Cli;
+using EfEnvelope.JobProcess.Faults;
 using EfEnvelope.JobProcess.Load;
 using EfEnvelope.JobProcess.Oracle;
 using EfEnvelope.JobProcess.Verbs;
@@ -9,7 +10,7 @@ using EfEnvelope.Reencryption;
 // A process of a test: the job, or the application that writes meanwhile. See each verb.
 if (args.Length == 0)
 {
-    Console.Error.WriteLine($"Verbs: load, rotate, job, write, verify, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
+    Console.Error.WriteLine($"Verbs: load, rotate, job, write, verify, interleave, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
     return 2;
 }
 
@@ -42,6 +43,12 @@ switch (verb)
         var result = await Verifier.RunAsync(arguments.Target, oracle, arguments.Kinds);
         Console.WriteLine(JsonSerializer.Serialize(new { Event = "verified", result.Rows, result.LostUpdates, Wrong = result.Wrong.Take(20) }, JsonSerializerOptions.Web));
         return result.LostUpdates == 0 ? 0 : 1;
+    case "interleave":
+        var seed = (int)arguments.Number("seed", Environment.TickCount);
+        Console.WriteLine($"seed {seed}");
+        var interleaved = await new Interleaver(arguments.Target, seed).RunAsync(arguments.Number("count", 10_000));
+        Console.WriteLine(JsonSerializer.Serialize(new { Event = "interleaved", Seed = seed, interleaved.Interleavings, interleaved.Rounds, interleaved.Conflicts }, JsonSerializerOptions.Web));
+        return 0;
     case "envelope":
         return await EnvelopeCommandLine.RunAsync(args[(separator + 1)..], () => arguments.Target.CreateContext());
     default:
