@@ -49,6 +49,17 @@ switch (verb)
         var interleaved = await new Interleaver(arguments.Target, seed).RunAsync(arguments.Number("count", 10_000));
         Console.WriteLine(JsonSerializer.Serialize(new { Event = "interleaved", Seed = seed, interleaved.Interleavings, interleaved.Rounds, interleaved.Conflicts }, JsonSerializerOptions.Web));
         return 0;
+    case "postgres":
+        // A throw-away server until standard input ends, for trying things by hand.
+        await using (var cluster = await PostgresCluster.StartAsync())
+        {
+            Console.WriteLine(cluster.ConnectionString);
+            while (Console.In.Read() >= 0)
+            {
+            }
+        }
+
+        return 0;
     case "envelope":
         return await EnvelopeCommandLine.RunAsync(args[(separator + 1)..], () => arguments.Target.CreateContext());
     default:

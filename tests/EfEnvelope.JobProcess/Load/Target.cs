@@ -12,6 +12,8 @@ internal sealed class Target(string provider, string connectionString, string ke
 
     private readonly TimeProvider _time = clockSkew == TimeSpan.Zero ? TimeProvider.System : new SkewedTime(clockSkew);
 
+    private DbContextOptions? _options;
+
     public string Provider => provider;
 
     public string ConnectionString => connectionString;
@@ -23,6 +25,9 @@ internal sealed class Target(string provider, string connectionString, string ke
     public bool IsPostgres => provider == Postgres;
 
     public LoadContext CreateContext(params IInterceptor[] interceptors)
+        => new(interceptors.Length == 0 ? _options ??= Options([]) : Options(interceptors));
+
+    private DbContextOptions Options(IInterceptor[] interceptors)
     {
         var builder = new DbContextOptionsBuilder();
         _ = IsPostgres ? builder.UseNpgsql(connectionString) : builder.UseSqlite(connectionString);
@@ -31,7 +36,7 @@ internal sealed class Target(string provider, string connectionString, string ke
             .UseLocalKms(keyFile, o => o with { AllowInProduction = true })
             .UseTimeProvider(_time)
             .With(o => o with { SealingLease = sealingLease }));
-        return new LoadContext(builder.Options);
+        return builder.Options;
     }
 
     public System.Data.Common.DbConnection Connect() => IsPostgres ? new Npgsql.NpgsqlConnection(connectionString) : new SqliteConnection(connectionString);
