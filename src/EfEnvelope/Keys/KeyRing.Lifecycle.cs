@@ -165,6 +165,23 @@ internal sealed partial class KeyRing
     public async Task<Dictionary<string, RingKey>> RotateRowKeysAsync(IReadOnlyCollection<string> scopes, IKeyRingStore store, KeyPins pins, CancellationToken cancellationToken)
     {
         using var transient = new TransientKeys();
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
+        {
+            var generation = Interlocked.Read(ref _generation);
+            var keys = await TryRotateRowKeysAsync(scopes, store, transient, pins, cancellationToken).ConfigureAwait(false);
+            if (keys.Count == scopes.Count || generation == Interlocked.Read(ref _generation))
+            {
+                return keys;
+            }
+        }
+
+        throw new KeyUnavailableException("The keys of rows could not be renewed: the ring changes all the time. Run the job again; nothing was written.");
+    }
+
+    /// <summary>One attempt: a key is left out when the ring changed since its row was read.</summary>
+    private async Task<Dictionary<string, RingKey>> TryRotateRowKeysAsync(
+        IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    {
         await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
         var generation = Interlocked.Read(ref _generation);
         var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);

@@ -46,8 +46,10 @@ internal sealed partial class KeyRing
         Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var attempts = 0;
+        bool complete;
         do
         {
+            complete = true;
             if (++attempts > MaxAttempts)
             {
                 throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow, or changes all the time. Retry.");
@@ -74,10 +76,10 @@ internal sealed partial class KeyRing
 
             if (rows is not null)
             {
-                await LoadRowSealingAsync(rows, found, store, transient, pins, cancellationToken).ConfigureAwait(false);
+                complete = await LoadRowSealingAsync(rows, found, store, transient, pins, cancellationToken).ConfigureAwait(false);
             }
         }
-        while (!store.IsTransient && !(IsConfirmed && MaySeal(found)));
+        while (!store.IsTransient && !(complete && IsConfirmed && MaySeal(found)));
 
         foreach (var key in found.Values)
         {
@@ -252,7 +254,8 @@ internal sealed partial class KeyRing
         return new RingKey(entry, await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, asked);
     }
 
-    private async Task LoadRowSealingAsync(
+    /// <returns>False when the ring changed meanwhile: what was read of it is no longer sure.</returns>
+    private async Task<bool> LoadRowSealingAsync(
         List<string> scopes, Dictionary<string, RingKey> found, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var generation = Interlocked.Read(ref _generation);
@@ -293,6 +296,11 @@ internal sealed partial class KeyRing
 
             if (versions.FirstOrDefault(v => v.Scope == scope) is { } unopened)
             {
+                if (generation != Interlocked.Read(ref _generation))
+                {
+                    return false;
+                }
+
                 throw _unopenable.TryGetValue(unopened.Id, out var known) ? known.Error : KeyResolver.OpeningError(unopened.Id, unopened);
             }
 
@@ -303,6 +311,8 @@ internal sealed partial class KeyRing
 
             found[scope] = drafted;
         }
+
+        return true;
     }
 
     /// <summary>
