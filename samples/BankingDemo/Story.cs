@@ -2,7 +2,6 @@ using System.Globalization;
 using BankingDemo.Model;
 using EfEnvelope;
 using EfEnvelope.Cli;
-using EfEnvelope.Keys;
 using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
 
@@ -148,7 +147,7 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
             return false;
         }
 
-        foreach (var key in marked.Where(k => k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field && k.State == KeyState.Compromised && !k.Scope.StartsWith("row:", StringComparison.Ordinal)))
+        foreach (var key in marked.Where(k => k.Purpose == KeyPurpose.Field && k.State == KeyState.Compromised && !k.Scope.StartsWith("row:", StringComparison.Ordinal)))
         {
             await keys.RevokeAsync(key.Id, "stolen backup, rows re-encrypted", cancellationToken);
             console.MarkupLineInterpolated($"Key [yellow]{key.Id:N}[/] is revoked: a copy of an old cell no longer opens.");

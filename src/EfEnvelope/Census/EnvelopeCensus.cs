@@ -7,7 +7,7 @@ namespace EfEnvelope;
 /// <param name="Scope">The key's scope as the ring knows it; null for a key that the ring does not hold.</param>
 /// <param name="State">The key's state; null for a key that the ring does not hold.</param>
 /// <param name="Cells">How many.</param>
-public sealed record CensusEntry(string Table, string Column, Guid? KeyId, string? Scope, Keys.KeyState? State, long Cells);
+public sealed record CensusEntry(string Table, string Column, Guid? KeyId, string? Scope, KeyState? State, long Cells);
 
 /// <summary>How many cells name which key, over every encrypted column of a model. Immutable.</summary>
 /// <param name="TakenAt">When the census began, UTC.</param>
@@ -24,5 +24,5 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     public long CountOf(Guid keyId) => _byKey.GetValueOrDefault(keyId);
 
     /// <summary>Cells that name a key which may not stay in use: deactivated, compromised or revoked.</summary>
-    public long StaleCells => Entries.Where(e => e.State is Keys.KeyState.Deactivated or Keys.KeyState.Compromised or Keys.KeyState.Revoked).Sum(e => e.Cells);
+    public long StaleCells => Entries.Where(e => e.State is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked).Sum(e => e.Cells);
 }

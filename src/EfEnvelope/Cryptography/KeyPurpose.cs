@@ -1,4 +1,4 @@
-namespace EfEnvelope.Cryptography;
+namespace EfEnvelope;
 
 /// <summary>What a ring key is for; part of its id's derivation, so a key of one purpose never passes for another (FORMAT.md, Keys).</summary>
 public enum KeyPurpose

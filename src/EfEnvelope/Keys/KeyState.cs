@@ -1,4 +1,4 @@
-namespace EfEnvelope.Keys;
+namespace EfEnvelope;
 
 /// <summary>The states of a key, after NIST SP 800-57 part 1, section 7. Stored as their numbers.</summary>
 public enum KeyState

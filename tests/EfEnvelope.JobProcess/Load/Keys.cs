@@ -9,7 +9,7 @@ internal static class Keys
     public static async Task RotateAllAsync(LoadContext context, string reason, bool compromise = false)
     {
         var keys = new EnvelopeKeys(context);
-        foreach (var scope in (await keys.ListAsync()).Where(k => k.State == KeyState.Active && k.Purpose is EfEnvelope.Cryptography.KeyPurpose.Field or EfEnvelope.Cryptography.KeyPurpose.Kek).Select(k => k.Scope).Distinct().ToList())
+        foreach (var scope in (await keys.ListAsync()).Where(k => k.State == KeyState.Active && k.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(k => k.Scope).Distinct().ToList())
         {
             _ = compromise ? await keys.ReportCompromisedAsync(EnvelopeScope.Parse(scope), reason) : await keys.RotateAsync(EnvelopeScope.Parse(scope), reason);
         }

@@ -57,7 +57,7 @@ internal sealed class RingProcess : IAsyncDisposable
         return pins.TryGet(id, out var loaded) ? loaded.Id : Ring.GetForOpening(id, Transient).Id;
     }
 
-    public Task<KeyRingEntry> RotateAsync(string scope = KeyScope.Global) => Ring.RotateAsync(scope, EfEnvelope.Cryptography.KeyPurpose.Field, "test", Store, default);
+    public Task<KeyRingEntry> RotateAsync(string scope = KeyScope.Global) => Ring.RotateAsync(scope, KeyPurpose.Field, "test", Store, default);
 
     public Task<IReadOnlyList<KeyRingEntry>> CompromiseAsync(Guid id) => Ring.CompromiseAsync(id, "test", Store, default);
 

@@ -80,7 +80,7 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         Guid key;
         await using (var context = Cold())
         {
-            key = (await new EnvelopeKeys(context).ReportCompromisedAsync(EnvelopeScope.Tenant(TenantA), "test")).First(k => k.Scope == ScopeA && k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field).Id;
+            key = (await new EnvelopeKeys(context).ReportCompromisedAsync(EnvelopeScope.Tenant(TenantA), "test")).First(k => k.Scope == ScopeA && k.Purpose == KeyPurpose.Field).Id;
         }
 
         await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"State\" = 1 WHERE \"Scope\" = '{ScopeA}' AND \"Version\" = 1 AND \"Purpose\" = 1");

@@ -33,7 +33,7 @@ public abstract class ReencryptionTests(string provider) : IAsyncLifetime
         await SeedAsync(120);
         await using var context = New();
         var keys = new EnvelopeKeys(context);
-        var old = (await keys.ListAsync()).Single(k => k.Scope == EnvelopeScope.Tenant(TenantA).Value && k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field);
+        var old = (await keys.ListAsync()).Single(k => k.Scope == EnvelopeScope.Tenant(TenantA).Value && k.Purpose == KeyPurpose.Field);
         await keys.RotateAsync(EnvelopeScope.Tenant(TenantA), "yearly");
         var before = await keys.TakeCensusAsync();
         Assert.True(before.CountOf(old.Id) > 0);

@@ -40,7 +40,7 @@ public sealed class SqliteRingConnectionTests
             Assert.True((await new EnvelopeKeys(context).ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero })).Rows >= 2);
             Assert.Equal(["one", "two"], (await context.Customers.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.FullName));
             var ring = EnvelopeSession.Of(context).Ring;
-            var key = (await new EnvelopeKeys(context).ListAsync()).First(k => k.Scope == $"tenant:{Tenant}" && k.State == KeyState.Active && k.Purpose == EfEnvelope.Cryptography.KeyPurpose.Field);
+            var key = (await new EnvelopeKeys(context).ListAsync()).First(k => k.Scope == $"tenant:{Tenant}" && k.State == KeyState.Active && k.Purpose == KeyPurpose.Field);
             Assert.True(ring.TryGetHeld(key.Id, out held!));
         }
 
