@@ -10,7 +10,7 @@ using EfEnvelope.Reencryption;
 // A process of a test: the job, or the application that writes meanwhile. See each verb.
 if (args.Length == 0)
 {
-    Console.Error.WriteLine($"Verbs: load, rotate, job, write, verify, interleave, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
+    Console.Error.WriteLine($"Verbs: load, rotate, job, write, verify, interleave, chaos, postgres, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
     return 2;
 }
 
@@ -43,6 +43,8 @@ switch (verb)
         var result = await Verifier.RunAsync(arguments.Target, oracle, arguments.Kinds);
         Console.WriteLine(JsonSerializer.Serialize(new { Event = "verified", result.Rows, result.LostUpdates, Wrong = result.Wrong.Take(20) }, JsonSerializerOptions.Web));
         return result.LostUpdates == 0 ? 0 : 1;
+    case "chaos":
+        return await ChaosVerb.RunAsync(arguments);
     case "interleave":
         var seed = (int)arguments.Number("seed", Environment.TickCount);
         Console.WriteLine($"seed {seed}");
