@@ -25,7 +25,7 @@ switch (verb)
     case "rotate":
         await using (var context = arguments.Target.CreateContext())
         {
-            await EfEnvelope.JobProcess.Load.Keys.RotateAllAsync(context, arguments.Text("reason", "chaos"), compromise: arguments.Number("compromise", 0) == 1);
+            await Retirement.RotateAllAsync(context, arguments.Text("reason", "chaos"), compromise: arguments.Number("compromise", 0) == 1);
         }
 
         return 0;

@@ -39,7 +39,7 @@ internal sealed class Interleaver(Target target, int seed)
         {
             await using (var context = target.CreateContext())
             {
-                await Load.Keys.RotateAllAsync(context, "round", compromise: _random.Next(4) == 0);
+                await Retirement.RotateAllAsync(context, "round", compromise: _random.Next(4) == 0);
                 _left = WritesOfARound;
                 conflicts += (await new EnvelopeKeys(context).ReencryptAsync(Options(TimeSpan.Zero, StepAsync), null, cancellationToken)).Conflicts;
             }

@@ -58,7 +58,7 @@ internal static class ChaosVerb
         Say($"{rows} rows loaded in {clock.Elapsed.TotalSeconds:0.0} s");
         await using (var context = target.CreateContext())
         {
-            await Keys.RotateAllAsync(context, "chaos");
+            await Retirement.RotateAllAsync(context, "chaos");
         }
 
         var text = rows.ToString(CultureInfo.InvariantCulture);
@@ -66,7 +66,7 @@ internal static class ChaosVerb
             "write", target, ["--rows", text, "--tenants", "8", "--rate", arguments.Number("writes-per-second", 200).ToString(CultureInfo.InvariantCulture), "--writers", "8", "--log", log, "--seconds", "86400"]);
         await writer.LineAsync(l => l == "READY", TimeSpan.FromMinutes(1));
         var processes = Enumerable.Range(0, workers)
-            .Select(_ => ChildProcess.Start("job", target, ["--parallel", "1", "--batch", "500", "--unit", "20000", "--unit-lease", "5", "--cut-off", "300"])).ToList();
+            .Select(_ => ChildProcess.Start("job", target, ["--parallel", "1", "--batch", "500", "--unit", Math.Clamp(rows / 50, 500, 20_000).ToString(CultureInfo.InvariantCulture), "--unit-lease", "5", "--cut-off", "300"])).ToList();
         clock.Restart();
         long done = 0;
         double seconds = 0;

@@ -3,7 +3,7 @@ using EfEnvelope.Keys;
 namespace EfEnvelope.JobProcess.Load;
 
 /// <summary>Makes keys stale.</summary>
-internal static class Keys
+internal static class Retirement
 {
     /// <summary>Rotates, or reports compromised, every scope that has a data key.</summary>
     public static async Task RotateAllAsync(LoadContext context, string reason, bool compromise = false)
