@@ -11,7 +11,7 @@ public sealed class PublicApiTests
         Assert.All(projects, project =>
         {
             string[] lines = [.. new[] { "Shipped", "Unshipped" }.SelectMany(kind => File.ReadAllLines(Path.Combine(Path.GetDirectoryName(project)!, $"PublicAPI.{kind}.txt")))];
-            Assert.True(lines.Count(l => !l.StartsWith('#') && l.Length > 0) > 0, project);
+            Assert.True(lines.Any(l => !l.StartsWith('#') && l.Length > 0), project);
         });
     }
 }
