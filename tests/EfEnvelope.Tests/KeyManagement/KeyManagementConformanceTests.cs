@@ -1,5 +1,8 @@
 using EfEnvelope.KeyManagement;
+using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.KeyManagement.FakeKms;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.KeyManagement;
 
@@ -93,27 +96,45 @@ public sealed class LocalConformanceTests : KeyManagementConformanceTests
         => Task.FromResult<IKeyManagementService>(new LocalKeyManagementService(new LocalKmsOptions { Path = Path.Combine(_folder, "keys.json"), Environment = "Development" }));
 }
 
+/// <summary>Over HTTP: a server of our own, through the way that serves somebody else's (<c>AWS_ENDPOINT_URL_KMS</c>).</summary>
 public sealed class AwsConformanceTests : KeyManagementConformanceTests
 {
-    private FakeKmsServer? _server;
+    private GivenKms? _kms;
 
     public override async Task DisposeAsync()
     {
-        if (_server is not null)
+        if (_kms is not null)
         {
-            await _server.DisposeAsync();
+            await _kms.DisposeAsync();
         }
+    }
+
+    [Fact]
+    public async Task A_whole_context_runs_on_it()
+    {
+        await using var database = await TestDatabase.CreateAsync("SQLite");
+        BankContext New(TimeProvider clock) => new(database.Options(e => e.UseKeyManagementService(new AwsKeyManagementService(new AwsKmsOptions { KeyId = _kms!.KeyId }, _kms.Client)).UseTimeProvider(clock)));
+        var tenant = Guid.NewGuid();
+        await using (var context = New(new FakeTimeProvider()))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Customer { TenantId = tenant, FullName = "canary one", Ssn = "canary" });
+            context.Add(new PaymentCard { TenantId = tenant, Number = "canary card" });
+            await context.SaveChangesAsync();
+        }
+
+        await using var cold = New(new FakeTimeProvider());
+        Assert.Equal("canary one", (await cold.Customers.SingleAsync()).FullName);
+        Assert.Equal("canary card", (await cold.Cards.SingleAsync()).Number);
+        Assert.True(await new EnvelopeKeys(cold).RewrapAsync() >= 3);
+        await using var after = New(new FakeTimeProvider());
+        Assert.Equal("canary one", (await after.Customers.AsNoTracking().SingleAsync()).FullName);
+        await StoredCells.AssertSealedAsync(database, after, "canary");
     }
 
     private protected override async Task<IKeyManagementService> CreateAsync()
     {
-        if (Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL_KMS") is { Length: > 0 })
-        {
-            return new AwsKeyManagementService(new AwsKmsOptions { KeyId = Environment.GetEnvironmentVariable("AWS_KMS_TEST_KEY") ?? "alias/efenvelope-test" }, client: null);
-        }
-
-        _server = await FakeKmsServer.StartAsync();
-        _server.CreateKey("alias/banking");
-        return new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking" }, _server.CreateClient());
+        _kms = await GivenKms.OpenAsync();
+        return new AwsKeyManagementService(new AwsKmsOptions { KeyId = _kms.KeyId }, _kms.Client);
     }
 }

@@ -166,6 +166,12 @@ public sealed class FakeKmsServer : IAsyncDisposable
                 return new JsonObject { ["KeyMetadata"] = new JsonObject { ["Arn"] = key.Arn, ["KeyId"] = key.Arn.Split('/')[1], ["KeyState"] = key.State, ["CurrentKeyMaterialId"] = key.MaterialId } };
             }
 
+            case "CreateKey":
+            {
+                var key = Find(CreateKey());
+                return new JsonObject { ["KeyMetadata"] = new JsonObject { ["Arn"] = key.Arn, ["KeyId"] = key.Arn.Split('/')[1], ["KeyState"] = key.State } };
+            }
+
             default:
                 throw new KmsError("UnsupportedOperationException");
         }
