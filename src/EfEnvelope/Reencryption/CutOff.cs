@@ -12,14 +12,30 @@ internal static class CutOff
 {
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
+    private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
+
+    /// <summary>Transactions that began before a moment, prepared ones too; and sessions whose transactions the role may not see.</summary>
+    private const string Horizon =
+        """
+        SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' AND xact_start < $1)
+             + (SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1),
+               (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+                AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE'))
+        """;
+
+    /// <param name="session">The job's session.</param>
+    /// <param name="lastChange">When the last stale key stopped sealing, by the clock of whoever changed it.</param>
+    /// <param name="seen">Timestamp of this process at which the change was known to be committed: the lease is counted from there, since clocks differ.</param>
+    /// <param name="timeout">How long to wait at most.</param>
+    /// <param name="cancellationToken">Cancels the wait.</param>
     /// <returns>Null when the cut-off is reached; else why not.</returns>
-    public static async Task<string?> WaitAsync(EnvelopeSession session, DateTimeOffset lastChange, TimeSpan timeout, CancellationToken cancellationToken)
+    public static async Task<string?> WaitAsync(EnvelopeSession session, DateTimeOffset lastChange, long seen, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var time = session.Runtime.TimeProvider;
         var lease = session.Runtime.RingOptions.SealingLease;
         var started = time.GetTimestamp();
-        var wait = lastChange + lease - time.GetUtcNow();
-        wait = wait > lease ? lease : wait;
+        var wait = time.GetUtcNow() - lastChange > lease + ClockTolerance ? TimeSpan.Zero : lease - time.GetElapsedTime(seen);
         if (wait > timeout)
         {
             return $"the sealing lease ends in {wait.TotalSeconds:0} s, later than the job was to wait ({timeout.TotalSeconds:0} s)";
@@ -41,16 +57,25 @@ internal static class CutOff
                 return null;
             }
 
-            var horizon = await ScalarAsync(connection.Connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
+            var horizon = await ScalarAsync(connection.Connection, "SELECT clock_timestamp()", cancellationToken).ConfigureAwait(false);
             while (true)
             {
-                var older = Convert.ToInt64(
-                    await ScalarAsync(
-                        connection.Connection,
-                        "SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < $1) + (SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1)",
-                        horizon,
-                        cancellationToken).ConfigureAwait(false),
-                    System.Globalization.CultureInfo.InvariantCulture);
+                using var command = connection.Connection.CreateCommand();
+                command.CommandText = Horizon;
+                command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = horizon });
+                long older, hidden;
+                var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+                await using (reader.ConfigureAwait(false))
+                {
+                    await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+                    (older, hidden) = (reader.GetInt64(0), reader.GetInt64(1));
+                }
+
+                if (hidden > 0)
+                {
+                    return $"{hidden} session(s) of other roles hide when their transactions began: grant pg_read_all_stats to the job's role";
+                }
+
                 if (older == 0)
                 {
                     return null;
@@ -66,17 +91,10 @@ internal static class CutOff
         }
     }
 
-    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, object? argument, CancellationToken cancellationToken)
+    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.CommandText = sql;
-        if (argument is not null)
-        {
-            var parameter = command.CreateParameter();
-            parameter.Value = argument;
-            command.Parameters.Add(parameter);
-        }
-
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
     }
 }

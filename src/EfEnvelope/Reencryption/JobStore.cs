@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Globalization;
+using System.Text.Json;
 using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
@@ -32,33 +33,57 @@ internal sealed class JobStore
 
     private long Now => _time.GetUtcNow().UtcTicks;
 
-    /// <summary>The newest job that is not finished.</summary>
-    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, CancellationToken cancellationToken)
+    /// <summary>The newest job that is not finished and that is to move all of these keys: what a killed process left behind, or what another one works on.</summary>
+    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, DbTransaction? transaction, IReadOnlyCollection<Guid> keys, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT {_jobs[nameof(EnvelopeJobRow.Id)]} FROM {_jobs.Name} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished} ORDER BY {_jobs[nameof(EnvelopeJobRow.CreatedAt)]} DESC LIMIT 1";
+        command.Transaction = transaction;
+        command.CommandText = $"SELECT {_jobs.Columns(nameof(EnvelopeJobRow.Id), nameof(EnvelopeJobRow.Plan))} FROM {_jobs.Name} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished} ORDER BY {_jobs[nameof(EnvelopeJobRow.CreatedAt)]} DESC";
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-        return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) ? _jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id)) : null;
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            if (keys.All(JsonSerializer.Deserialize<JobPlan>(reader.GetString(1))!.Keys.Contains))
+            {
+                return _jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id));
+            }
+        }
+
+        return null;
     }
 
-    public async Task CreateAsync(DbConnection connection, Guid jobId, string plan, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
+    /// <summary>Records a job, unless another process was faster with the same: then it is joined. Null when there is nothing to record.</summary>
+    public async Task<Guid?> JoinOrCreateAsync(DbConnection connection, JobPlan plan, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
     {
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
         {
+            if (connection is Npgsql.NpgsqlConnection)
+            {
+                await ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_jobs.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
+            }
+
+            if (await FindUnfinishedAsync(connection, transaction, plan.Keys, cancellationToken).ConfigureAwait(false) is { } other)
+            {
+                return other;
+            }
+
+            if (units.Count == 0)
+            {
+                return null;
+            }
+
+            var jobId = Guid.NewGuid();
             await ExecuteAsync(connection, transaction, command => Insert(_jobs, command,
-                (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), plan)), cancellationToken).ConfigureAwait(false);
+                (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), JsonSerializer.Serialize(plan))), cancellationToken).ConfigureAwait(false);
             await AddUnitsAsync(connection, transaction, jobId, units, cancellationToken).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            return jobId;
         }
     }
 
-    /// <summary>Opens every unit of a job again, from its beginning: for the next pass.</summary>
-    public Task ReopenAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
-        => ExecuteAsync(connection, null, command =>
-            $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.Checkpoint), null), (nameof(EnvelopeJobUnitRow.Owner), null))} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Finished}", cancellationToken);
-
-    /// <summary>Claims an open unit, or one whose worker's lease is over; null when there is none. The fencing token shuts the former owner out.</summary>
+    /// <summary>
+    /// Claims an open unit, one that this worker lost hold of, or one whose worker's lease is over by the database's clock; null when there is none. The fencing token shuts the former owner out.
+    /// </summary>
     public async Task<JobUnit?> ClaimAsync(DbConnection connection, Guid jobId, string owner, TimeSpan lease, CancellationToken cancellationToken)
     {
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
@@ -70,7 +95,7 @@ internal sealed class JobStore
                 command.Transaction = transaction;
                 var state = _units[nameof(EnvelopeJobUnitRow.State)];
                 command.CommandText =
-                    $"SELECT {_units.Columns(nameof(EnvelopeJobUnitRow.Ordinal), nameof(EnvelopeJobUnitRow.TableName), nameof(EnvelopeJobUnitRow.LowKey), nameof(EnvelopeJobUnitRow.HighKey), nameof(EnvelopeJobUnitRow.Checkpoint), nameof(EnvelopeJobUnitRow.FencingToken))} FROM {_units.Name} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND ({state} = {Open} OR ({state} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} < {_units.Add(command, nameof(EnvelopeJobUnitRow.LeaseUntil), Now)})) ORDER BY {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} LIMIT 1{(connection is Npgsql.NpgsqlConnection ? " FOR UPDATE SKIP LOCKED" : "")}";
+                    $"SELECT {_units.Columns(nameof(EnvelopeJobUnitRow.Ordinal), nameof(EnvelopeJobUnitRow.TableName), nameof(EnvelopeJobUnitRow.LowKey), nameof(EnvelopeJobUnitRow.HighKey), nameof(EnvelopeJobUnitRow.Checkpoint), nameof(EnvelopeJobUnitRow.FencingToken))} FROM {_units.Name} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND ({state} = {Open} OR ({state} = {Claimed} AND ({_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} < {Clock(connection)} OR {_units[nameof(EnvelopeJobUnitRow.Owner)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.Owner), owner)}))) ORDER BY {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} LIMIT 1{(connection is Npgsql.NpgsqlConnection ? " FOR UPDATE SKIP LOCKED" : "")}";
                 using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                 {
@@ -84,7 +109,7 @@ internal sealed class JobStore
             }
 
             await ExecuteAsync(connection, transaction, command =>
-                $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Claimed), (nameof(EnvelopeJobUnitRow.Owner), owner), (nameof(EnvelopeJobUnitRow.LeaseUntil), Now + lease.Ticks), (nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)}", cancellationToken).ConfigureAwait(false);
+                $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Claimed), (nameof(EnvelopeJobUnitRow.Owner), owner), (nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))}, {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)}", cancellationToken).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             return unit;
         }
@@ -96,7 +121,7 @@ internal sealed class JobStore
         => await ExecuteAsync(connection, transaction, command =>
         {
             var sets = Set(_units, command,
-                (nameof(EnvelopeJobUnitRow.State), finished ? Finished : Claimed), (nameof(EnvelopeJobUnitRow.Checkpoint), checkpoint), (nameof(EnvelopeJobUnitRow.LeaseUntil), Now + lease.Ticks), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now));
+                (nameof(EnvelopeJobUnitRow.State), finished ? Finished : Claimed), (nameof(EnvelopeJobUnitRow.Checkpoint), checkpoint), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now)) + ", " + LeaseUntil(connection, lease);
             foreach (var (column, count) in new[] { (nameof(EnvelopeJobUnitRow.Rows), rows), (nameof(EnvelopeJobUnitRow.Conflicts), conflicts), (nameof(EnvelopeJobUnitRow.Quarantined), quarantined) })
             {
                 sets += $", {_units[column]} = {_units[column]} + {_units.Add(command, column, count)}";
@@ -105,10 +130,15 @@ internal sealed class JobStore
             return $"UPDATE {_units.Name} SET {sets} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}";
         }, cancellationToken).ConfigureAwait(false) == 1;
 
-    public Task QuarantineAsync(DbConnection connection, DbTransaction transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
-        => ExecuteAsync(connection, transaction, command => Insert(_quarantine, command,
+    /// <summary>Lists a cell, once: what another worker or an earlier run listed is replaced.</summary>
+    public async Task QuarantineAsync(DbConnection connection, DbTransaction transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
+    {
+        await ExecuteAsync(connection, transaction, command =>
+            $"DELETE FROM {_quarantine.Name} WHERE {_quarantine[nameof(EnvelopeQuarantineRow.TableName)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.TableName), table)} AND {_quarantine[nameof(EnvelopeQuarantineRow.ColumnName)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.ColumnName), column)} AND {_quarantine[nameof(EnvelopeQuarantineRow.PrimaryKey)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey)}", cancellationToken).ConfigureAwait(false);
+        await ExecuteAsync(connection, transaction, command => Insert(_quarantine, command,
             (nameof(EnvelopeQuarantineRow.Id), Guid.NewGuid()), (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column),
-            (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason), (nameof(EnvelopeQuarantineRow.FirstSeenAt), Now)), cancellationToken);
+            (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason), (nameof(EnvelopeQuarantineRow.FirstSeenAt), Now)), cancellationToken).ConfigureAwait(false);
+    }
 
     public Task FinishAsync(DbConnection connection, Guid jobId, string report, CancellationToken cancellationToken)
         => ExecuteAsync(connection, null, command =>
@@ -132,6 +162,15 @@ internal sealed class JobStore
         }
     }
 
+    private string LeaseUntil(DbConnection connection, TimeSpan lease)
+        => string.Create(CultureInfo.InvariantCulture, $"{_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} = {Clock(connection)} + {lease.Ticks}");
+
+    /// <summary>The database's clock in ticks: workers on machines whose clocks differ must not take each other's units.</summary>
+    private static string Clock(DbConnection connection)
+        => connection is Npgsql.NpgsqlConnection
+            ? "(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 10000000 AS bigint) + 621355968000000000)"
+            : "(CAST((julianday('now') - 1721425.5) * 86400000 AS INTEGER) * 10000)";
+
     private string Unit(DbCommand command, Guid jobId, int ordinal)
         => $"{_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.Ordinal), ordinal)}";
 
@@ -154,3 +193,6 @@ internal sealed class JobStore
 
 /// <summary>A unit of work: a key range of a table.</summary>
 internal sealed record JobUnit(int Ordinal, string Table, string? LowKey, string? HighKey, string? Checkpoint, long FencingToken);
+
+/// <summary>What a job is to do, as its row records it.</summary>
+internal sealed record JobPlan(Guid[] Keys);

@@ -16,103 +16,118 @@ namespace EfEnvelope.Reencryption;
 internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptions options, IProgress<ReencryptionProgress>? progress)
 {
     private const int MaxPasses = 20;
+    private const int MaxAttempts = 7;
 
+    private readonly HashSet<string> _quarantined = new(StringComparer.Ordinal);
+    private ProgressMeter? _meter;
+
+    /// <summary>Runs, and begins again after a deadlock, a lost connection or a server that restarts: what was committed stands, the units are taken up.</summary>
     public async Task<ReencryptionReport> RunAsync(CancellationToken cancellationToken)
     {
         options.Validate();
-        var time = session.Runtime.TimeProvider;
-        var ring = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var now = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
-        var retired = StaleKeys.Of(ring);
-        var stale = retired.NamedBy(now);
-        if (stale.Entries.Count == 0)
+        long done = -1;
+        for (var attempt = 0; ; attempt++)
         {
-            return new ReencryptionReport(Guid.Empty, [], 0, 0, 0, TimeSpan.Zero, now, IsProven: now.StaleCells == 0, now.StaleCells == 0 ? null : "cells name keys that are revoked");
-        }
+            try
+            {
+                return await RunOnceAsync(cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception error) when (attempt < MaxAttempts && !cancellationToken.IsCancellationRequested && JobFaults.IsTransient(error))
+            {
+                if (_meter is { } meter && meter.Rows != done)
+                {
+                    (done, attempt) = (meter.Rows, 0);
+                }
 
+                await Task.Delay(TimeSpan.FromMilliseconds(200 << attempt), session.Runtime.TimeProvider, cancellationToken).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task<ReencryptionReport> RunOnceAsync(CancellationToken cancellationToken)
+    {
+        var time = session.Runtime.TimeProvider;
         var source = RingStoreFactory.Connect(session.Context, null);
         if (source.IsTransient)
         {
             throw new EnvelopeConfigurationException("The re-encryption job commits batch by batch and cannot run inside a transaction. Run it with a context of its own.");
         }
 
+        var retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+        var seen = time.GetTimestamp();
+        var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
-        var keyless = tables.Where(t => t.Key.Count == 0).Select(t => t.Name).ToList();
+        var keyless = tables.Where(t => t.Key.Count == 0).Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         var jobs = new JobStore(session);
-        var quarantined = new HashSet<string>(StringComparer.Ordinal);
         var jobId = Guid.Empty;
-        ProgressMeter? meter = null;
-        EnvelopeCensus census;
-        string? notProven = null;
+        var moved = new HashSet<Guid>();
+        _meter ??= new ProgressMeter(census.StaleCells, options, time, progress);
         for (var pass = 0; ; pass++)
         {
             // Keys are taken in groups: a statement names at most so many, and compromised ones come first.
+            var stale = retired.NamedBy(census);
+            moved.UnionWith(stale.Entries.Select(e => e.Id));
             foreach (var group in stale.Entries.Select(e => e.Id).Chunk(200))
             {
                 var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, group), StringComparer.Ordinal);
-                (jobId, var toDo) = await PrepareAsync(source, jobs, scans.Values, group, pass > 0, cancellationToken).ConfigureAwait(false);
-                meter ??= new ProgressMeter(toDo, options, time, progress);
+                var recorded = await PrepareAsync(source, jobs, scans.Values, group, cancellationToken).ConfigureAwait(false);
                 await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
-                if (toDo > 0)
+                if (recorded is { } id)
                 {
-                    await WorkAsync(source, jobs, jobId, scans, stale, quarantined, meter, cancellationToken).ConfigureAwait(false);
+                    jobId = id;
+                    await WorkAsync(source, jobs, id, scans, stale, cancellationToken).ConfigureAwait(false);
+                    await FinishJobAsync(source, jobs, id, _meter, cancellationToken).ConfigureAwait(false);
                 }
-
-                await FinishJobAsync(source, jobs, jobId, meter, cancellationToken).ConfigureAwait(false);
             }
 
             await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
-            if (notProven is null && options.CutOffTimeout > TimeSpan.Zero && pass == 0)
+            string? notProven = null;
+            if (options.CutOffTimeout > TimeSpan.Zero && retired.Entries.Count > 0)
             {
-                notProven = await CutOff.WaitAsync(session, stale.LastChange, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+                notProven = await CutOff.WaitAsync(session, retired.LastChange, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
             }
 
+            // Whoever held a retired kek may have made row keys with it until its lease was over: they are retired too.
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
+            retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
             census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
-            var left = retired.Entries.Sum(e => census.CountOf(e.Id));
-            if (left <= quarantined.Count || pass >= MaxPasses)
+            var ids = retired.Entries.Select(e => e.Id).ToHashSet();
+            var left = census.Entries.Where(e => e.KeyId is { } key && ids.Contains(key)).ToList();
+            var inReach = left.Where(e => !keyless.Contains(e.Table)).Sum(e => e.Cells);
+            if (inReach > _quarantined.Count && pass < MaxPasses)
             {
-                notProven ??= left > 0 ? $"{left} cell(s) still name stale keys, {quarantined.Count} of them in quarantine" : null;
-                break;
+                continue;
             }
-        }
 
-        notProven ??= options.CutOffTimeout == TimeSpan.Zero ? "the cut-off was not waited for (CutOffTimeout is zero)" : null;
-        notProven ??= keyless.Count > 0 ? $"table(s) without a primary key were left out: {string.Join(", ", keyless)}" : null;
-        return new ReencryptionReport(
-            jobId, [.. stale.Entries.Select(e => e.Id)], meter!.Rows, meter.Conflicts, quarantined.Count, meter.Elapsed, census, notProven is null, notProven);
+            notProven ??= options.CutOffTimeout == TimeSpan.Zero && ids.Count > 0 ? "the cut-off was not waited for (CutOffTimeout is zero)" : null;
+            notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
+            notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Select(e => e.Table).Distinct())}" : null;
+            notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked" : null;
+            return new ReencryptionReport(jobId, [.. moved], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, notProven is null, notProven);
+        }
     }
 
-    private async Task<(Guid JobId, long ToDo)> PrepareAsync(
-        RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, Guid[] keys, bool nextPass, CancellationToken cancellationToken)
+    private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
+        => StaleKeys.Of(await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false));
+
+    private async Task<Guid?> PrepareAsync(
+        RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, Guid[] keys, CancellationToken cancellationToken)
     {
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
-            long toDo = 0;
             var units = new List<JobUnit>();
             foreach (var scan in scans)
             {
-                var stale = await scan.CountStaleAsync(lease.Connection, cancellationToken).ConfigureAwait(false);
-                if (stale == 0)
+                if (await scan.CountStaleAsync(lease.Connection, cancellationToken).ConfigureAwait(false) > 0)
                 {
-                    continue;
+                    await PlanAsync(lease.Connection, scan, units, cancellationToken).ConfigureAwait(false);
                 }
-
-                toDo += stale;
-                await PlanAsync(lease.Connection, scan, units, cancellationToken).ConfigureAwait(false);
             }
 
-            // A job that a killed process left behind is taken up: its units keep their checkpoints. The next pass plans anew, because rows may have moved.
-            if (!nextPass && await jobs.FindUnfinishedAsync(lease.Connection, cancellationToken).ConfigureAwait(false) is { } unfinished)
-            {
-                return (unfinished, toDo);
-            }
-
-            var jobId = Guid.NewGuid();
-            await jobs.CreateAsync(lease.Connection, jobId, JsonSerializer.Serialize(new { keys, options.BatchSize, options.UnitSize }), units, cancellationToken).ConfigureAwait(false);
-            return (jobId, toDo);
+            // What a killed process left behind is taken up: its units keep their checkpoints. Processes that began together work on one job.
+            return await jobs.JoinOrCreateAsync(lease.Connection, new JobPlan(keys), units, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -133,18 +148,18 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     }
 
     private async Task WorkAsync(
-        RingConnection source, JobStore jobs, Guid jobId, Dictionary<string, TableScan> scans, StaleKeys stale, HashSet<string> quarantined, ProgressMeter meter, CancellationToken cancellationToken)
+        RingConnection source, JobStore jobs, Guid jobId, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
         var count = source.IsCallers || session.Context.Database.GetDbConnection() is not Npgsql.NpgsqlConnection ? 1 : options.DegreeOfParallelism;
         var workers = Enumerable.Range(0, count).Select(n => Task.Run(
-            () => new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/{n}", scans, stale, quarantined, options, meter).RunAsync(source, cancellationToken), cancellationToken));
+            () => new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/{n}", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken), cancellationToken));
         await Task.WhenAll(workers).ConfigureAwait(false);
-        await WaitForOthersAsync(source, jobs, jobId, scans, stale, quarantined, meter, cancellationToken).ConfigureAwait(false);
+        await WaitForOthersAsync(source, jobs, jobId, scans, stale, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Other processes may still hold units; if one of them dies, its unit is taken over when its lease is over.</summary>
     private async Task WaitForOthersAsync(
-        RingConnection source, JobStore jobs, Guid jobId, Dictionary<string, TableScan> scans, StaleKeys stale, HashSet<string> quarantined, ProgressMeter meter, CancellationToken cancellationToken)
+        RingConnection source, JobStore jobs, Guid jobId, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -158,7 +173,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(500), session.Runtime.TimeProvider, cancellationToken).ConfigureAwait(false);
-            await new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/w", scans, stale, quarantined, options, meter).RunAsync(source, cancellationToken).ConfigureAwait(false);
+            await new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/w", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
         }
     }
 
