@@ -93,12 +93,12 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
     {
         await using var context = options.CreateContext();
         var customers = await context.Customers.OrderBy(c => c.Id).Take(3).ToListAsync(cancellationToken);
-        var table = new Table().RoundedBorder().Title("What the application sees, and what the column holds").AddColumns("Property", "Application", "Column (the [yellow]key id[/] is in the header)");
+        var table = new Table().RoundedBorder().Title("Customers: what the application sees, and what the column holds").AddColumns("Property", "Application", "Column (its [yellow]key id[/] stands in the header)");
         foreach (var customer in customers)
         {
-            table.AddRow("Customer.FullName", Markup.Escape(customer.FullName), await CellAsync(context, "FullName", customer.Id, cancellationToken));
-            table.AddRow("Customer.Ssn", Markup.Escape(customer.Ssn), await CellAsync(context, "Ssn", customer.Id, cancellationToken));
-            table.AddRow("Customer.CreditLimit", customer.CreditLimit.ToString(CultureInfo.InvariantCulture), await CellAsync(context, "CreditLimit", customer.Id, cancellationToken));
+            table.AddRow("FullName", Markup.Escape(customer.FullName), await CellAsync(context, "FullName", customer.Id, cancellationToken));
+            table.AddRow("Ssn", Markup.Escape(customer.Ssn), await CellAsync(context, "Ssn", customer.Id, cancellationToken));
+            table.AddRow("CreditLimit", customer.CreditLimit.ToString(CultureInfo.InvariantCulture), await CellAsync(context, "CreditLimit", customer.Id, cancellationToken));
         }
 
         console.Write(table);
@@ -114,7 +114,8 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
             await using var command = connection.CreateCommand();
             command.CommandText = $"SELECT \"{column}\" FROM \"Customers\" WHERE \"Id\" = {id.ToString(CultureInfo.InvariantCulture)}";
             var hex = Convert.ToHexStringLower((byte[])(await command.ExecuteScalarAsync(cancellationToken))!);
-            return $"{hex[..6]}[yellow]{hex[6..38]}[/]{hex[38..54]}...";
+            // Short enough for a terminal of 80 columns.
+            return $"{hex[..6]}[yellow]{hex[6..38]}[/]{hex[38..42]}...";
         }
         finally
         {

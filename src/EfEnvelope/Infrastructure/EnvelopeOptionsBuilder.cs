@@ -115,6 +115,7 @@ public sealed class EnvelopeOptionsBuilder
     /// <returns>The same builder.</returns>
     public EnvelopeOptionsBuilder UseTimeProvider(TimeProvider timeProvider)
     {
+        ArgumentNullException.ThrowIfNull(timeProvider);
         TimeProvider = timeProvider;
         return this;
     }
