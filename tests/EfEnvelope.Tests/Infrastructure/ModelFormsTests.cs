@@ -93,6 +93,32 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
         => Assert.Contains("Leaf: tenant|TenantId", Declarations(m => m.Entity<Leaf>(), wiring: 2));
 
     [Fact]
+    public async Task An_attribute_on_a_field_an_overridden_property_or_a_records_parameter_counts()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<WithField>().ToTable("Fields").Property<string?>("_note");
+            m.Entity<WithField>().Property(f => f.Text);
+            m.Entity<Overriding>().ToTable("Overriding");
+            m.Entity<Note>().ToTable("Notes");
+        }
+
+        Assert.Equal(4, Declarations(Model, wiring: 2).Count(d => d.Contains('.')));
+        await using var context = New(Model, wiring: 2);
+        await context.Database.EnsureCreatedAsync();
+        var field = new WithField("canary backing");
+        field.SetNote("canary field");
+        context.AddRange(field, new Overriding { Text = "canary overridden" }, new Note(0, "canary record"));
+        await context.SaveChangesAsync();
+        Assert.Equal(4, await StoredCells.AssertSealedAsync(_database, context, "canary"));
+        await using var reader = New(Model, wiring: 2);
+        var read = await reader.Set<WithField>().SingleAsync();
+        Assert.Equal(("canary backing", "canary field"), (read.Text, read.GetNote()));
+        Assert.Equal("canary overridden", (await reader.Set<Overriding>().SingleAsync()).Text);
+        Assert.Equal("canary record", (await reader.Set<Note>().SingleAsync()).Text);
+    }
+
+    [Fact]
     public void A_scope_attribute_on_a_derived_entity_is_refused()
     {
         var error = Assert.Throws<EnvelopeConfigurationException>(() => Declarations(
@@ -363,6 +389,40 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
         [Encrypted]
         public string? Text { get; set; }
     }
+
+    public sealed class WithField
+    {
+        [Encrypted]
+        private readonly string? _text;
+
+        [Encrypted]
+        private string? _note;
+
+        public WithField(string? text) => _text = text;
+
+        public int Id { get; set; }
+
+        public string? Text => _text;
+
+        public string? GetNote() => _note;
+
+        public void SetNote(string note) => _note = note;
+    }
+
+    public abstract class Overridden
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public virtual string? Text { get; set; }
+    }
+
+    public sealed class Overriding : Overridden
+    {
+        public override string? Text { get; set; }
+    }
+
+    public sealed record Note(int Id, [property: Encrypted] string Text);
 
     public class Tree
     {
