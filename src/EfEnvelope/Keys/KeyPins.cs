@@ -11,6 +11,20 @@ internal sealed class KeyPins : IDisposable
 
     public int Count => _keys.Count;
 
+    /// <summary>The first pinned key that no longer seals; null when all do.</summary>
+    public RingKey? FindRetired()
+    {
+        foreach (var key in _keys.Values)
+        {
+            if (!KeyResolver.MaySeal(key.State) || (key.Kek is { } kek && !KeyResolver.MaySeal(kek.State)))
+            {
+                return key;
+            }
+        }
+
+        return null;
+    }
+
     public bool TryGet(Guid id, [MaybeNullWhen(false)] out RingKey key) => _keys.TryGetValue(id, out key);
 
     /// <summary>Pins a key; false when it was let go meanwhile and is to be fetched again.</summary>

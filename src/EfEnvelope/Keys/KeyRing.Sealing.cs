@@ -42,6 +42,26 @@ internal sealed partial class KeyRing
         return new(found);
     }
 
+    /// <summary>
+    /// Asked before sealed values are sent. A process that was suspended between sealing and sending, for longer than the lease, would otherwise write with a key that everybody takes for retired.
+    /// </summary>
+    /// <param name="confirmedAt"><see cref="ConfirmedAt"/> when the values were sealed.</param>
+    /// <param name="pins">The keys that sealed them.</param>
+    /// <param name="store">The ring's rows.</param>
+    /// <param name="cancellationToken">Cancels the question.</param>
+    /// <exception cref="KeyUnavailableException">A key was retired meanwhile: the save is to be tried again, with its successor.</exception>
+    public ValueTask ConfirmSealedAsync(long confirmedAt, KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
+        => store.IsTransient || KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmedAt), _options.SealingLease) ? ValueTask.CompletedTask : ConfirmSealedCoreAsync(pins, store, cancellationToken);
+
+    private async ValueTask ConfirmSealedCoreAsync(KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        if (pins.FindRetired() is { } key)
+        {
+            throw new KeyUnavailableException($"Key {key.Id} was retired while a save that it had sealed waited longer than the sealing lease to be sent. Nothing was written; save again.") { KeyId = key.Id };
+        }
+    }
+
     private async ValueTask<Dictionary<string, RingKey>> LoadForSealingAsync(
         Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {

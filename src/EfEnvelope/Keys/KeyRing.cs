@@ -65,6 +65,9 @@ internal sealed partial class KeyRing
     /// <summary>Whether every held state was confirmed within the lease.</summary>
     private bool IsConfirmed => _identity is not null && KeyResolver.IsLeaseValid(SinceConfirmed, _options.SealingLease);
 
+    /// <summary>Timestamp at which the ring's state was last confirmed.</summary>
+    public long ConfirmedAt => Volatile.Read(ref _confirmedAt);
+
     /// <summary>How long ago the ring's state was confirmed.</summary>
     public TimeSpan SinceConfirmed => _time.GetElapsedTime(Volatile.Read(ref _confirmedAt));
 

@@ -37,40 +37,40 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 
     public override InterceptionResult<DbDataReader> ReaderExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result)
     {
-        Seal(command);
+        Seal(command, eventData);
         return result;
     }
 
     public override async ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
     {
-        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
         return result;
     }
 
     public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
     {
-        Seal(command);
+        Seal(command, eventData);
         return result;
     }
 
     public override async ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
     {
-        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
         return result;
     }
 
     public override InterceptionResult<object> ScalarExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<object> result)
     {
-        Seal(command);
+        Seal(command, eventData);
         return result;
     }
 
     public override async ValueTask<InterceptionResult<object>> ScalarExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<object> result, CancellationToken cancellationToken = default)
     {
-        await SealAsync(command, cancellationToken).ConfigureAwait(false);
+        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
         return result;
     }
 
@@ -103,16 +103,27 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
         return wrapped;
     }
 
-    private void Seal(DbCommand command)
+    private void Seal(DbCommand command, CommandEventData eventData)
     {
         if (_frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0)
         {
             SynchronousBridge.Run(() => PendingValues.SealAsync(command, frame, session, CancellationToken.None));
         }
+        else
+        {
+            var asking = SealAsync(command, eventData, CancellationToken.None).AsTask();
+            if (!asking.IsCompletedSuccessfully)
+            {
+                SynchronousBridge.Run(() => asking);
+            }
+        }
     }
 
-    private ValueTask SealAsync(DbCommand command, CancellationToken cancellationToken)
+    /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
+    private ValueTask SealAsync(DbCommand command, CommandEventData eventData, CancellationToken cancellationToken)
         => _frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0
             ? new ValueTask(PendingValues.SealAsync(command, frame, session, cancellationToken))
-            : ValueTask.CompletedTask;
+            : eventData.CommandSource == CommandSource.SaveChanges && session.Sealed is { } save
+                ? session.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken)
+                : ValueTask.CompletedTask;
 }

@@ -23,7 +23,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return inner.SaveChanges(entries);
         }
 
-        Saves.Set(current.Context, plan);
+        Begin(plan);
         try
         {
             return inner.SaveChanges(plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries]) - plan.RingEntries.Count;
@@ -42,7 +42,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return await inner.SaveChangesAsync(entries, cancellationToken).ConfigureAwait(false);
         }
 
-        Saves.Set(current.Context, plan);
+        Begin(plan);
         try
         {
             return await inner.SaveChangesAsync(plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries], cancellationToken).ConfigureAwait(false)
@@ -60,9 +60,16 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     public Expression<Func<QueryContext, TResult>> CompileQueryExpression<TResult>(Expression query, bool async)
         => inner.CompileQueryExpression<TResult>(query, async);
 
+    private void Begin(SavePlan plan)
+    {
+        Saves.Set(current.Context, plan);
+        session.Sealed = (session.Ring.ConfirmedAt, plan.Pins);
+    }
+
     /// <summary>Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows.</summary>
     private void Finish(SavePlan plan)
     {
+        session.Sealed = null;
         Saves.Clear(current.Context);
         plan.Dispose();
         if (current.Context.Database.CurrentTransaction is null && session.TransientKeys.Count > 0)

@@ -52,8 +52,12 @@ internal sealed class ChildProcess : IAsyncDisposable
     public static ChildProcess Start(string verb, Target target, IEnumerable<string> more, string? fault = null, TimeSpan skew = default)
     {
         var start = new ProcessStartInfo("dotnet") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+
+        // Inside a test run the dependencies are the test project's.
+        var host = Path.Combine(AppContext.BaseDirectory, "EfEnvelope.Tests");
+        string[] inTests = File.Exists(host + ".deps.json") ? ["exec", "--depsfile", host + ".deps.json", "--runtimeconfig", host + ".runtimeconfig.json"] : [];
         foreach (var word in (string[])[
-            Path.Combine(AppContext.BaseDirectory, "EfEnvelope.JobProcess.dll"), verb, "--provider", target.Provider, "--database", target.ConnectionString, "--key-file", target.KeyFile,
+            .. inTests, Path.Combine(AppContext.BaseDirectory, "EfEnvelope.JobProcess.dll"), verb, "--provider", target.Provider, "--database", target.ConnectionString, "--key-file", target.KeyFile,
             "--lease", target.SealingLease.TotalSeconds.ToString(System.Globalization.CultureInfo.InvariantCulture), "--clock-skew", skew.TotalSeconds.ToString(System.Globalization.CultureInfo.InvariantCulture), .. more])
         {
             start.ArgumentList.Add(word);

@@ -1,17 +1,18 @@
 using System.Data.Common;
+using EfEnvelope.JobProcess.Load;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 
 namespace EfEnvelope.JobProcess.Faults;
 
-/// <summary>Stands between the sealing of a save's values and the sending of its statement.</summary>
-internal sealed class SealedPoint(FaultPlan faults) : DbCommandInterceptor
+/// <summary>Stands between the choice of a save's keys and the sending of its statement: where its connection is opened.</summary>
+internal sealed class SealedPoint(Action reach) : DbConnectionInterceptor
 {
-    public override ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
-        DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
+    public override ValueTask<InterceptionResult> ConnectionOpeningAsync(
+        DbConnection connection, ConnectionEventData eventData, InterceptionResult result, CancellationToken cancellationToken = default)
     {
-        if (eventData.CommandSource == CommandSource.SaveChanges)
+        if (eventData.Context is LoadContext context && context.ChangeTracker.Entries().Any(e => e.State != Microsoft.EntityFrameworkCore.EntityState.Unchanged))
         {
-            faults.Reach(FaultPlan.Sealed);
+            reach();
         }
 
         return new(result);

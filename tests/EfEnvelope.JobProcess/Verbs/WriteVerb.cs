@@ -22,7 +22,6 @@ internal static class WriteVerb
         var seconds = arguments.Seconds("seconds", double.MaxValue / 1e300);
         var folder = Directory.CreateDirectory(arguments.Text("log")).FullName;
         using var stop = new CancellationTokenSource();
-        var started = Stopwatch.GetTimestamp();
         _ = Task.Run(() =>
         {
             while (Console.In.Read() >= 0)
@@ -46,13 +45,14 @@ internal static class WriteVerb
             logs.Add(new WriteLog(path));
             applications.Add(new Application(
                 target, oracle, logs[^1], arguments.Kinds, (int)arguments.Number("seed", 1) + index, (int)arguments.Number("tenants", 4), index, writers,
-                faults.Knows(FaultPlan.Sealed) ? [new SealedPoint(faults)] : []));
+                faults.Knows(FaultPlan.Sealed) ? [new SealedPoint(() => faults.Reach(FaultPlan.Sealed))] : []));
         }
 
         Console.WriteLine("READY");
+        var began = Stopwatch.GetTimestamp();
         await Task.WhenAll(applications.Select(a => Task.Run(() => WriteAsync(a, TimeSpan.FromSeconds((double)writers / rate), seconds, stop.Token))));
         logs.ForEach(log => log.Dispose());
-        var elapsed = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        var elapsed = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var violations = applications.SelectMany(a => a.Violations).ToList();
         Console.WriteLine(JsonSerializer.Serialize(
             new { Event = "written", Writes = applications.Sum(a => a.Writes), Rate = applications.Sum(a => a.Writes) / elapsed, Uncertain = applications.Sum(a => a.Uncertain), Deadlocks = applications.Sum(a => a.Deadlocks), Violations = violations },
