@@ -61,6 +61,18 @@ internal sealed partial class EnvelopeAudit
         LogKeyRevoked(_logger, keyId);
     }
 
+    public void KeyDestructionScheduled(Guid keyId)
+    {
+        Telemetry.Count(nameof(KeyDestructionScheduled));
+        LogKeyDestructionScheduled(_logger, keyId);
+    }
+
+    public void KeyDestructionCancelled(Guid keyId)
+    {
+        Telemetry.Count(nameof(KeyDestructionCancelled));
+        LogKeyDestructionCancelled(_logger, keyId);
+    }
+
     public void KeyErased(Guid keyId)
     {
         Telemetry.Count(nameof(KeyErased));
@@ -132,6 +144,12 @@ internal sealed partial class EnvelopeAudit
 
     [LoggerMessage(EnvelopeEventId.KeyRevokedId, LogLevel.Warning, "Key {KeyId} was revoked: it opens nothing any more.", EventName = nameof(KeyRevoked))]
     private static partial void LogKeyRevoked(ILogger logger, Guid keyId);
+
+    [LoggerMessage(EnvelopeEventId.KeyDestructionScheduledId, LogLevel.Warning, "Key {KeyId} is scheduled for destruction: it neither seals nor opens.", EventName = nameof(KeyDestructionScheduled))]
+    private static partial void LogKeyDestructionScheduled(ILogger logger, Guid keyId);
+
+    [LoggerMessage(EnvelopeEventId.KeyDestructionCancelledId, LogLevel.Warning, "The destruction of key {KeyId} was cancelled.", EventName = nameof(KeyDestructionCancelled))]
+    private static partial void LogKeyDestructionCancelled(ILogger logger, Guid keyId);
 
     [LoggerMessage(EnvelopeEventId.KeyErasedId, LogLevel.Warning, "Key {KeyId} was destroyed: what it sealed is erased.", EventName = nameof(KeyErased))]
     private static partial void LogKeyErased(ILogger logger, Guid keyId);

@@ -17,6 +17,8 @@ public static class EnvelopeEventId
     internal const int RingExportedId = 45106;
     internal const int RingImportedId = 45107;
     internal const int RingReplacedId = 45108;
+    internal const int KeyDestructionScheduledId = 45109;
+    internal const int KeyDestructionCancelledId = 45110;
     internal const int RingTamperedId = 45200;
     internal const int KeyRefusedId = 45201;
     internal const int ValueRefusedId = 45202;
@@ -37,6 +39,12 @@ public static class EnvelopeEventId
 
     /// <summary>A key was destroyed: what it sealed is erased. Warning.</summary>
     public static EventId KeyErased { get; } = new(KeyErasedId, nameof(KeyErased));
+
+    /// <summary>A key was scheduled for destruction: it neither seals nor opens. Warning.</summary>
+    public static EventId KeyDestructionScheduled { get; } = new(KeyDestructionScheduledId, nameof(KeyDestructionScheduled));
+
+    /// <summary>A scheduled destruction was cancelled. Warning.</summary>
+    public static EventId KeyDestructionCancelled { get; } = new(KeyDestructionCancelledId, nameof(KeyDestructionCancelled));
 
     /// <summary>A key was wrapped anew by the key service. Information.</summary>
     public static EventId KeyRewrapped { get; } = new(KeyRewrappedId, nameof(KeyRewrapped));

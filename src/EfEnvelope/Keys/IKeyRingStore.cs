@@ -36,6 +36,11 @@ internal interface IKeyRingStore
     /// <summary>Replaces the row whose id is the entry's and whose revision is <c>entry.Revision - 1</c>, and raises the epoch; false when there is none.</summary>
     Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken);
 
+    /// <summary>
+    /// Several changes in one commit, under one epoch: inserts, then replaces as <see cref="TryUpdateAsync"/> does. All or nothing; false, with nothing written, when an inserted one exists or a replaced one was changed by others.
+    /// </summary>
+    Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken);
+
     /// <summary>Every entry, in id order; row keys included only when asked for.</summary>
     Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
 

@@ -73,6 +73,18 @@ internal static class KeyMetadataMac
         Write(bytes, Encoding.UTF8.GetBytes(entry.RootKeyId ?? ""));
         Write(bytes, Encoding.UTF8.GetBytes(entry.KeyMaterialId ?? ""));
         Write(bytes, Encoding.UTF8.GetBytes(entry.Reason ?? ""));
+        if (entry.ChangedBy is not null || entry.CompromisedAt is not null || entry.DestructionDueAt is not null || entry.FormerState is not null)
+        {
+            // All or none: the bytes in front are self-delimiting, so a row with these fields never equals one without them.
+            foreach (var value in new[] { Ticks(entry.CompromisedAt), Ticks(entry.DestructionDueAt), entry.FormerState is { } former ? (long)former : -1 })
+            {
+                BinaryPrimitives.WriteInt64BigEndian(number, value);
+                bytes.Write(number);
+            }
+
+            Write(bytes, Encoding.UTF8.GetBytes(entry.ChangedBy ?? ""));
+        }
+
         return bytes.ToArray();
     }
 

@@ -20,6 +20,9 @@ internal static class KeyResolver
 
     public static bool MaySeal(KeyState state) => state == KeyState.Active;
 
+    /// <summary>Whether row keys under a kek may seal: a compromised kek compromises what it wraps, whatever the row keys' own rows say yet.</summary>
+    public static bool MaySealUnder(KeyState kek) => kek is KeyState.Active or KeyState.Deactivated;
+
     /// <summary>Compromised keys open until their rows are re-encrypted.</summary>
     public static bool MayOpen(KeyState state) => state is KeyState.PreActive or KeyState.Active or KeyState.Deactivated or KeyState.Compromised;
 
@@ -39,13 +42,33 @@ internal static class KeyResolver
     /// <summary>Whether a state may follow another: never back to sealing, never back from destroyed.</summary>
     public static bool MayFollow(KeyState from, KeyState to) => (from, to) switch
     {
-        (KeyState.PreActive, KeyState.Active or KeyState.Compromised or KeyState.Destroyed) => true,
+        (KeyState.PreActive, KeyState.Active or KeyState.Compromised or KeyState.PendingDestruction or KeyState.Destroyed) => true,
         (KeyState.Active, KeyState.Deactivated or KeyState.Compromised) => true,
-        (KeyState.Deactivated, KeyState.Compromised or KeyState.Revoked or KeyState.Destroyed) => true,
-        (KeyState.Compromised, KeyState.Revoked or KeyState.Destroyed) => true,
-        (KeyState.Revoked, KeyState.Compromised or KeyState.Destroyed) => true,
+        (KeyState.Deactivated, KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction or KeyState.Destroyed) => true,
+        (KeyState.Compromised, KeyState.Revoked or KeyState.PendingDestruction or KeyState.Destroyed) => true,
+        (KeyState.Revoked, KeyState.Compromised or KeyState.PendingDestruction or KeyState.Destroyed) => true,
+        (KeyState.PendingDestruction, KeyState.Destroyed) => true,
         _ => false,
     };
+
+    /// <summary>
+    /// What a key becomes when it is reported compromised; null where it stays as it is. A scheduled destruction goes on, and cancelling it no longer brings back a key that is trusted.
+    /// </summary>
+    public static KeyRingEntry? Compromise(KeyRingEntry entry, string reason, string? by, DateTimeOffset now) => entry.State switch
+    {
+        KeyState.PreActive or KeyState.Active or KeyState.Deactivated => entry with
+        {
+            State = KeyState.Compromised, Reason = reason, ChangedBy = by, StateChangedAt = now, CompromisedAt = entry.CompromisedAt ?? now,
+        },
+        KeyState.PendingDestruction when entry.FormerState is KeyState.PreActive or KeyState.Deactivated => entry with
+        {
+            FormerState = KeyState.Compromised, Reason = reason, ChangedBy = by, CompromisedAt = entry.CompromisedAt ?? now,
+        },
+        _ => null,
+    };
+
+    /// <summary>Whether the waiting window of a scheduled destruction is over.</summary>
+    public static bool IsDestructionDue(KeyRingEntry entry, DateTimeOffset now) => entry is { State: KeyState.PendingDestruction, DestructionDueAt: { } due } && due <= now;
 
     /// <summary>
     /// What an import makes of a row that is there: the stricter state of the two, and the newer wrapping. A row that was tampered with is replaced by the document's, but no longer seals: what happened to it since
@@ -55,18 +78,23 @@ internal static class KeyResolver
     {
         if (!isGenuine)
         {
-            var least = exported.State is KeyState.PreActive or KeyState.Active ? KeyState.Deactivated : exported.State;
-            var claimed = Enum.IsDefined(held.State) && Strictness(held.State) > Strictness(least) ? held.State : least;
+            var trusted = LastingState(exported);
+            var least = trusted is KeyState.PreActive or KeyState.Active ? KeyState.Deactivated : trusted;
+            var claims = held.State == KeyState.PendingDestruction ? KeyState.Revoked : held.State;
+            var claimed = Enum.IsDefined(claims) && Strictness(claims) > Strictness(least) ? claims : least;
             return exported with
             {
                 State = claimed,
                 Wrapped = claimed == KeyState.Destroyed ? [] : exported.Wrapped,
                 StateChangedAt = now,
+                DestructionDueAt = null,
+                FormerState = null,
                 Revision = held.Revision + 1,
             };
         }
 
-        var isStricter = Strictness(exported.State) > Strictness(held.State);
+        // A scheduled destruction is a plan for one database, no knowledge about the key: it is neither imported, nor ended by an import.
+        var isStricter = Strictness(LastingState(exported)) > Strictness(LastingState(held));
         var isRewrapped = exported.Revision > held.Revision && held.State != KeyState.Destroyed && !exported.Wrapped.AsSpan().SequenceEqual(held.Wrapped);
         if (!isStricter && !isRewrapped)
         {
@@ -75,10 +103,15 @@ internal static class KeyResolver
 
         var wrapping = exported.State == KeyState.Destroyed || isRewrapped ? exported : held;
         var state = isStricter ? exported : held;
+        var isPending = held.State == KeyState.PendingDestruction && exported.State != KeyState.Destroyed;
         return held with
         {
-            State = state.State,
-            StateChangedAt = state.StateChangedAt,
+            State = isPending ? held.State : LastingState(state),
+            FormerState = isPending ? LastingState(state) : null,
+            DestructionDueAt = isPending ? held.DestructionDueAt : null,
+            StateChangedAt = isPending ? held.StateChangedAt : state.StateChangedAt,
+            ChangedBy = state.ChangedBy,
+            CompromisedAt = held.CompromisedAt ?? exported.CompromisedAt,
             ActivatedAt = held.ActivatedAt ?? exported.ActivatedAt,
             Reason = state.Reason,
             Wrapped = wrapping.Wrapped,
@@ -87,6 +120,9 @@ internal static class KeyResolver
             Revision = held.Revision + 1,
         };
     }
+
+    /// <summary>A key's state without a destruction that is only planned.</summary>
+    private static KeyState LastingState(KeyRingEntry entry) => entry.State == KeyState.PendingDestruction ? entry.FormerState ?? KeyState.Revoked : entry.State;
 
     /// <summary>States only ever become stricter.</summary>
     public static int Strictness(KeyState state) => state switch
@@ -104,6 +140,8 @@ internal static class KeyResolver
     {
         null => new KeyNotFoundInRingException(
             $"The key ring holds no key {id}: the value is foreign or damaged, or the ring was restored from before the key was made. Import the ring's export, or restore its table.") { KeyId = id },
+        KeyState.PendingDestruction => new KeyRevokedException(
+            $"Key {id} is scheduled for destruction{(entry.DestructionDueAt is { } due ? $" on {due:u}" : "")} and opens nothing. If the value is still needed, cancel the destruction (`cancel-destruction --key {id}`), then re-encrypt its rows.") { KeyId = id },
         KeyState.Destroyed => new KeyDestroyedException($"Key {id} was destroyed: what it sealed is erased and cannot be read again.") { KeyId = id },
         KeyState.Revoked => new KeyRevokedException($"Key {id} was compromised and is revoked: it no longer opens. Every row was re-encrypted; a value that still names it is an old copy.") { KeyId = id },
         _ => new KeyUnavailableException($"Key {id} is not loaded. Retry.") { KeyId = id },

@@ -80,6 +80,12 @@ internal sealed partial class KeyRing
             case KeyState.Revoked:
                 _audit.KeyRevoked(entry.Id);
                 break;
+            case KeyState.PendingDestruction when entry.CompromisedAt > entry.StateChangedAt:
+                _audit.KeyCompromised(entry.Id);
+                break;
+            case KeyState.PendingDestruction:
+                _audit.KeyDestructionScheduled(entry.Id);
+                break;
             case KeyState.Destroyed:
                 _audit.KeyErased(entry.Id);
                 break;

@@ -9,106 +9,139 @@ internal sealed partial class KeyRing
 {
     private const int MaxAttempts = 8;
 
-    /// <summary>A new version for a scope; the old ones open on. Row scopes are rotated by the job.</summary>
+    /// <summary>Changes in one commit at most.</summary>
+    private const int ChangeChunk = 500;
+
+    /// <summary>A new version for a scope, committed together with the end of the old ones' sealing; they open on. Row scopes are rotated by the job.</summary>
     /// <returns>The new version's entry.</returns>
     public async Task<KeyRingEntry> RotateAsync(string scope, KeyPurpose purpose, string? reason, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        RequireScopeKey(purpose, null);
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
-            var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
-            foreach (var version in versions)
-            {
-                Verify(mac.Key, identity.Id, version);
-            }
-
+            var versions = await ReadVersionsAsync(scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false);
             var (made, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
             material.Dispose();
-            if (await store.TryInsertAsync([KeyMetadataMac.Sign(mac.Key, identity.Id, made with { Reason = reason })], cancellationToken).ConfigureAwait(false) == 0)
+            made = KeyMetadataMac.Sign(mac.Key, identity.Id, made with { Reason = reason });
+            var now = Now();
+            var retired = versions.Where(v => v.State == KeyState.Active)
+                .Select(v => KeyMetadataMac.Sign(mac.Key, identity.Id, v with { State = KeyState.Deactivated, Reason = reason ?? v.Reason, StateChangedAt = now, Revision = v.Revision + 1 })).ToList();
+            if (await store.TryChangeAsync([made], retired, cancellationToken).ConfigureAwait(false))
             {
-                continue;
-            }
+                _audit.KeyRotated(made.Id, KmsContext.PurposeName(purpose), made.Version);
+                foreach (var old in retired)
+                {
+                    Adopt(old);
+                }
 
-            _audit.KeyRotated(made.Id, KmsContext.PurposeName(purpose), made.Version);
-            foreach (var old in versions.Where(v => v.State == KeyState.Active))
-            {
-                await ChangeStateAsync(old.Id, KeyState.Deactivated, reason, store, cancellationToken).ConfigureAwait(false);
+                await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+                return made;
             }
-
-            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-            return made;
         }
 
         throw new KeyUnavailableException("The scope's key could not be rotated: others rotate it at the same time. Retry.");
-    }
-
-    /// <summary>
-    /// Marks a key compromised: sealing with it stops in this process at once, in all others within the sealing lease; a new version takes over. The row keys under
-    /// a compromised kek are compromised with it.
-    /// </summary>
-    /// <returns>Every entry that was marked.</returns>
-    public async Task<IReadOnlyList<KeyRingEntry>> CompromiseAsync(Guid id, string reason, IKeyRingStore store, CancellationToken cancellationToken)
-    {
-        var entry = await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
-        if (entry.KekId is null && entry.State == KeyState.Active)
-        {
-            await RotateAsync(entry.Scope, entry.Purpose, reason, store, cancellationToken).ConfigureAwait(false);
-        }
-
-        var marked = new List<KeyRingEntry> { await ChangeStateAsync(id, KeyState.Compromised, reason, store, cancellationToken).ConfigureAwait(false) };
-        if (entry.Purpose == KeyPurpose.Kek)
-        {
-            foreach (var rowKey in await store.FindByKekAsync(id, cancellationToken).ConfigureAwait(false))
-            {
-                if (rowKey.State is KeyState.Active or KeyState.Deactivated or KeyState.PreActive)
-                {
-                    marked.Add(await ChangeStateAsync(rowKey.Id, KeyState.Compromised, reason, store, cancellationToken).ConfigureAwait(false));
-                }
-            }
-        }
-
-        await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        return marked;
     }
 
     /// <summary>Changes a key's state where the rules allow it.</summary>
     /// <exception cref="KeyRevokedException">The state does not allow it.</exception>
     public async Task<KeyRingEntry> ChangeStateAsync(Guid id, KeyState state, string? reason, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
-        for (var attempt = 0; attempt < MaxAttempts; attempt++)
+        await ChangeAsync([id], (entry, now) => Follow(entry, state, reason, null, now), store, cancellationToken).ConfigureAwait(false);
+        return await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>What a key becomes in its next state; null where it is in it already.</summary>
+    /// <exception cref="KeyRevokedException">The state does not allow it.</exception>
+    private static KeyRingEntry? Follow(KeyRingEntry entry, KeyState state, string? reason, string? by, DateTimeOffset now)
+    {
+        if (entry.State == state)
         {
-            var entry = await ReadAsync(id, store, cancellationToken).ConfigureAwait(false);
-            if (entry.State == state)
-            {
-                return entry;
-            }
+            return null;
+        }
 
-            if (!KeyResolver.MayFollow(entry.State, state))
-            {
-                throw new KeyRevokedException($"Key {id} is {entry.State} and cannot become {state}.") { KeyId = id };
-            }
-
-            var now = Now();
-            var changed = entry with
+        return KeyResolver.MayFollow(entry.State, state)
+            ? entry with
             {
                 State = state,
                 Reason = reason ?? entry.Reason,
+                ChangedBy = by ?? entry.ChangedBy,
                 StateChangedAt = now,
                 ActivatedAt = entry.ActivatedAt ?? (state == KeyState.Active ? now : null),
+                CompromisedAt = entry.CompromisedAt ?? (state == KeyState.Compromised ? now : null),
+                DestructionDueAt = null,
+                FormerState = null,
                 Wrapped = state == KeyState.Destroyed ? [] : entry.Wrapped,
-                Revision = entry.Revision + 1,
-            };
-            changed = KeyMetadataMac.Sign(mac.Key, identity.Id, changed);
-            if (await store.TryUpdateAsync(changed, cancellationToken).ConfigureAwait(false))
+            }
+            : throw new KeyRevokedException($"Key {entry.Id} is {entry.State} and cannot become {state}. Nothing was changed.") { KeyId = entry.Id };
+    }
+
+    /// <summary>
+    /// Reads keys, lets <paramref name="plan"/> say what each shall become (null: as it is), and commits all of it at once, for at most <see cref="ChangeChunk"/> keys; from the start where others were faster. Counts in this
+    /// process as soon as it is committed.
+    /// </summary>
+    /// <returns>The changed entries.</returns>
+    private async Task<IReadOnlyList<KeyRingEntry>> ChangeAsync(IReadOnlyList<Guid> ids, Func<KeyRingEntry, DateTimeOffset, KeyRingEntry?> plan, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
+        {
+            var entries = await store.FindByIdAsync(ids, cancellationToken).ConfigureAwait(false);
+            if (entries.Count < ids.Count)
             {
-                Adopt(changed);
-                AuditChange(changed);
+                throw KeyResolver.OpeningError(ids.First(id => entries.All(e => e.Id != id)), null);
+            }
+
+            var now = Now();
+            var changed = new List<KeyRingEntry>(entries.Count);
+            foreach (var entry in entries)
+            {
+                Verify(mac.Key, identity.Id, entry);
+                if (plan(entry, now) is { } next)
+                {
+                    changed.Add(KeyMetadataMac.Sign(mac.Key, identity.Id, next with { Revision = entry.Revision + 1 }));
+                }
+            }
+
+            if (changed.Count == 0)
+            {
+                return [];
+            }
+
+            if (await store.TryChangeAsync([], changed, cancellationToken).ConfigureAwait(false))
+            {
+                foreach (var entry in changed)
+                {
+                    Adopt(entry);
+                    AuditChange(entry);
+                }
+
                 return changed;
             }
         }
 
-        throw new KeyUnavailableException($"Key {id} could not be changed: others change it at the same time. Retry.") { KeyId = id };
+        throw new KeyUnavailableException($"Key {ids[0]} could not be changed: others change it at the same time. Retry.") { KeyId = ids[0] };
+    }
+
+    private async Task<IReadOnlyList<KeyRingEntry>> ReadVersionsAsync(string scope, KeyPurpose purpose, RingIdentity identity, RingKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
+        foreach (var version in versions)
+        {
+            Verify(mac.Key, identity.Id, version);
+        }
+
+        return versions;
+    }
+
+    /// <summary>Keys that seal values or wrap row keys have this life; the ring's own mac key and index roots end with the ring.</summary>
+    private static void RequireScopeKey(KeyPurpose purpose, Guid? id)
+    {
+        if (purpose is not (KeyPurpose.Field or KeyPurpose.Kek))
+        {
+            throw new EnvelopeConfigurationException(
+                $"{(id is { } key ? $"Key {key}" : "It")} is a key of purpose {purpose}: it is neither rotated, reported compromised nor destroyed by itself, because the ring's rows{(purpose == KeyPurpose.Index ? " and indexes" : "")} rest on it. Nothing was changed.") { KeyId = id };
+        }
     }
 
     /// <summary>Wraps a key anew with the root key's current material; no row changes, and the plaintext key never leaves the service.</summary>

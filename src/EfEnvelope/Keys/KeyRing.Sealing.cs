@@ -151,14 +151,16 @@ internal sealed partial class KeyRing
     private bool TryGetForSealing(string name, out RingKey key)
     {
         key = null!;
-        return IsConfirmed && _sealing.TryGetValue(name, out key!) && KeyResolver.MaySeal(key.State) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
+        return IsConfirmed && _sealing.TryGetValue(name, out key!) && MaySeal(key) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
     }
+
+    private static bool MaySeal(RingKey key) => KeyResolver.MaySeal(key.State) && (key.Kek is not { } kek || KeyResolver.MaySealUnder(kek.State));
 
     private static bool MaySeal(Dictionary<string, RingKey> keys)
     {
         foreach (var key in keys.Values)
         {
-            if (!KeyResolver.MaySeal(key.State))
+            if (!MaySeal(key))
             {
                 return false;
             }
@@ -281,6 +283,7 @@ internal sealed partial class KeyRing
         var generation = Interlocked.Read(ref _generation);
         var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
         var sealing = new List<KeyRingEntry>();
+        var retired = new List<(string Scope, int Version)>();
         foreach (var lineage in versions.GroupBy(v => v.Scope, StringComparer.Ordinal))
         {
             if (KeyResolver.FindSealing(lineage) is { } entry)
@@ -293,18 +296,29 @@ internal sealed partial class KeyRing
             }
             else
             {
-                // Every version is retired: the row goes on under a new one, committed beforehand.
-                var draft = await DraftRowKeyAsync(lineage.Key, lineage.Max(v => v.Version) + 1, store, transient, cancellationToken).ConfigureAwait(false);
-                draft.Key.Drop();
-                await store.TryInsertAsync([draft.Entry], cancellationToken).ConfigureAwait(false);
-                sealing.Add(KeyResolver.FindSealing(await store.FindByScopeAsync([lineage.Key], KeyPurpose.Field, cancellationToken).ConfigureAwait(false))
-                    ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
+                retired.Add((lineage.Key, lineage.Max(v => v.Version)));
             }
         }
 
         foreach (var key in await UnwrapRowKeysAsync(sealing, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
         {
-            found[key.Scope] = key;
+            if (MaySeal(key))
+            {
+                found[key.Scope] = key;
+            }
+            else
+            {
+                // Its kek was reported compromised, and the row key's own row does not say so yet.
+                retired.Add((key.Scope, versions.Where(v => v.Scope == key.Scope).Max(v => v.Version)));
+            }
+        }
+
+        if (retired.Count > 0)
+        {
+            foreach (var key in await RenewRowKeysAsync(retired, store, transient, pins, cancellationToken).ConfigureAwait(false))
+            {
+                found[key.Scope] = key;
+            }
         }
 
         foreach (var scope in scopes)
@@ -333,6 +347,29 @@ internal sealed partial class KeyRing
         }
 
         return true;
+    }
+
+    /// <summary>Rows whose every version is retired go on under new ones, committed beforehand.</summary>
+    private async Task<List<RingKey>> RenewRowKeysAsync(
+        List<(string Scope, int Version)> retired, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    {
+        var drafts = new List<KeyRingEntry>(retired.Count);
+        foreach (var (scope, version) in retired)
+        {
+            var draft = await DraftRowKeyAsync(scope, version + 1, store, transient, cancellationToken).ConfigureAwait(false);
+            draft.Key.Drop();
+            drafts.Add(draft.Entry);
+        }
+
+        await store.TryInsertAsync(drafts, cancellationToken).ConfigureAwait(false);
+        var generation = Interlocked.Read(ref _generation);
+        var renewed = new List<KeyRingEntry>(drafts.Count);
+        foreach (var lineage in (await store.FindByScopeAsync([.. drafts.Select(d => d.Scope)], KeyPurpose.Field, cancellationToken).ConfigureAwait(false)).GroupBy(v => v.Scope, StringComparer.Ordinal))
+        {
+            renewed.Add(KeyResolver.FindSealing(lineage) ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
+        }
+
+        return await UnwrapRowKeysAsync(renewed, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>

@@ -228,6 +228,15 @@ internal sealed partial class KeyRing
             key.Entry = entry;
             if (!KeyResolver.MayOpen(entry.State))
             {
+                if (entry.Purpose == KeyPurpose.Kek)
+                {
+                    // What was unwrapped by it goes with it; the next use asks the ring.
+                    foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
+                    {
+                        Forget(wrapped);
+                    }
+                }
+
                 Forget(key);
                 _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
             }

@@ -42,6 +42,18 @@ internal sealed record KeyRingEntry
     /// <summary>Why its state changed last, in the operator's words; no personal data.</summary>
     public string? Reason { get; init; }
 
+    /// <summary>Who changed its state last, as the operator's process says; no secret.</summary>
+    public string? ChangedBy { get; init; }
+
+    /// <summary>UTC; when it was first reported compromised. Stays when the key is revoked or destroyed.</summary>
+    public DateTimeOffset? CompromisedAt { get; init; }
+
+    /// <summary>UTC; from when on it may be destroyed. Only with <see cref="KeyState.PendingDestruction"/>.</summary>
+    public DateTimeOffset? DestructionDueAt { get; init; }
+
+    /// <summary>The state that a cancelled destruction brings back. Only with <see cref="KeyState.PendingDestruction"/>.</summary>
+    public KeyState? FormerState { get; init; }
+
     /// <summary>Compare-and-set guard: 1 at birth, +1 with every change.</summary>
     public required int Revision { get; init; }
 

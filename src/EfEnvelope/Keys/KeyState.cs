@@ -20,4 +20,7 @@ public enum KeyState
 
     /// <summary>Compromised, and its rows are re-encrypted: opening is refused.</summary>
     Revoked = 5,
+
+    /// <summary>Scheduled for destruction: neither seals nor opens, so that whoever still needs it is told while it can be brought back.</summary>
+    PendingDestruction = 6,
 }

@@ -144,6 +144,14 @@ internal sealed record RingDocument
 
         public string? Reason { get; init; }
 
+        public string? ChangedBy { get; init; }
+
+        public long? CompromisedAt { get; init; }
+
+        public long? DestructionDueAt { get; init; }
+
+        public int? FormerState { get; init; }
+
         public required int Revision { get; init; }
 
         public required byte[] Mac { get; init; }
@@ -163,6 +171,10 @@ internal sealed record RingDocument
             ActivatedAt = entry.ActivatedAt?.UtcTicks,
             StateChangedAt = entry.StateChangedAt?.UtcTicks,
             Reason = entry.Reason,
+            ChangedBy = entry.ChangedBy,
+            CompromisedAt = entry.CompromisedAt?.UtcTicks,
+            DestructionDueAt = entry.DestructionDueAt?.UtcTicks,
+            FormerState = (int?)entry.FormerState,
             Revision = entry.Revision,
             Mac = entry.Mac,
         };
@@ -182,6 +194,10 @@ internal sealed record RingDocument
             ActivatedAt = ActivatedAt is { } activated ? new DateTimeOffset(activated, TimeSpan.Zero) : null,
             StateChangedAt = StateChangedAt is { } changed ? new DateTimeOffset(changed, TimeSpan.Zero) : null,
             Reason = Reason,
+            ChangedBy = ChangedBy,
+            CompromisedAt = CompromisedAt is { } compromised ? new DateTimeOffset(compromised, TimeSpan.Zero) : null,
+            DestructionDueAt = DestructionDueAt is { } due ? new DateTimeOffset(due, TimeSpan.Zero) : null,
+            FormerState = (KeyState?)FormerState,
             Revision = Revision,
             Mac = Mac ?? throw new JsonException(),
         };

@@ -12,7 +12,7 @@ namespace EfEnvelope;
 /// context; several instances, also in other processes, may work at the same time.
 /// </summary>
 /// <remarks>Three operations stay distinct: rewrap touches no row; rotate gives new writes a new key at once; re-encrypt moves the rows.</remarks>
-public sealed class EnvelopeKeys
+public sealed partial class EnvelopeKeys
 {
     private readonly EnvelopeSession _session;
 
@@ -53,32 +53,6 @@ public sealed class EnvelopeKeys
             : throw new KeyNotFoundInRingException($"The key ring has no key of scope '{scope.Value}'. Nothing was rotated; `status` lists the scopes.");
     }
 
-    /// <summary>
-    /// Reports a key compromised: sealing with it stops, here at once and everywhere within the sealing lease; a new version takes over. It opens on until its rows are re-encrypted; then <see cref="RevokeAsync"/>.
-    /// </summary>
-    /// <param name="keyId">The key; a kek takes the row keys that it wraps with it.</param>
-    /// <param name="reason">For the record; no personal data.</param>
-    /// <param name="cancellationToken">Cancels the call.</param>
-    public async Task<IReadOnlyList<KeyInfo>> ReportCompromisedAsync(Guid keyId, string reason, CancellationToken cancellationToken = default)
-        => [.. (await _session.Ring.CompromiseAsync(keyId, reason, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Select(KeyInfo.Of)];
-
-    /// <summary>Reports every usable key of a scope compromised, its kek included.</summary>
-    /// <param name="scope">The scope.</param>
-    /// <param name="reason">For the record; no personal data.</param>
-    /// <param name="cancellationToken">Cancels the call.</param>
-    public async Task<IReadOnlyList<KeyInfo>> ReportCompromisedAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
-    {
-        var keys = (await ListAsync(includeRowKeys: true, cancellationToken).ConfigureAwait(false))
-            .Where(k => k.Scope == scope.Value && k.Purpose is KeyPurpose.Field or KeyPurpose.Kek && k.State is KeyState.Active or KeyState.Deactivated or KeyState.PreActive).ToList();
-        var marked = new List<KeyInfo>();
-        foreach (var key in keys)
-        {
-            marked.AddRange(await ReportCompromisedAsync(key.Id, reason, cancellationToken).ConfigureAwait(false));
-        }
-
-        return marked.Count > 0 ? marked : throw new KeyNotFoundInRingException($"The key ring has no usable key of scope '{scope.Value}'. Nothing was changed; `status` lists the scopes.");
-    }
-
     /// <summary>Re-encrypts every row that names a deactivated or compromised key. Resumable: after a crash, run it again.</summary>
     /// <param name="options">Batch size, parallelism, limits; null for the defaults.</param>
     /// <param name="progress">Told after each batch, from any thread.</param>
@@ -88,28 +62,6 @@ public sealed class EnvelopeKeys
 
     /// <summary>Counts, over every encrypted column, how many cells name which key. Reads whole tables; the database does the counting.</summary>
     public Task<EnvelopeCensus> TakeCensusAsync(CancellationToken cancellationToken = default) => CensusTaker.TakeAsync(_session, cancellationToken);
-
-    /// <summary>Ends opening with a compromised or deactivated key. Refused while one cell names it.</summary>
-    /// <param name="keyId">The key.</param>
-    /// <param name="reason">For the record; no personal data.</param>
-    /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, or its state does not allow it.</exception>
-    public async Task<KeyInfo> RevokeAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
-    {
-        await RequireUnusedAsync(keyId, cancellationToken).ConfigureAwait(false);
-        return KeyInfo.Of(await _session.Ring.ChangeStateAsync(keyId, KeyState.Revoked, reason, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
-    }
-
-    /// <summary>Destroys a key's wrapped form for ever; its row stays as a tombstone. Refused while one cell names it.</summary>
-    /// <param name="keyId">The key.</param>
-    /// <param name="reason">For the record; no personal data.</param>
-    /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, or its state does not allow it.</exception>
-    public async Task<KeyInfo> DestroyAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
-    {
-        await RequireUnusedAsync(keyId, cancellationToken).ConfigureAwait(false);
-        return KeyInfo.Of(await _session.Ring.ChangeStateAsync(keyId, KeyState.Destroyed, reason, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
-    }
 
     /// <summary>Wraps every key that the key service wraps anew with the root key's current material. No row changes; plaintext keys never leave the service.</summary>
     /// <returns>How many were rewrapped.</returns>
@@ -154,14 +106,5 @@ public sealed class EnvelopeKeys
         ArgumentNullException.ThrowIfNull(source);
         var (added, changed, unchanged) = await _session.Ring.ImportAsync(source, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
         return new KeyRingImport(added, changed, unchanged);
-    }
-
-    private async Task RequireUnusedAsync(Guid keyId, CancellationToken cancellationToken)
-    {
-        var cells = (await TakeCensusAsync(cancellationToken).ConfigureAwait(false)).CountOf(keyId);
-        if (cells > 0)
-        {
-            throw new KeyRevokedException($"Key {keyId} is still named by {cells} cell(s) and is kept. Run the re-encryption job first; nothing was changed.") { KeyId = keyId };
-        }
     }
 }

@@ -15,6 +15,28 @@ namespace EfEnvelope;
 /// <param name="Reason">Why its state changed last.</param>
 public sealed record KeyInfo(Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, string? RootKeyId, DateTimeOffset CreatedAt, DateTimeOffset? StateChangedAt, string? Reason)
 {
+    /// <summary>UTC; when it began to seal.</summary>
+    public DateTimeOffset? ActivatedAt { get; init; }
+
+    /// <summary>UTC; when it was first reported compromised. Stays when it is revoked or destroyed.</summary>
+    public DateTimeOffset? CompromisedAt { get; init; }
+
+    /// <summary>UTC; from when on it may be destroyed, while it is scheduled for destruction.</summary>
+    public DateTimeOffset? DestructionDueAt { get; init; }
+
+    /// <summary>Who changed its state last, where that was told.</summary>
+    public string? ChangedBy { get; init; }
+
+    /// <summary>The kek of the ring that wraps it; null for keys that the key service wraps.</summary>
+    public Guid? KekId { get; init; }
+
     internal static KeyInfo Of(KeyRingEntry entry)
-        => new(entry.Id, entry.Scope, entry.Purpose, entry.Version, entry.State, entry.RootKeyId, entry.CreatedAt, entry.StateChangedAt, entry.Reason);
+        => new(entry.Id, entry.Scope, entry.Purpose, entry.Version, entry.State, entry.RootKeyId, entry.CreatedAt, entry.StateChangedAt, entry.Reason)
+        {
+            ActivatedAt = entry.ActivatedAt,
+            CompromisedAt = entry.CompromisedAt,
+            DestructionDueAt = entry.DestructionDueAt,
+            ChangedBy = entry.ChangedBy,
+            KekId = entry.KekId,
+        };
 }

@@ -44,6 +44,15 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken) => Run(() => inner.TryUpdateAsync(entry, cancellationToken));
 
+    /// <summary>Thrown after a change was committed, while it is set: the process dies with its work done and unknown to it.</summary>
+    public Func<Exception>? DieAfterChange { get; set; }
+
+    public async Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
+    {
+        var done = await Run(() => inner.TryChangeAsync(inserted, changed, cancellationToken));
+        return DieAfterChange is { } death ? throw death() : done;
+    }
+
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken) => Run(() => inner.ListAsync(includeRowKeys, cancellationToken));
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));

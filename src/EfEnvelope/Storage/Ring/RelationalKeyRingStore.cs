@@ -25,6 +25,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         nameof(EnvelopeKeyRow.Id), nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.Version), nameof(EnvelopeKeyRow.State),
         nameof(EnvelopeKeyRow.KekId), nameof(EnvelopeKeyRow.Wrapped), nameof(EnvelopeKeyRow.RootKeyId), nameof(EnvelopeKeyRow.KeyMaterialId), nameof(EnvelopeKeyRow.CreatedAt),
         nameof(EnvelopeKeyRow.ActivatedAt), nameof(EnvelopeKeyRow.StateChangedAt), nameof(EnvelopeKeyRow.Reason), nameof(EnvelopeKeyRow.Revision), nameof(EnvelopeKeyRow.Mac),
+        nameof(EnvelopeKeyRow.ChangedBy), nameof(EnvelopeKeyRow.CompromisedAt), nameof(EnvelopeKeyRow.DestructionDueAt), nameof(EnvelopeKeyRow.FormerState),
     ];
 
     private static readonly ConditionalWeakTable<IModel, RingTables> Tables = [];
@@ -137,11 +138,40 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         => RunInTransactionAsync(async (connection, transaction) =>
         {
             var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-            using var command = Command(connection, transaction);
-            var sets = KeyColumns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, Value(entry, column))}").ToList();
-            sets.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
-            command.CommandText = $"UPDATE {_keys.Name} SET {string.Join(", ", sets)} WHERE {_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), entry.Id)} AND {_keys[nameof(EnvelopeKeyRow.Revision)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Revision), entry.Revision - 1)}";
-            return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
+            return await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false);
+        }, cancellationToken);
+
+    public Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
+        => RunAsync(async (connection, outer) =>
+        {
+            if (outer is not null)
+            {
+                throw new EnvelopeConfigurationException("Keys cannot be changed inside an open transaction of this connection: commit it first, or use another context. Nothing was changed.");
+            }
+
+            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using (transaction.ConfigureAwait(false))
+            {
+                var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
+                foreach (var entry in inserted)
+                {
+                    if (await InsertAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false) == 0)
+                    {
+                        return false;
+                    }
+                }
+
+                foreach (var entry in changed)
+                {
+                    if (!await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false))
+                    {
+                        return false;
+                    }
+                }
+
+                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+                return true;
+            }
         }, cancellationToken);
 
     /// <summary>A row's values, by property name.</summary>
@@ -162,6 +192,10 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         nameof(EnvelopeKeyRow.Reason) => entry.Reason,
         nameof(EnvelopeKeyRow.Revision) => entry.Revision,
         nameof(EnvelopeKeyRow.Mac) => entry.Mac,
+        nameof(EnvelopeKeyRow.ChangedBy) => entry.ChangedBy,
+        nameof(EnvelopeKeyRow.CompromisedAt) => entry.CompromisedAt?.UtcTicks,
+        nameof(EnvelopeKeyRow.DestructionDueAt) => entry.DestructionDueAt?.UtcTicks,
+        nameof(EnvelopeKeyRow.FormerState) => (int?)entry.FormerState,
         nameof(EnvelopeKeyRow.ChangedEpoch) => 0L,
         _ => throw new ArgumentOutOfRangeException(nameof(column)),
     };
@@ -210,6 +244,10 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         Reason = _keys.Read<string?>(reader, 12, nameof(EnvelopeKeyRow.Reason)),
         Revision = _keys.Read<int>(reader, 13, nameof(EnvelopeKeyRow.Revision)),
         Mac = _keys.Read<byte[]>(reader, 14, nameof(EnvelopeKeyRow.Mac)),
+        ChangedBy = _keys.Read<string?>(reader, 15, nameof(EnvelopeKeyRow.ChangedBy)),
+        CompromisedAt = reader.IsDBNull(16) ? null : Time(reader.GetInt64(16)),
+        DestructionDueAt = reader.IsDBNull(17) ? null : Time(reader.GetInt64(17)),
+        FormerState = reader.IsDBNull(18) ? null : (KeyState)reader.GetInt32(18),
     };
 
     private static DateTimeOffset Time(long ticks)
@@ -222,6 +260,15 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         values.Add(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch));
         command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
         return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task<bool> UpdateAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry entry, long epoch, CancellationToken cancellationToken)
+    {
+        using var command = Command(connection, transaction);
+        var sets = KeyColumns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, Value(entry, column))}").ToList();
+        sets.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
+        command.CommandText = $"UPDATE {_keys.Name} SET {string.Join(", ", sets)} WHERE {_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), entry.Id)} AND {_keys[nameof(EnvelopeKeyRow.Revision)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Revision), entry.Revision - 1)}";
+        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
     }
 
     private async Task<bool> InsertIdentityAsync(DbConnection connection, DbTransaction? transaction, RingIdentity identity, CancellationToken cancellationToken)

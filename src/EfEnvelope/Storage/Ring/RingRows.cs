@@ -50,6 +50,14 @@ public sealed class EnvelopeKeyRow
 
     public string? Reason { get; set; }
 
+    public string? ChangedBy { get; set; }
+
+    public long? CompromisedAt { get; set; }
+
+    public long? DestructionDueAt { get; set; }
+
+    public int? FormerState { get; set; }
+
     public int Revision { get; set; }
 
     public byte[] Mac { get; set; } = [];

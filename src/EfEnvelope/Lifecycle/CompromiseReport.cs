@@ -1,0 +1,13 @@
+namespace EfEnvelope;
+
+/// <summary>How the response to a compromise ended.</summary>
+/// <param name="Exposure">What the keys exposed, counted before the first row was re-encrypted.</param>
+/// <param name="Reencryption">How the rows were re-encrypted.</param>
+/// <param name="Revoked">How many keys were revoked by this run: they open nothing any more.</param>
+/// <param name="Open">Selected keys that still open, because cells name them or the cut-off was not reached.</param>
+/// <param name="OpenBecause">Why; null when there is none.</param>
+public sealed record CompromiseReport(ExposureReport Exposure, ReencryptionReport Reencryption, int Revoked, IReadOnlyList<Guid> Open, string? OpenBecause)
+{
+    /// <summary>Whether the response is at its end: no selected key seals, none is named by a cell, none opens.</summary>
+    public bool IsComplete => OpenBecause is null;
+}

@@ -1,0 +1,120 @@
+using EfEnvelope.Keys;
+using EfEnvelope.Reencryption;
+
+namespace EfEnvelope;
+
+/// <summary>The end of a key: a waiting window that can be cancelled, then destruction; or the erasure of a scope.</summary>
+public sealed partial class EnvelopeKeys
+{
+    /// <summary>The waiting window of <see cref="DestroyAsync"/> where none is named: 30 days, as the key service's own.</summary>
+    public static readonly TimeSpan DefaultDestructionWindow = TimeSpan.FromDays(30);
+
+    /// <summary>The shortest window: 7 days.</summary>
+    public static readonly TimeSpan MinimumDestructionWindow = TimeSpan.FromDays(7);
+
+    /// <summary>The longest window: 365 days.</summary>
+    public static readonly TimeSpan MaximumDestructionWindow = TimeSpan.FromDays(365);
+
+    /// <summary>
+    /// Schedules a key, and the row keys under it, for destruction: it neither seals nor opens from now on, and <see cref="CancelDestructionAsync"/> brings it back until its wrapped form is gone. Refused while one cell names
+    /// it. After the window <see cref="DestroyDueAsync"/> counts again and destroys it.
+    /// </summary>
+    /// <param name="keyId">The key: deactivated, compromised or revoked.</param>
+    /// <param name="reason">For the record; no personal data.</param>
+    /// <param name="window">How long it can be brought back: 7 to 365 days, default 30 days. It must cover the age of the backups that may come back.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>The key, with <see cref="KeyInfo.DestructionDueAt"/>.</returns>
+    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyDestroyedException">It is destroyed already.</exception>
+    /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The window is out of range, or the key neither seals values nor wraps row keys.</exception>
+    public async Task<KeyInfo> DestroyAsync(Guid keyId, string? reason = null, TimeSpan? window = null, CancellationToken cancellationToken = default)
+    {
+        var waits = window ?? DefaultDestructionWindow;
+        if (waits < MinimumDestructionWindow || waits > MaximumDestructionWindow)
+        {
+            throw new EnvelopeConfigurationException(
+                $"The waiting window of a destruction is {MinimumDestructionWindow.TotalDays:0} to {MaximumDestructionWindow.TotalDays:0} days; {waits.TotalDays:0.##} days were asked for. Nothing was changed.") { KeyId = keyId };
+        }
+
+        var keys = await _session.Ring.FindWithWrappedAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        RequireNext(keys[0], KeyState.PendingDestruction);
+        keys = await RequireUnusedAsync(keys, cancellationToken).ConfigureAwait(false);
+        await _session.Ring.ScheduleDestructionAsync(keys, waits, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        return await ReadAsync(keyId, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Cancels a scheduled destruction: the key, and the row keys under it, are what they were before, or compromised where that was reported meanwhile. Never brings back a key that seals.</summary>
+    /// <param name="keyId">The key.</param>
+    /// <param name="reason">For the record; no personal data.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="KeyRevokedException">It is not scheduled for destruction.</exception>
+    /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
+    public async Task<KeyInfo> CancelDestructionAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
+    {
+        await _session.Ring.CancelDestructionAsync(keyId, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        return await ReadAsync(keyId, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Destroys the keys whose waiting window is over and that no cell names, counted again after the cut-off: their wrapped forms are gone for ever, their rows stay as tombstones. A key that cells name (a backup came back, a row
+    /// was planted) is kept, scheduled, and listed. Run it daily, or by hand.
+    /// </summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public async Task<DestructionReport> DestroyDueAsync(CancellationToken cancellationToken = default)
+    {
+        var now = _session.Runtime.TimeProvider.GetUtcNow();
+        var scheduled = (await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Where(e => e.State == KeyState.PendingDestruction).ToList();
+        var due = scheduled.Where(e => KeyResolver.IsDestructionDue(e, now)).ToList();
+        var waiting = scheduled.Count - due.Count;
+        if (due.Count == 0)
+        {
+            return new DestructionReport([], [], waiting);
+        }
+
+        if (await CutOff.WaitAsync(_session, LastChange(due), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        {
+            return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), 0, notReached))], waiting);
+        }
+
+        var census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+        var named = due.Where(e => census.CountOf(e.Id) > 0).ToDictionary(e => e.Id);
+
+        // A kek is kept as long as a cell names one of the row keys under it.
+        var keptKeks = scheduled.Where(e => e.KekId is not null && census.CountOf(e.Id) > 0).Select(e => e.KekId!.Value).ToHashSet();
+        var unused = due.Where(e => !named.ContainsKey(e.Id) && !keptKeks.Contains(e.Id)).ToList();
+        var destroyed = await _session.Ring.DestroyDueAsync(unused, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var gone = destroyed.Select(e => e.Id).ToHashSet();
+        return new DestructionReport(
+            [.. destroyed.Select(KeyInfo.Of)],
+            [.. due.Where(e => !gone.Contains(e.Id)).Select(e => new KeptKey(KeyInfo.Of(e), census.CountOf(e.Id), Why(e)))],
+            waiting);
+
+        string Why(KeyRingEntry e) => named.ContainsKey(e.Id) ? $"{census.CountOf(e.Id)} cell(s) name it: cancel the destruction and re-encrypt them, or remove them"
+            : keptKeks.Contains(e.Id) ? "cells name row keys under it: cancel the destruction and re-encrypt them, or remove them"
+            : "it was changed meanwhile";
+    }
+
+    /// <summary>
+    /// Erases a tenant or subject: destroys its keys, and the row keys under them, at once and for ever, although cells name them. Those cells, and copies of them in backups of the data, can never be read again: every process
+    /// fails with <see cref="KeyDestroyedException"/>, within the sealing lease, and the scope takes no new values. Backups of the ring's table still hold the wrapped keys until they expire.
+    /// </summary>
+    /// <param name="scope">The scope; not the global one.</param>
+    /// <param name="reason">For the record; no personal data.</param>
+    /// <param name="cancellationToken">Cancels the call; what is destroyed by then stays so, and the call may be repeated.</param>
+    /// <returns>The destroyed keys.</returns>
+    /// <exception cref="KeyNotFoundInRingException">The ring holds no key of it.</exception>
+    /// <exception cref="KeyDestroyedException">It is erased already.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The global scope cannot be erased.</exception>
+    public async Task<IReadOnlyList<KeyInfo>> EraseAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(reason);
+        if (scope == EnvelopeScope.Global)
+        {
+            throw new EnvelopeConfigurationException("The global scope holds every value without a tenant or subject, and the ring's own keys: it cannot be erased. Nothing was changed.");
+        }
+
+        var erased = await _session.Ring.EraseAsync(scope.Value, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        return [.. erased.Select(KeyInfo.Of)];
+    }
+}

@@ -1,0 +1,130 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+
+namespace EfEnvelope;
+
+/// <summary>
+/// What keys that may be known to others expose: which tenants and subjects, tables, columns, rows, and since when. Ids, names and numbers only, never a value. It counts what the database holds now; rows that were deleted or
+/// re-encrypted before, and copies elsewhere (backups, replicas, exports), are not in it. Immutable.
+/// </summary>
+/// <param name="RingId">The key ring.</param>
+/// <param name="TakenAt">When the count began, UTC.</param>
+/// <param name="Selection">Which keys were selected.</param>
+/// <param name="Reason">The operator's reason; null in a dry run.</param>
+/// <param name="ReportedBy">Who reported it; null in a dry run.</param>
+/// <param name="IsDryRun">Whether nothing was changed.</param>
+/// <param name="IsResumed">Whether keys of the selection had been reported before: rows that were re-encrypted since then are not counted.</param>
+/// <param name="Keys">The selected keys; row keys under a selected kek are only counted in <paramref name="RowKeys"/>.</param>
+/// <param name="RowKeys">Row keys under the selected keks.</param>
+/// <param name="Rows">By scope and table.</param>
+/// <param name="NotCovered">Selected keys that cannot be replaced this way: index roots and the ring's own mac key.</param>
+/// <param name="TamperedRingRows">Rows of the ring that are not genuine, by the id that they claim; nobody uses them.</param>
+public sealed record ExposureReport(
+    Guid RingId,
+    DateTimeOffset TakenAt,
+    string Selection,
+    string? Reason,
+    string? ReportedBy,
+    bool IsDryRun,
+    bool IsResumed,
+    IReadOnlyList<ExposedKey> Keys,
+    int RowKeys,
+    IReadOnlyList<ExposedRows> Rows,
+    IReadOnlyList<ExposedKey> NotCovered,
+    IReadOnlyList<Guid> TamperedRingRows)
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        Converters = { new JsonStringEnumConverter() },
+    };
+
+    /// <summary>Rows in all tables that a selected key opens.</summary>
+    public long TotalRows => Rows.Sum(r => r.Rows);
+
+    /// <summary>Cells in all tables that a selected key opens.</summary>
+    public long TotalCells => Rows.Sum(r => r.Columns.Sum(c => c.Cells));
+
+    /// <summary>Since when: the earliest time at which a selected key began to seal. Null where no key was ever active.</summary>
+    public DateTimeOffset? Since => Keys.Concat(NotCovered).Min(k => k.ActivatedAt);
+
+    /// <summary>The report as JSON, indented; enumerations by name, times in UTC.</summary>
+    public string ToJson() => JsonSerializer.Serialize(this, Json);
+
+    /// <summary>The report for people: plain lines.</summary>
+    public string ToText()
+    {
+        var text = new StringBuilder();
+        Line($"Exposure of {Selection}{(IsDryRun ? " (dry run: nothing was changed)" : "")}");
+        Line($"  key ring {RingId}, counted {TakenAt:yyyy-MM-dd HH:mm:ss}Z{(Reason is null ? "" : $", reason: {Reason}")}{(ReportedBy is null ? "" : $", reported by {ReportedBy}")}");
+        Line($"  {Keys.Count} key(s){(RowKeys > 0 ? $" and {RowKeys} row key(s) under them" : "")}{(Since is { } since ? $", in use since {since:yyyy-MM-dd HH:mm:ss}Z" : "")}");
+        foreach (var key in Keys)
+        {
+            Line($"    {key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  active {Time(key.ActivatedAt)}  compromised {Time(key.CompromisedAt)}");
+        }
+
+        foreach (var rows in Rows)
+        {
+            Line($"  {rows.Scope}  {rows.Table}  {rows.Rows} row(s) since {Time(rows.Since)}: {string.Join(", ", rows.Columns.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Column} {c.Cells}")))}");
+        }
+
+        Line($"  total: {TotalRows} row(s), {TotalCells} cell(s), {Rows.Select(r => r.Scope).Distinct().Count()} scope(s), {Rows.Select(r => r.Table).Distinct().Count()} table(s)");
+        if (IsResumed)
+        {
+            Line($"  keys of it had been reported before: rows that were re-encrypted since are not counted here");
+        }
+
+        foreach (var key in NotCovered)
+        {
+            Line($"  NOT COVERED: {key.Purpose} key {key.Id} of {key.Scope} cannot be replaced this way (docs/key-lifecycle.md)");
+        }
+
+        foreach (var id in TamperedRingRows)
+        {
+            Line($"  TAMPERED: the ring's row of key {id} is not genuine and is not used; restore it");
+        }
+
+        Line($"  not counted: deleted rows, and copies elsewhere (backups, replicas, exports)");
+        return text.ToString();
+
+        void Line(FormattableString line) => text.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
+    }
+
+    private static string Time(DateTimeOffset? time) => time is { } known ? known.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture) : "never";
+}
+
+/// <summary>A key that is in question.</summary>
+/// <param name="Id">Its id, as envelopes name it.</param>
+/// <param name="Scope">Its scope.</param>
+/// <param name="Purpose">What it is for.</param>
+/// <param name="Version">Its version in the scope.</param>
+/// <param name="State">Its state when the report was made.</param>
+/// <param name="RootKeyId">The root key that wraps it; null for row keys.</param>
+/// <param name="CreatedAt">UTC.</param>
+/// <param name="ActivatedAt">UTC; when it began to seal.</param>
+/// <param name="CompromisedAt">UTC; when it was first reported compromised.</param>
+public sealed record ExposedKey(
+    Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, string? RootKeyId, DateTimeOffset CreatedAt, DateTimeOffset? ActivatedAt, DateTimeOffset? CompromisedAt)
+{
+    internal static ExposedKey Of(KeyRingEntry entry)
+        => new(entry.Id, entry.Scope, entry.Purpose, entry.Version, entry.State, entry.RootKeyId, entry.CreatedAt, entry.ActivatedAt, entry.CompromisedAt);
+}
+
+/// <summary>Rows of one table and one tenant, subject or the global scope, that a selected key opens.</summary>
+/// <param name="Scope">Whose rows: <c>global</c>, <c>tenant:…</c> or <c>subject:…/…</c>; row keys count for their parent.</param>
+/// <param name="Table">The table, with its schema where it has one.</param>
+/// <param name="Rows">Rows with at least one such cell.</param>
+/// <param name="Since">UTC; when the first of their keys began to seal: no such row is exposed from before.</param>
+/// <param name="Columns">Cells by column.</param>
+public sealed record ExposedRows(string Scope, string Table, long Rows, DateTimeOffset Since, IReadOnlyList<ExposedColumn> Columns);
+
+/// <summary>Cells of one column.</summary>
+/// <param name="Column">The column.</param>
+/// <param name="Cells">How many; members of a JSON document count one by one.</param>
+public sealed record ExposedColumn(string Column, long Cells);
