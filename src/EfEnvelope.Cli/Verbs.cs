@@ -11,7 +11,6 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
     public RootCommand CreateCommand()
     {
         var scope = new Option<string?>("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
-        var key = new Option<Guid?>("--key") { Description = "a key id" };
         var reason = new Option<string?>("--reason") { Description = "for the record; no personal data" };
         var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => new ReencryptionOptions().BatchSize };
         var parallel = new Option<int>("--parallel") { Description = "workers of this process", DefaultValueFactory = _ => new ReencryptionOptions().DegreeOfParallelism };
@@ -24,8 +23,6 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
         census.SetAction((_, cancellationToken) => CensusAsync(cancellationToken));
         var rotate = new Command("rotate", "a new data key for new writes") { scope, reason };
         rotate.SetAction((parsed, cancellationToken) => RotateAsync(parsed.GetValue(scope), parsed.GetValue(reason), cancellationToken));
-        var compromise = new Command("compromise", "stop sealing with a key or scope at once") { scope, key, reason };
-        compromise.SetAction((parsed, cancellationToken) => CompromiseAsync(parsed.GetValue(scope), parsed.GetValue(key), parsed.GetValue(reason), cancellationToken));
         var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff };
         reencrypt.SetAction((parsed, cancellationToken) => ReencryptAsync(
             new ReencryptionOptions
@@ -35,11 +32,14 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
                 MaxRowsPerSecond = parsed.GetValue(rate),
                 CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
             }, cancellationToken));
-        var revoke = new Command("revoke", "refuse a key that no row names any more") { key, reason };
-        revoke.SetAction((parsed, cancellationToken) => RevokeAsync(parsed.GetValue(key), parsed.GetValue(reason), cancellationToken));
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
-        var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, compromise, reencrypt, revoke, rewrap };
+        var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, reencrypt, rewrap };
+        foreach (var lifecycle in new LifecycleVerbs(createContext, console).CreateCommands())
+        {
+            root.Add(lifecycle);
+        }
+
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {
             root.Add(recovery);
@@ -75,7 +75,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
 
                 foreach (var key in group.OrderBy(k => k.Purpose).ThenBy(k => k.Version))
                 {
-                    Print(string.Create(CultureInfo.InvariantCulture, $"{key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  {key.CreatedAt:u}{(key.Reason is null ? "" : $"  ({key.Reason})")}"));
+                    Print(string.Create(CultureInfo.InvariantCulture, $"{key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  {key.CreatedAt:u}{(key.DestructionDueAt is { } due ? $"  destruction due {due:u}" : "")}{(key.Reason is null ? "" : $"  ({key.Reason})")}{(key.RootKeyId is null ? "" : $"  under {key.RootKeyId}")}"));
                 }
             }
 
@@ -103,25 +103,6 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
                 Print($"{key.Scope}: {key.Purpose} key v{key.Version} {key.Id} is active. Run `envelope reencrypt` to move its rows.");
             }
 
-            return EnvelopeCommandLine.Proven;
-        });
-
-    private Task<int> CompromiseAsync(string? scope, Guid? key, string? reason, CancellationToken cancellationToken)
-        => WithKeysAsync(async keys =>
-        {
-            var why = Required(reason, "--reason");
-            var marked = key is { } id
-                ? await keys.ReportCompromisedAsync(id, why, cancellationToken).ConfigureAwait(false)
-                : await keys.ReportCompromisedAsync(EnvelopeScope.Parse(Required(scope, "--scope or --key")), why, cancellationToken).ConfigureAwait(false);
-            Print($"{marked.Count} key(s) marked compromised: they seal nothing any more. Run `envelope reencrypt`, then `envelope revoke --key ID`.");
-            return EnvelopeCommandLine.Proven;
-        });
-
-    private Task<int> RevokeAsync(Guid? key, string? reason, CancellationToken cancellationToken)
-        => WithKeysAsync(async keys =>
-        {
-            var info = await keys.RevokeAsync(key ?? throw new EnvelopeConfigurationException("revoke needs --key ID."), reason, cancellationToken).ConfigureAwait(false);
-            Print($"Key {info.Id} of {info.Scope} is revoked: it opens nothing any more.");
             return EnvelopeCommandLine.Proven;
         });
 

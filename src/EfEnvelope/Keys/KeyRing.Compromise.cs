@@ -85,19 +85,18 @@ internal sealed partial class KeyRing
     public async Task<IReadOnlyList<KeyRingEntry>> RevokeAsync(IReadOnlyList<KeyRingEntry> keys, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var isWrapper = keys.Any(k => k.Purpose == KeyPurpose.Kek);
-        foreach (var key in keys.Where(k => k.KekId is null))
-        {
-            Follow(key, KeyState.Revoked, reason, by, Now());
-        }
-
         var revoked = new List<KeyRingEntry>();
         foreach (var chunk in keys.OrderBy(e => e.KekId is null ? 1 : 0).Select(e => e.Id).Chunk(ChangeChunk))
         {
-            revoked.AddRange(await ChangeAsync(chunk, (entry, now) => RetireWith(entry, isWrapper, KeyState.Revoked, reason, by, now), store, cancellationToken).ConfigureAwait(false));
+            revoked.AddRange(await ChangeAsync(chunk, Plan, store, cancellationToken).ConfigureAwait(false));
         }
 
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         return revoked;
+
+        // What another operator ended, or scheduled for its end, meanwhile opens nothing either.
+        KeyRingEntry? Plan(KeyRingEntry entry, DateTimeOffset now)
+            => entry.State is KeyState.PendingDestruction or KeyState.Destroyed ? null : RetireWith(entry, isWrapper, KeyState.Revoked, reason, by, now);
     }
 
     /// <summary>Row keys under a retired kek that still seal stop: before their end is decided, not with it.</summary>

@@ -24,7 +24,12 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         var reencryption = await keys.ReencryptAsync(options.Reencryption, progress, cancellationToken).ConfigureAwait(false);
 
         // Savers that were under way, and processes with an older configuration, may have added keys of the selection meanwhile.
-        var late = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var late = await session.Ring.FindAsync(selection, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        if (late.Covered.Any(e => KeyResolver.Compromise(e, reason, by, session.Runtime.TimeProvider.GetUtcNow()) is not null))
+        {
+            late = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        }
+
         var open = late.Covered.Where(e => e.State is not (KeyState.Revoked or KeyState.Destroyed or KeyState.PendingDestruction)).ToList();
         if (open.Count == 0)
         {

@@ -1,0 +1,240 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Microsoft.EntityFrameworkCore;
+using Spectre.Console;
+
+namespace EfEnvelope.Cli;
+
+/// <summary><c>compromise</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c> and <c>erase</c>: the ends that a key can come to.</summary>
+internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole console)
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
+
+    private readonly Option<Guid?> _key = new("--key") { Description = "a key id" };
+    private readonly Option<string?> _scope = new("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
+    private readonly Option<string?> _reason = new("--reason") { Description = "for the record; no personal data" };
+
+    public IEnumerable<Command> CreateCommands()
+    {
+        yield return CreateCompromise();
+
+        var revoke = new Command("revoke", "refuse a key that no row names any more") { _key, _reason };
+        revoke.SetAction((parsed, cancellationToken) => RevokeAsync(Key(parsed), parsed.GetValue(_reason), cancellationToken));
+        yield return revoke;
+
+        var window = new Option<double>("--window-days") { Description = "how long it can be brought back, 7 to 365", DefaultValueFactory = _ => EnvelopeKeys.DefaultDestructionWindow.TotalDays };
+        var due = new Option<bool>("--due") { Description = "destroy the scheduled keys whose window is over" };
+        var destroy = new Command("destroy", "schedule the destruction of a key that no row names, or carry out those that are due") { _key, _reason, window, due };
+        destroy.SetAction((parsed, cancellationToken) => parsed.GetValue(due)
+            ? parsed.GetValue(_key) is null ? DestroyDueAsync(cancellationToken) : throw new EnvelopeConfigurationException("destroy takes --key ID (schedules it) or --due (carries out what is due), not both.")
+            : ScheduleAsync(Key(parsed), parsed.GetValue(_reason), parsed.GetValue(window), cancellationToken));
+        yield return destroy;
+
+        var cancel = new Command("cancel-destruction", "bring a key back whose destruction is scheduled") { _key, _reason };
+        cancel.SetAction((parsed, cancellationToken) => CancelAsync(Key(parsed), parsed.GetValue(_reason), cancellationToken));
+        yield return cancel;
+
+        var confirm = new Option<string?>("--confirm") { Description = "the scope once more" };
+        var erase = new Command("erase", "destroy a tenant's or subject's keys at once: its values can never be read again") { _scope, _reason, confirm };
+        erase.SetAction((parsed, cancellationToken) => EraseAsync(parsed.GetValue(_scope), parsed.GetValue(confirm), parsed.GetValue(_reason), cancellationToken));
+        yield return erase;
+    }
+
+    private Command CreateCompromise()
+    {
+        var defaults = new ReencryptionOptions();
+        var kmsKey = new Option<string?>("--kms-key") { Description = "everything that this root key (ARN) wraps" };
+        var before = new Option<string?>("--created-before") { Description = "every key made before a time, as 2026-11-24T03:00:00Z" };
+        var dryRun = new Option<bool>("--dry-run") { Description = "say what would be exposed; change nothing" };
+        var markOnly = new Option<bool>("--mark-only") { Description = "stop sealing and make new keys, no more" };
+        var report = new Option<string?>("--report") { Description = "write the exposure report to a new file, as JSON" };
+        var json = new Option<bool>("--json") { Description = "print JSON instead of text" };
+        var by = new Option<string?>("--by") { Description = "who reports, for the record" };
+        var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => defaults.BatchSize };
+        var parallel = new Option<int>("--parallel") { Description = "workers of this process", DefaultValueFactory = _ => defaults.DegreeOfParallelism };
+        var rate = new Option<int>("--max-rows-per-second") { Description = "0 is no limit" };
+        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off", DefaultValueFactory = _ => (int)defaults.CutOffTimeout.TotalSeconds };
+        var compromise = new Command("compromise", "stop sealing with keys at once, re-encrypt their rows, say what was exposed, and refuse the keys")
+        {
+            _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, json, batch, parallel, rate, cutOff,
+        };
+        compromise.SetAction((parsed, cancellationToken) =>
+        {
+            var selection = Select(parsed.GetValue(_key), parsed.GetValue(_scope), parsed.GetValue(kmsKey), parsed.GetValue(before));
+            var options = new CompromiseOptions
+            {
+                ReportedBy = parsed.GetValue(by),
+                Reencryption = new ReencryptionOptions
+                {
+                    BatchSize = parsed.GetValue(batch),
+                    DegreeOfParallelism = parsed.GetValue(parallel),
+                    MaxRowsPerSecond = parsed.GetValue(rate),
+                    CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
+                },
+            };
+            return WithKeysAsync(keys => parsed.GetValue(dryRun) ? PreviewAsync(keys, selection, parsed.GetValue(report), parsed.GetValue(json), cancellationToken)
+                : parsed.GetValue(markOnly) ? MarkAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), parsed.GetValue(by), cancellationToken)
+                : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(json), cancellationToken));
+        });
+        return compromise;
+    }
+
+    private static KeySelection Select(Guid? key, string? scope, string? kmsKey, string? before)
+    {
+        if ((key is null ? 0 : 1) + (scope is null ? 0 : 1) + (kmsKey is null ? 0 : 1) + (before is null ? 0 : 1) != 1)
+        {
+            throw new EnvelopeConfigurationException("compromise needs exactly one of --key ID, --scope SCOPE, --kms-key ARN, --created-before TIME. Nothing was changed.");
+        }
+
+        return key is { } id ? KeySelection.Key(id)
+            : scope is not null ? KeySelection.Scope(EnvelopeScope.Parse(scope))
+            : kmsKey is not null ? KeySelection.KmsKey(kmsKey)
+            : KeySelection.CreatedBefore(DateTimeOffset.TryParse(before, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+                ? time
+                : throw new EnvelopeConfigurationException($"--created-before: '{before}' is no time. Write it as 2026-11-24T03:00:00Z. Nothing was changed."));
+    }
+
+    private async Task<int> PreviewAsync(EnvelopeKeys keys, KeySelection selection, string? path, bool json, CancellationToken cancellationToken)
+    {
+        using var file = ReportFile.Open(path);
+        var exposure = await keys.PreviewCompromiseAsync(selection, cancellationToken).ConfigureAwait(false);
+        Print(json ? exposure.ToJson() : exposure.ToText().TrimEnd());
+        file?.Write(exposure.ToJson());
+        return EnvelopeCommandLine.Proven;
+    }
+
+    private async Task<int> MarkAsync(EnvelopeKeys keys, KeySelection selection, string reason, string? by, CancellationToken cancellationToken)
+    {
+        var marked = await keys.ReportCompromisedAsync(selection, reason, by, cancellationToken).ConfigureAwait(false);
+        Print($"{marked.Count} key(s) marked compromised: they seal nothing any more, and new ones took over. Repeat without --mark-only to re-encrypt their rows and to refuse them.");
+        return EnvelopeCommandLine.Proven;
+    }
+
+    private async Task<int> CompromiseAsync(EnvelopeKeys keys, KeySelection selection, string reason, CompromiseOptions options, string? path, bool json, CancellationToken cancellationToken)
+    {
+        // Before anything is changed: a report that cannot be kept is found out now.
+        using var file = ReportFile.Open(path);
+        options = options with
+        {
+            OnExposure = (exposure, _) =>
+            {
+                file?.Write(exposure.ToJson());
+                PrintAside(json ? exposure.ToJson() : exposure.ToText().TrimEnd());
+                return Task.CompletedTask;
+            },
+        };
+        CompromiseReport whole;
+        if (json)
+        {
+            whole = await keys.CompromiseAsync(selection, reason, options, null, cancellationToken).ConfigureAwait(false);
+            Print(JsonSerializer.Serialize(new { whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open, whole.Reencryption.Rows, whole.Reencryption.Conflicts, whole.Reencryption.Quarantined }, Json));
+        }
+        else
+        {
+            CompromiseReport? ended = null;
+            await ProgressDisplay.RunAsync(console, async progress =>
+            {
+                ended = await keys.CompromiseAsync(selection, reason, options, progress, cancellationToken).ConfigureAwait(false);
+                return ended.Reencryption;
+            }).ConfigureAwait(false);
+            whole = ended!;
+            Print(string.Create(CultureInfo.InvariantCulture, $"{whole.Reencryption.Rows} row(s) re-encrypted in {whole.Reencryption.Elapsed.TotalSeconds:0.0} s, {whole.Reencryption.Conflicts} conflict(s), {whole.Reencryption.Quarantined} quarantined."));
+            Print(whole.IsComplete
+                ? $"Complete: {whole.Revoked} key(s) revoked. No cell names the selected keys; they neither seal nor open."
+                : $"Not complete: {whole.OpenBecause}. {whole.Open.Count} key(s) still open, none seals. Run the same command again.");
+        }
+
+        return whole.IsComplete ? EnvelopeCommandLine.Proven : whole.Reencryption.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
+    }
+
+    private Task<int> RevokeAsync(Guid key, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var info = await keys.RevokeAsync(key, reason, cancellationToken).ConfigureAwait(false);
+            Print($"Key {info.Id} of {info.Scope} is revoked: it opens nothing any more.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> ScheduleAsync(Guid key, string? reason, double days, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            if (days is not (>= 0 and < 1e6))
+            {
+                throw new EnvelopeConfigurationException("--window-days: write a number of days, 7 to 365. Nothing was changed.");
+            }
+
+            var info = await keys.DestroyAsync(key, reason, TimeSpan.FromDays(days), cancellationToken).ConfigureAwait(false);
+            Print(string.Create(CultureInfo.InvariantCulture, $"Key {info.Id} of {info.Scope} is scheduled for destruction on {info.DestructionDueAt:u}. It neither seals nor opens; `envelope cancel-destruction --key {info.Id}` brings it back until `envelope destroy --due` runs after that time."));
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> DestroyDueAsync(CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var report = await keys.DestroyDueAsync(cancellationToken).ConfigureAwait(false);
+            foreach (var key in report.Destroyed)
+            {
+                Print($"Key {key.Id} of {key.Scope} is destroyed.");
+            }
+
+            foreach (var kept in report.Kept)
+            {
+                Print($"Key {kept.Key.Id} of {kept.Key.Scope} is kept: {kept.Because}.");
+            }
+
+            Print($"{report.Destroyed.Count} key(s) destroyed, {report.Kept.Count} kept, {report.Waiting} within their window.");
+            return report.Kept.Count == 0 ? EnvelopeCommandLine.Proven : EnvelopeCommandLine.Stopped;
+        });
+
+    private Task<int> CancelAsync(Guid key, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var info = await keys.CancelDestructionAsync(key, reason, cancellationToken).ConfigureAwait(false);
+            Print($"The destruction of key {info.Id} of {info.Scope} is cancelled: it is {info.State} again.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private Task<int> EraseAsync(string? scope, string? confirmed, string? reason, CancellationToken cancellationToken)
+        => WithKeysAsync(async keys =>
+        {
+            var erased = EnvelopeScope.Parse(Required(scope, "--scope"));
+            if (confirmed != erased.Value)
+            {
+                throw new EnvelopeConfigurationException($"erase cannot be undone: repeat the scope with --confirm {erased.Value}. Nothing was changed.");
+            }
+
+            var gone = await keys.EraseAsync(erased, Required(reason, "--reason"), cancellationToken).ConfigureAwait(false);
+            Print($"{erased.Value} is erased: {gone.Count} key(s) destroyed. Every process refuses its values within the sealing lease.");
+            return EnvelopeCommandLine.Proven;
+        });
+
+    private void Print(string text) => console.Profile.Out.Writer.WriteLine(text);
+
+    /// <summary>Beside a live display the console itself has to make room.</summary>
+    private void PrintAside(string text)
+    {
+        if (console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi)
+        {
+            console.WriteLine(text);
+        }
+        else
+        {
+            Print(text);
+        }
+    }
+
+    private async Task<int> WithKeysAsync(Func<EnvelopeKeys, Task<int>> verb)
+    {
+        var context = createContext();
+        await using (context.ConfigureAwait(false))
+        {
+            return await verb(new EnvelopeKeys(context)).ConfigureAwait(false);
+        }
+    }
+
+    private Guid Key(ParseResult parsed) => parsed.GetValue(_key) ?? throw new EnvelopeConfigurationException("--key ID is missing.");
+
+    private static string Required(string? value, string name)
+        => string.IsNullOrWhiteSpace(value) ? throw new EnvelopeConfigurationException($"{name} is missing. Nothing was changed.") : value;
+}
