@@ -174,6 +174,11 @@ internal sealed partial class KeyRing
             RequireScopeKey(found.NotCovered[0].Purpose, found.NotCovered[0].Id);
         }
 
+        if (found.Covered.All(e => e.State == KeyState.Destroyed))
+        {
+            throw new KeyDestroyedException($"Every key of the selection '{selection}' is destroyed already. Nothing was changed.") { KeyId = selection.KeyId };
+        }
+
         if (found.Covered.All(e => e.State is KeyState.Revoked or KeyState.Destroyed))
         {
             throw new KeyRevokedException($"Every key of the selection '{selection}' is revoked or destroyed already: none seals or opens. Nothing was changed.") { KeyId = selection.KeyId };

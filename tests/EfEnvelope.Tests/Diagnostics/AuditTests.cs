@@ -50,7 +50,7 @@ public sealed class AuditTests : IAsyncLifetime
         Assert.Equal(
             [
                 "45100 KeyCreated", "45101 KeyRotated", "45102 KeyCompromised", "45103 KeyRevoked", "45104 KeyErased", "45105 KeyRewrapped", "45106 RingExported", "45107 RingImported",
-                "45108 RingReplaced", "45200 RingTampered", "45201 KeyRefused", "45202 ValueRefused", "45203 PlaintextRefused", "45204 KeyServiceUnavailable",
+                "45108 RingReplaced", "45109 KeyDestructionScheduled", "45110 KeyDestructionCancelled", "45200 RingTampered", "45201 KeyRefused", "45202 ValueRefused", "45203 PlaintextRefused", "45204 KeyServiceUnavailable",
             ],
             ids);
     }
@@ -69,9 +69,18 @@ public sealed class AuditTests : IAsyncLifetime
         Assert.True(await keys.RewrapAsync() > 0);
         Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyRewrapped));
         await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero });
+        _database.Time.Advance(TimeSpan.FromMinutes(2));
         await keys.RevokeAsync(old.Id);
         Assert.Single(_logs.Of(EnvelopeEventId.KeyRevoked));
+        _database.Time.Advance(TimeSpan.FromMinutes(2));
         await keys.DestroyAsync(old.Id);
+        Assert.Contains(old.Id.ToString(), Assert.Single(_logs.Of(EnvelopeEventId.KeyDestructionScheduled)).Message, StringComparison.Ordinal);
+        await keys.CancelDestructionAsync(old.Id);
+        Assert.Contains(old.Id.ToString(), Assert.Single(_logs.Of(EnvelopeEventId.KeyDestructionCancelled)).Message, StringComparison.Ordinal);
+        _database.Time.Advance(TimeSpan.FromMinutes(2));
+        await keys.DestroyAsync(old.Id);
+        _database.Time.Advance(TimeSpan.FromDays(31));
+        await keys.DestroyDueAsync();
         Assert.Contains(old.Id.ToString(), Assert.Single(_logs.Of(EnvelopeEventId.KeyErased)).Message, StringComparison.Ordinal);
     }
 

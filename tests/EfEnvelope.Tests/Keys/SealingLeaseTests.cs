@@ -208,7 +208,7 @@ public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
 
         // The whole ring as it was before the second rotation: as a restore of the database leaves it.
         await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Version\" = 3 AND \"Scope\" = 'global'");
-        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 2");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 1");
         _there.Time.Advance(Lease + TimeSpan.FromMilliseconds(1));
         var sealing = await _there.SealAsync();
         Assert.Contains(await _here.Ring.ListAsync(includeRowKeys: false, _here.Store, default), e => e.Id == sealing && e.State == KeyState.Active);

@@ -64,6 +64,10 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
     [InlineData("\"Reason\" = 'because'")]
     [InlineData("\"RootKeyId\" = 'memory:other'")]
     [InlineData("\"KeyMaterialId\" = 'other'")]
+    [InlineData("\"ChangedBy\" = 'nobody'")]
+    [InlineData("\"CompromisedAt\" = 638000000000000000")]
+    [InlineData("\"DestructionDueAt\" = 638000000000000000")]
+    [InlineData("\"FormerState\" = 1")]
     [InlineData("\"Revision\" = \"Revision\" + 1")]
     public async Task Every_field_of_a_ring_row_is_authenticated(string change)
     {

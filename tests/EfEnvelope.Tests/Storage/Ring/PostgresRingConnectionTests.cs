@@ -119,7 +119,9 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
             await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(Tenant), "test");
             Assert.Equal(2, (await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero })).Rows);
             await keys.RewrapAsync();
+            _clock.Advance(TimeSpan.FromMinutes(2));
             await keys.RevokeAsync(old.Id);
+            _clock.Advance(TimeSpan.FromMinutes(2));
             await keys.DestroyAsync(old.Id);
             using var document = new MemoryStream();
             await keys.ExportAsync(document);

@@ -1,0 +1,256 @@
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage.Ring;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Keys;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Tests.Lifecycle;
+
+public sealed class SqliteDestructionTests() : DestructionTests("SQLite");
+
+public sealed class PostgresDestructionTests() : DestructionTests("PostgreSQL");
+
+/// <summary>The end of a key: a window that can be cancelled, gated twice by the census (G15), and authenticated in the ring (G13).</summary>
+public abstract class DestructionTests(string provider) : LifecycleFixture(provider)
+{
+    [Fact]
+    public async Task A_key_waits_its_window_unusable_and_is_destroyed_after_it()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        var scheduled = await keys.DestroyAsync(key.Id, "end of life");
+        Assert.Equal((KeyState.PendingDestruction, Database.Time.GetUtcNow() + TimeSpan.FromDays(30)), (scheduled.State, scheduled.DestructionDueAt));
+        await PlantAsync(stolen);
+        Assert.Equal(key.Id, (await Assert.ThrowsAsync<KeyRevokedException>(() => ReadAsync(New()))).KeyId);
+        Assert.Equal("Name 2", (await ReadAsync(New(), "b2")).FullName);
+        await PlantAsync(await CellAsync("b2"));
+
+        Database.Time.Advance(TimeSpan.FromDays(29));
+        var early = await keys.DestroyDueAsync();
+        Assert.Equal((0, 0, 1), (early.Destroyed.Count, early.Kept.Count, early.Waiting));
+        Assert.NotEmpty(await WrappedAsync(key.Id));
+
+        Database.Time.Advance(TimeSpan.FromDays(1));
+        var done = await keys.DestroyDueAsync();
+        Assert.Equal(key.Id, Assert.Single(done.Destroyed).Id);
+        Assert.Empty(await WrappedAsync(key.Id));
+        await PlantAsync(stolen);
+        Assert.Equal(key.Id, (await Assert.ThrowsAsync<KeyDestroyedException>(() => ReadAsync(New()))).KeyId);
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => keys.DestroyAsync(key.Id));
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => keys.ReportCompromisedAsync(key.Id, "late"));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.CancelDestructionAsync(key.Id));
+    }
+
+    [Fact]
+    public async Task A_planted_row_blocks_destruction_when_it_is_scheduled_and_again_when_it_is_due()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        await PlantAsync(stolen);
+        var refused = await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        Assert.Equal(key.Id, refused.KeyId);
+        Assert.Equal(KeyState.Deactivated, (await KeyAsync(context, ScopeA.Value)).State);
+
+        await PlantAsync(await CellAsync("b2"));
+        await keys.DestroyAsync(key.Id);
+        await PlantAsync(stolen);
+        Database.Time.Advance(TimeSpan.FromDays(31));
+        var report = await keys.DestroyDueAsync();
+        var kept = Assert.Single(report.Kept);
+        Assert.Equal((key.Id, 1L, 0), (kept.Key.Id, kept.Cells, report.Destroyed.Count));
+        Assert.NotEmpty(await WrappedAsync(key.Id));
+
+        // The way out that the report names: the value is brought back and re-encrypted.
+        Assert.Equal(KeyState.Deactivated, (await keys.CancelDestructionAsync(key.Id)).State);
+        Assert.Equal("Name 0", (await ReadAsync(New())).FullName);
+        PassLease();
+        Assert.True((await keys.ReencryptAsync(Small)).IsProven);
+        await keys.DestroyAsync(key.Id);
+        Database.Time.Advance(TimeSpan.FromDays(31));
+        Assert.Single((await keys.DestroyDueAsync()).Destroyed);
+    }
+
+    [Fact]
+    public async Task A_cancelled_key_is_what_it_was_and_never_seals()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        await keys.RevokeAsync(key.Id, "test");
+        PassLease();
+        await keys.DestroyAsync(key.Id);
+        var cancelled = await keys.CancelDestructionAsync(key.Id, "still needed");
+        Assert.Equal((KeyState.Revoked, null, "still needed"), (cancelled.State, cancelled.DestructionDueAt, cancelled.Reason));
+        await PlantAsync(stolen);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => ReadAsync(New()));
+        context.Add(new Customer { TenantId = TenantA, Branch = "new", FullName = "n", Ssn = "s" });
+        await context.SaveChangesAsync();
+        Assert.NotEqual(key.Id, await KeyOfCellAsync("new"));
+        Database.Time.Advance(TimeSpan.FromDays(31));
+        Assert.Empty((await keys.DestroyDueAsync()).Destroyed);
+    }
+
+    [Fact]
+    public async Task A_key_that_is_reported_compromised_while_its_destruction_is_pending_does_not_come_back_trusted()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, _) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        var due = (await keys.DestroyAsync(key.Id)).DestructionDueAt;
+        var marked = Assert.Single(await keys.ReportCompromisedAsync(key.Id, "found in a log"));
+        Assert.Equal((KeyState.PendingDestruction, due), (marked.State, marked.DestructionDueAt));
+        Assert.NotNull(marked.CompromisedAt);
+        Assert.Empty(await keys.ReportCompromisedAsync(key.Id, "again"));
+        Assert.Equal(KeyState.Compromised, (await keys.CancelDestructionAsync(key.Id)).State);
+    }
+
+    [Fact]
+    public async Task A_kek_is_kept_while_a_cell_names_a_row_key_under_it_and_takes_them_with_it()
+    {
+        await using var context = New();
+        await SeedAsync(context, 0, 6);
+        var keys = new EnvelopeKeys(context);
+        var kek = await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek);
+        var active = await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(kek.Id));
+        Assert.Contains("Active", active.Message, StringComparison.Ordinal);
+        await keys.RotateAsync(ScopeA);
+        PassLease();
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(kek.Id));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(kek.Id));
+        Assert.Equal(6, await context.Cards.AsNoTracking().CountAsync());
+
+        Assert.True((await keys.ReencryptAsync(Small)).IsProven);
+
+        // Row keys that would still seal stop first; whoever does not wait for the lease is told to come again.
+        await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+        PassLease();
+        await keys.DestroyAsync(kek.Id, "old", TimeSpan.FromDays(7));
+        var rowKeys = (await keys.ListAsync(includeRowKeys: true)).Where(k => k.KekId == kek.Id).ToList();
+        Assert.Equal(6, rowKeys.Count);
+        Assert.All(rowKeys, k => Assert.Equal(KeyState.PendingDestruction, k.State));
+        Database.Time.Advance(TimeSpan.FromDays(8));
+        Assert.Equal(7, (await keys.DestroyDueAsync()).Destroyed.Count);
+        Assert.Equal(Enumerable.Range(0, 6).Select(n => $"4111-{n}"), (await New().Cards.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.Number));
+    }
+
+    [Fact]
+    public async Task Wrong_input_is_a_typed_error_and_changes_nothing()
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 0);
+        var keys = new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero };
+        var key = await KeyAsync(context, ScopeA.Value);
+        var mac = await KeyAsync(context, KeyScope.Global, purpose: KeyPurpose.Mac);
+        await Assert.ThrowsAsync<KeyNotFoundInRingException>(() => keys.DestroyAsync(Guid.NewGuid()));
+        await Assert.ThrowsAsync<KeyNotFoundInRingException>(() => keys.CancelDestructionAsync(Guid.NewGuid()));
+        await Assert.ThrowsAsync<KeyNotFoundInRingException>(() => keys.RevokeAsync(Guid.NewGuid()));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(key.Id));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.CancelDestructionAsync(key.Id));
+        foreach (var window in new[] { TimeSpan.Zero, TimeSpan.FromDays(6.9), TimeSpan.FromDays(366), TimeSpan.FromDays(-30) })
+        {
+            await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.DestroyAsync(key.Id, window: window));
+        }
+
+        foreach (var attempt in new Func<Task>[] { () => keys.DestroyAsync(mac.Id), () => keys.RevokeAsync(mac.Id), () => keys.ReportCompromisedAsync(mac.Id, "no") })
+        {
+            Assert.Equal(mac.Id, (await Assert.ThrowsAsync<EnvelopeConfigurationException>(attempt)).KeyId);
+        }
+
+        // Within the lease after the last change nobody can know that no writer still holds the key.
+        await keys.RotateAsync(ScopeA);
+        await context.Customers.Where(c => c.TenantId == TenantA).ExecuteDeleteAsync();
+        var early = await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        Assert.Contains("lease", early.Message, StringComparison.Ordinal);
+        Assert.Equal(KeyState.Deactivated, (await KeyAsync(context, ScopeA.Value)).State);
+        PassLease();
+        await keys.DestroyAsync(key.Id);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(key.Id));
+    }
+
+    [Theory]
+    [InlineData("\"DestructionDueAt\" = 1")]
+    [InlineData("\"DestructionDueAt\" = NULL")]
+    [InlineData("\"FormerState\" = 1")]
+    [InlineData("\"FormerState\" = NULL")]
+    [InlineData("\"ChangedBy\" = NULL")]
+    [InlineData("\"State\" = 2, \"DestructionDueAt\" = NULL, \"FormerState\" = NULL")]
+    public async Task What_the_ring_says_of_a_planned_destruction_is_authenticated(string change)
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 0);
+        var (key, _) = await RetireAsync(context);
+        await new EnvelopeKeys(context).DestroyAsync(key.Id);
+        await Database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET {change} WHERE {IdIs(key.Id)}");
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).DestroyDueAsync());
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).CancelDestructionAsync(key.Id));
+        Assert.NotEmpty(await WrappedAsync(key.Id));
+    }
+
+    [Fact]
+    public async Task Other_processes_learn_of_a_planned_destruction_and_of_its_cancellation_within_the_lease()
+    {
+        await using var here = await new RingProcess(Database, Database.KeyService).CreateAsync();
+        await using var there = new RingProcess(Database, here.Kms);
+        var key = await there.SealAsync("tenant:1");
+        await here.RotateAsync("tenant:1");
+        Assert.Equal(key, await there.OpenAsync(key));
+        var keys = await here.Ring.FindWithWrappedAsync(key, here.Store, default);
+        await here.Ring.ScheduleDestructionAsync(keys, TimeSpan.FromDays(30), "test", "me", here.Store, default);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => here.OpenAsync(key));
+        there.Time.Advance(TimeSpan.FromSeconds(61));
+        await Assert.ThrowsAsync<KeyRevokedException>(() => there.OpenAsync(key));
+        await here.Ring.CancelDestructionAsync(key, "test", "me", here.Store, default);
+        there.Time.Advance(TimeSpan.FromSeconds(61));
+        Assert.Equal(key, await there.OpenAsync(key));
+        Assert.Equal(key, await here.OpenAsync(key));
+    }
+
+    [Fact]
+    public async Task An_execution_that_a_cancellation_overtook_destroys_nothing()
+    {
+        await using var here = await new RingProcess(Database, Database.KeyService).CreateAsync();
+        await using var there = new RingProcess(Database, here.Kms);
+        var key = await here.SealAsync("tenant:1");
+        await here.RotateAsync("tenant:1");
+        var due = await here.Ring.ScheduleDestructionAsync(await here.Ring.FindWithWrappedAsync(key, here.Store, default), TimeSpan.FromDays(7), "test", "me", here.Store, default);
+        here.Time.Advance(TimeSpan.FromDays(8));
+        await there.Ring.CancelDestructionAsync(key, "test", "me", there.Store, default);
+        Assert.Empty(await here.Ring.DestroyDueAsync(due, here.Store, default));
+
+        // Scheduled anew: the former decision, and its time, no longer count.
+        await there.Ring.ScheduleDestructionAsync(await there.Ring.FindWithWrappedAsync(key, there.Store, default), TimeSpan.FromDays(7), "test", "me", there.Store, default);
+        Assert.Empty(await here.Ring.DestroyDueAsync(due, here.Store, default));
+        Assert.NotEmpty((await here.Ring.FindWithWrappedAsync(key, here.Store, default))[0].Wrapped);
+    }
+
+    [Fact]
+    public async Task An_export_neither_brings_a_planned_destruction_nor_ends_one()
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 0);
+        var (key, _) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        using var before = new MemoryStream();
+        await keys.ExportAsync(before);
+        await keys.DestroyAsync(key.Id);
+        before.Position = 0;
+        Assert.Equal(0, (await keys.ImportAsync(before)).Changed);
+        Assert.Equal(KeyState.PendingDestruction, (await KeyAsync(context, ScopeA.Value)).State);
+
+        using var during = new MemoryStream();
+        await keys.ExportAsync(during);
+        await keys.CancelDestructionAsync(key.Id);
+        during.Position = 0;
+        Assert.Equal(0, (await keys.ImportAsync(during)).Changed);
+        Assert.Equal(KeyState.Deactivated, (await KeyAsync(context, ScopeA.Value)).State);
+    }
+}
