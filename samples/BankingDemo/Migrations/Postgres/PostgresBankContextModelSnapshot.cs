@@ -262,11 +262,23 @@ namespace BankingDemo.Migrations.Postgres
                     b.Property<long?>("ActivatedAt")
                         .HasColumnType("bigint");
 
+                    b.Property<string>("ChangedBy")
+                        .HasColumnType("text");
+
                     b.Property<long>("ChangedEpoch")
+                        .HasColumnType("bigint");
+
+                    b.Property<long?>("CompromisedAt")
                         .HasColumnType("bigint");
 
                     b.Property<long>("CreatedAt")
                         .HasColumnType("bigint");
+
+                    b.Property<long?>("DestructionDueAt")
+                        .HasColumnType("bigint");
+
+                    b.Property<int?>("FormerState")
+                        .HasColumnType("integer");
 
                     b.Property<Guid?>("KekId")
                         .HasColumnType("uuid");

@@ -250,10 +250,22 @@ namespace BankingDemo.Migrations.Sqlite
                     b.Property<long?>("ActivatedAt")
                         .HasColumnType("INTEGER");
 
+                    b.Property<string>("ChangedBy")
+                        .HasColumnType("TEXT");
+
                     b.Property<long>("ChangedEpoch")
                         .HasColumnType("INTEGER");
 
+                    b.Property<long?>("CompromisedAt")
+                        .HasColumnType("INTEGER");
+
                     b.Property<long>("CreatedAt")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<long?>("DestructionDueAt")
+                        .HasColumnType("INTEGER");
+
+                    b.Property<int?>("FormerState")
                         .HasColumnType("INTEGER");
 
                     b.Property<Guid?>("KekId")
