@@ -7,7 +7,7 @@ public readonly record struct EnvelopeScope
 {
     private readonly string? _value;
 
-    internal EnvelopeScope(string value) => _value = value;
+    private EnvelopeScope(string value) => _value = value;
 
     /// <summary>The scope of entities without a scope of their own.</summary>
     public static EnvelopeScope Global => new(KeyScope.Global);

@@ -40,7 +40,7 @@ internal sealed partial class KeyRing
             }
 
             // Savers that were under way may have added keys meanwhile.
-            found = await FindAsync(selection, store, cancellationToken).ConfigureAwait(false);
+            found = await FindAsync(selection.After(found.Covered), store, cancellationToken).ConfigureAwait(false);
         }
 
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);

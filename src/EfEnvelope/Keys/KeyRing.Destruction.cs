@@ -103,7 +103,7 @@ internal sealed partial class KeyRing
     /// </summary>
     public async Task<IReadOnlyList<KeyRingEntry>> EraseAsync(string scope, string reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var selection = KeySelection.Scope(new EnvelopeScope(scope));
+        var selection = KeySelection.WholeScope(scope);
         var erased = new List<KeyRingEntry>();
         for (var round = 0; round < MaxRounds; round++)
         {

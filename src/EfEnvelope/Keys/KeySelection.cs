@@ -24,6 +24,9 @@ public sealed class KeySelection
     /// <summary>The root key, where one is selected.</summary>
     internal string? RootKeyId { get; private init; }
 
+    /// <summary>Leaves out the keys that replaced reported ones: see <see cref="Scope"/>.</summary>
+    private bool SparesReplacements { get; init; }
+
     /// <summary>The time, where one is selected.</summary>
     internal DateTimeOffset? Before { get; private init; }
 
@@ -31,9 +34,27 @@ public sealed class KeySelection
     /// <param name="keyId">The key id that envelopes name.</param>
     public static KeySelection Key(Guid keyId) => new($"key {keyId}", e => e.Id == keyId) { KeyId = keyId };
 
-    /// <summary>Every key of a scope, and the row keys under its keks.</summary>
+    /// <summary>
+    /// Every key of a scope, and the row keys under its keks. While keys of the scope are reported compromised and not yet revoked, the ones that replaced them are not meant: the same selection takes the response up where it stopped.
+    /// If a replacement may be known too, name it by <see cref="Key"/>.
+    /// </summary>
     /// <param name="scope">The scope.</param>
-    public static KeySelection Scope(EnvelopeScope scope) => new($"scope {scope.Value}", e => e.Scope == scope.Value);
+    public static KeySelection Scope(EnvelopeScope scope) => new($"scope {scope.Value}", e => e.Scope == scope.Value) { SparesReplacements = true };
+
+    /// <summary>The same selection later in one response: what replaced the keys meanwhile is not meant, also when another response has revoked them.</summary>
+    internal KeySelection After(IEnumerable<KeyRingEntry> covered)
+    {
+        if (!SparesReplacements)
+        {
+            return this;
+        }
+
+        var ids = covered.Select(e => e.Id).ToHashSet();
+        return new KeySelection(_text, e => ids.Contains(e.Id));
+    }
+
+    /// <summary>Every key that a scope ever had.</summary>
+    internal static KeySelection WholeScope(string scope) => new($"scope {scope}", e => e.Scope == scope);
 
     /// <summary>Every key that a root key of the key service wraps, directly or through a kek.</summary>
     /// <param name="rootKeyId">Its immutable id as the ring records it: the ARN on AWS KMS; <c>status</c> prints it.</param>
@@ -54,8 +75,13 @@ public sealed class KeySelection
     /// <summary>What the selection means in a ring: the keys that seal values or wrap row keys, and those that an incident response cannot replace.</summary>
     internal (IReadOnlyList<KeyRingEntry> Covered, IReadOnlyList<KeyRingEntry> NotCovered) Of(IReadOnlyList<KeyRingEntry> ring)
     {
-        var keks = ring.Where(e => e.Purpose == KeyPurpose.Kek && _names(e)).Select(e => e.Id).ToHashSet();
-        var named = ring.Where(e => _names(e) || (e.KekId is { } kek && keks.Contains(kek))).ToLookup(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
+        // By version and not by time: clocks differ.
+        var reported = SparesReplacements
+            ? ring.Where(e => _names(e) && (e.State == KeyState.Compromised || e.FormerState == KeyState.Compromised)).GroupBy(e => e.Purpose).ToDictionary(g => g.Key, g => g.Max(e => e.Version))
+            : [];
+        bool Names(KeyRingEntry e) => _names(e) && (!reported.TryGetValue(e.Purpose, out var newest) || e.Version <= newest);
+        var keks = ring.Where(e => e.Purpose == KeyPurpose.Kek && Names(e)).Select(e => e.Id).ToHashSet();
+        var named = ring.Where(e => Names(e) || (e.KekId is { } kek && keks.Contains(kek))).ToLookup(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
         return ([.. named[true]], [.. named[false]]);
     }
 }

@@ -15,6 +15,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         options.Reencryption.Validate();
         var by = options.ReportedBy ?? Environment.UserName;
         var compromised = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var seen = session.Runtime.TimeProvider.GetTimestamp();
         var exposure = await ExposureSurvey.TakeAsync(session, selection, compromised, reason, by, isDryRun: false, cancellationToken).ConfigureAwait(false);
         if (options.OnExposure is { } tell)
         {
@@ -24,10 +25,12 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         var reencryption = await keys.ReencryptAsync(options.Reencryption, progress, cancellationToken).ConfigureAwait(false);
 
         // Savers that were under way, and processes with an older configuration, may have added keys of the selection meanwhile.
-        var late = await session.Ring.FindAsync(selection, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var meant = selection.After(compromised.Covered);
+        var late = await session.Ring.FindAsync(meant, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         if (late.Covered.Any(e => KeyResolver.Compromise(e, reason, by, session.Runtime.TimeProvider.GetUtcNow()) is not null))
         {
-            late = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+            late = await session.Ring.CompromiseAsync(meant, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+            seen = session.Runtime.TimeProvider.GetTimestamp();
         }
 
         var open = late.Covered.Where(e => e.State is not (KeyState.Revoked or KeyState.Destroyed or KeyState.PendingDestruction)).ToList();
@@ -36,7 +39,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
             return new CompromiseReport(exposure, reencryption, 0, [], null);
         }
 
-        if (await NotReachedAsync(open, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await NotReachedAsync(open, seen, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notReached);
         }
@@ -53,8 +56,8 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
             kept.Count == 0 ? null : $"{cells} cell(s) still name {named.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}: they open on until these are re-encrypted");
     }
 
-    private async Task<string?> NotReachedAsync(List<KeyRingEntry> open, CancellationToken cancellationToken)
+    private async Task<string?> NotReachedAsync(List<KeyRingEntry> open, long seen, CancellationToken cancellationToken)
         => options.Reencryption.CutOffTimeout == TimeSpan.Zero
             ? "the cut-off was not waited for (CutOffTimeout is zero)"
-            : await CutOff.WaitAsync(session, open.Max(e => e.StateChangedAt ?? e.CreatedAt), options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            : await CutOff.WaitAsync(session, open.Max(e => e.StateChangedAt ?? e.CreatedAt), seen, options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
 }

@@ -106,7 +106,8 @@ public sealed partial class EnvelopeKeys
         // What is refused anyway neither waits nor changes anything.
         RequireUnused(keys, await TakeCensusAsync(cancellationToken).ConfigureAwait(false));
         keys = await _session.Ring.DeactivateWrappedAsync(keys, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        if (await CutOff.WaitAsync(_session, LastChange(keys), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        var seen = _session.Runtime.TimeProvider.GetTimestamp();
+        if (await CutOff.WaitAsync(_session, LastChange(keys), seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             throw new KeyRevokedException($"Key {keys[0].Id} may still be sealed with: {notReached}. It is kept. Try again later.") { KeyId = keys[0].Id };
         }

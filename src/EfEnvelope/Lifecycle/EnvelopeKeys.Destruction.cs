@@ -72,7 +72,7 @@ public sealed partial class EnvelopeKeys
             return new DestructionReport([], [], waiting);
         }
 
-        if (await CutOff.WaitAsync(_session, LastChange(due), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await CutOff.WaitAsync(_session, LastChange(due), _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), 0, notReached))], waiting);
         }

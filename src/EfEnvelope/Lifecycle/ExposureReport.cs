@@ -77,7 +77,7 @@ public sealed record ExposureReport(
         Line($"  total: {TotalRows} row(s), {TotalCells} cell(s), {Rows.Select(r => r.Scope).Distinct().Count()} scope(s), {Rows.Select(r => r.Table).Distinct().Count()} table(s)");
         if (IsResumed)
         {
-            Line($"  keys of it had been reported before: rows that were re-encrypted since are not counted here");
+            Line($"  keys of it had been reported before: rows that were re-encrypted since are not counted here, and the keys that replaced them are not meant (name them by --key if they may be known too)");
         }
 
         foreach (var key in NotCovered)

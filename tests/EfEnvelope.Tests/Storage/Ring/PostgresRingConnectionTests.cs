@@ -100,7 +100,7 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
     public async Task A_role_without_delete_on_the_ring_suffices_for_the_application()
     {
         var role = "ef_app_" + Guid.NewGuid().ToString("N")[..8];
-        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}");
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT pg_read_all_stats TO {role}");
         foreach (var table in new[] { "EnvelopeRing", "EnvelopeKeys", "EnvelopeColumns", "EnvelopeJobs", "EnvelopeJobUnits", "EnvelopeQuarantine" })
         {
             await _database.ExecuteAsync($"REVOKE DELETE, TRUNCATE ON \"{table}\" FROM {role}");
@@ -119,9 +119,9 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
             await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(Tenant), "test");
             Assert.Equal(2, (await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero })).Rows);
             await keys.RewrapAsync();
-            _clock.Advance(TimeSpan.FromMinutes(2));
+            _clock.Advance(TimeSpan.FromMinutes(22));
             await keys.RevokeAsync(old.Id);
-            _clock.Advance(TimeSpan.FromMinutes(2));
+            _clock.Advance(TimeSpan.FromMinutes(22));
             await keys.DestroyAsync(old.Id);
             using var document = new MemoryStream();
             await keys.ExportAsync(document);

@@ -168,7 +168,7 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
             var report = await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero });
             Assert.Equal(4, report.Rows);
             Assert.Equal(0, (await keys.TakeCensusAsync()).CountOf(old.Id));
-            clock.Advance(TimeSpan.FromMinutes(2));
+            clock.Advance(TimeSpan.FromMinutes(22));
             await keys.RevokeAsync(old.Id);
         }
 
