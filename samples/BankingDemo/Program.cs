@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using BankingDemo;
 using EfEnvelope;
 using EfEnvelope.Cli;
@@ -29,6 +30,10 @@ if (parsed.Errors.Count > 0)
     return EnvelopeCommandLine.BadInput;
 }
 
+// Ctrl+C, and SIGTERM of a container's end, stop after the current batch.
+using var stop = new CancellationTokenSource();
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 root.SetAction(async (result, cancellationToken) =>
 {
     if (Console.IsOutputRedirected)
@@ -62,4 +67,10 @@ root.SetAction(async (result, cancellationToken) =>
         return EnvelopeCommandLine.Stopped;
     }
 });
-return await parsed.InvokeAsync();
+return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null }, stop.Token);
+
+void Stop(PosixSignalContext signal)
+{
+    signal.Cancel = !stop.IsCancellationRequested;
+    stop.Cancel();
+}

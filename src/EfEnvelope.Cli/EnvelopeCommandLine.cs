@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
 
@@ -30,7 +31,7 @@ public static class EnvelopeCommandLine
     /// <param name="args">The words after <c>envelope</c>.</param>
     /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
     /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>
-    /// <param name="cancellationToken">Stops a job after its current batch. Ctrl+C does the same.</param>
+    /// <param name="cancellationToken">Stops a job after its current batch. Ctrl+C and SIGTERM do the same; the second one ends the process at once, which loses nothing either.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] args, Func<DbContext> createContext, IAnsiConsole? console = null, CancellationToken cancellationToken = default)
     {
@@ -44,9 +45,12 @@ public static class EnvelopeCommandLine
             return BadInput;
         }
 
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var interrupt = StopSignal.Listen(PosixSignal.SIGINT, stop);
+        using var terminate = StopSignal.Listen(PosixSignal.SIGTERM, stop);
         try
         {
-            return await result.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }, cancellationToken).ConfigureAwait(false);
+            return await result.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {
