@@ -130,6 +130,11 @@ internal sealed class JobStore
             return $"UPDATE {_units.Name} SET {sets} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}";
         }, cancellationToken).ConfigureAwait(false) == 1;
 
+    /// <summary>Opens a claimed unit again, with the checkpoint that it has, unless another worker owns it by now.</summary>
+    public Task GiveBackAsync(DbConnection connection, Guid jobId, JobUnit unit, CancellationToken cancellationToken)
+        => ExecuteAsync(connection, null, command =>
+            $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
+
     /// <summary>Lists a cell, once: what another worker or an earlier run listed is replaced.</summary>
     public async Task QuarantineAsync(DbConnection connection, DbTransaction transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
     {

@@ -26,8 +26,29 @@ internal sealed class UnitWorker(
             while (await jobs.ClaimAsync(lease.Connection, jobId, owner, options.UnitLease, cancellationToken).ConfigureAwait(false) is { } unit)
             {
                 await options.ReachAsync(JobStep.Claimed).ConfigureAwait(false);
-                await RunUnitAsync(lease.Connection, unit, cancellationToken).ConfigureAwait(false);
+                try
+                {
+                    await RunUnitAsync(lease.Connection, unit, cancellationToken).ConfigureAwait(false);
+                }
+                catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+                {
+                    await GiveBackAsync(lease.Connection, unit).ConfigureAwait(false);
+                    throw;
+                }
             }
+        }
+    }
+
+    /// <summary>Who stops in order makes nobody wait for the end of its lease.</summary>
+    private async Task GiveBackAsync(DbConnection connection, JobUnit unit)
+    {
+        try
+        {
+            await jobs.GiveBackAsync(connection, jobId, unit, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is DbException or InvalidOperationException)
+        {
+            // The connection is gone with the process's end: the lease ends by itself.
         }
     }
 

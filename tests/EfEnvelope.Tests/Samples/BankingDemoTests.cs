@@ -45,6 +45,8 @@ public sealed class BankingDemoTests : DemoTests
         var job = await DemoProcess.StopAtAsync("done", ["--folder", Folder, "envelope", "reencrypt", "--batch-size", "50", "--max-rows-per-second", "100"]);
         Assert.Equal((4, ""), (job.ExitCode, job.Error));
         Assert.Contains("Stopped after the current batch", job.Output, StringComparison.Ordinal);
+        Assert.Equal(0L, await ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeJobUnits\" WHERE \"State\" = 1"));
+        Assert.True(await ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeJobUnits\" WHERE \"State\" = 0") > 0, "the job was over before it could be stopped");
 
         var again = await DemoProcess.RunAsync(["--folder", Folder, "envelope", "reencrypt"]);
         Assert.True(again.ExitCode == 0, again.Output + again.Error);

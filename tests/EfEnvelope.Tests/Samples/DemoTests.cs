@@ -23,6 +23,15 @@ public abstract class DemoTests : IDisposable
         Assert.DoesNotContain("Compromised", run.Output[run.Output.IndexOf("Census after", StringComparison.Ordinal)..], StringComparison.Ordinal);
     }
 
+    protected async Task<long> ScalarAsync(string sql)
+    {
+        await using var connection = new SqliteConnection($"Data Source={DatabasePath};Pooling=False");
+        await connection.OpenAsync();
+        await using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return (long)(await command.ExecuteScalarAsync())!;
+    }
+
     /// <summary>The census's answer, counted by hand: the key id of every cell, and the state that the ring says it has.</summary>
     protected async Task AssertNoStaleCellAsync(int? cells)
     {
