@@ -55,6 +55,15 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             case CaseExpression or ScalarSubqueryExpression or ProjectionExpression or ColumnExpression or SqlConstantExpression or SqlParameterExpression or SqlFragmentExpression or ExistsExpression:
                 RefuseMixedCase(node as CaseExpression);
                 return base.VisitExtension(node);
+            case InExpression { Subquery: { } subquery } contained:
+                // The subquery is no scalar: what it returns is compared all the same.
+                Refuse(contained.Item, Describe(contained));
+                foreach (var projection in subquery.Projection)
+                {
+                    Refuse(projection.Expression, Describe(contained));
+                }
+
+                return base.VisitExtension(node);
             case SqlExpression sql:
                 foreach (var child in Children(sql))
                 {
