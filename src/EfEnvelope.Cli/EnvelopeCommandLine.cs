@@ -57,6 +57,11 @@ public static class EnvelopeCommandLine
             verbs.Print("Stopped after the current batch. Nothing is lost: run `envelope reencrypt` again.");
             return Stopped;
         }
+        catch (System.Data.Common.DbException error)
+        {
+            verbs.Print($"The database failed: {(error as Npgsql.PostgresException)?.MessageText ?? error.Message} What was committed stands. Put it right, then run the verb again.");
+            return Failed;
+        }
         catch (EnvelopeEncryptionException error)
         {
             verbs.Print(error.Message);

@@ -17,6 +17,18 @@ internal static class CensusTaker
 {
     public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
+        try
+        {
+            return await CountAllAsync(session, cancellationToken).ConfigureAwait(false);
+        }
+        catch (DbException error) when (TableErrors.Explain(error) is { } explained)
+        {
+            throw explained;
+        }
+    }
+
+    private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    {
         var context = session.Context;
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
         var known = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);

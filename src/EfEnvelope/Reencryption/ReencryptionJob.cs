@@ -32,6 +32,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             {
                 return await RunOnceAsync(cancellationToken).ConfigureAwait(false);
             }
+            catch (System.Data.Common.DbException error) when (TableErrors.Explain(error) is { } explained)
+            {
+                throw explained;
+            }
             catch (Exception error) when (attempt < MaxAttempts && !cancellationToken.IsCancellationRequested && JobFaults.IsTransient(error))
             {
                 if (_meter is { } meter && meter.Rows != done)

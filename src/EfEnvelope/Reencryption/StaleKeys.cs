@@ -31,5 +31,19 @@ internal sealed class StaleKeys
     /// <summary>Those that cells still name: what was left long ago is not searched for again.</summary>
     public StaleKeys NamedBy(EnvelopeCensus census) => new([.. Entries.Where(e => census.CountOf(e.Id) > 0)]);
 
+    /// <summary>The key whose armour begins like this (its first 126 bits).</summary>
+    public Guid? FindByArmor(string prefix)
+    {
+        foreach (var entry in Entries)
+        {
+            if (Census.CensusTaker.ArmorPrefix(entry.Id) == prefix)
+            {
+                return entry.Id;
+            }
+        }
+
+        return null;
+    }
+
     public bool Contains(Guid id) => _byId.ContainsKey(id);
 }

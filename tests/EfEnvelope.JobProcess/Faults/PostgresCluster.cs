@@ -27,8 +27,9 @@ public sealed class PostgresCluster : IAsyncDisposable
     private static bool AsRoot => RuntimeInformation.IsOSPlatform(OSPlatform.Linux) && Environment.UserName == "root";
 
     /// <param name="settings">Lines for postgresql.conf, behind those that make it quick.</param>
+    /// <param name="initialize">Further options of initdb.</param>
     /// <param name="parent">Where its folder is made; null for the temporary folder.</param>
-    public static async Task<PostgresCluster> StartAsync(string settings = "", string? parent = null)
+    public static async Task<PostgresCluster> StartAsync(string settings = "", string? parent = null, string initialize = "")
     {
         var bin = FindBinaries();
         var root = parent is null ? Directory.CreateTempSubdirectory("efenvelope-pg-").FullName : Directory.CreateDirectory(Path.Combine(parent, $"efenvelope-pg-{Guid.NewGuid():N}")).FullName;
@@ -38,7 +39,7 @@ public sealed class PostgresCluster : IAsyncDisposable
             await RunAsync("chown", $"postgres {root}", asPostgres: false);
         }
 
-        await RunAsync(Path.Combine(bin, "initdb"), $"-D {cluster.DataDirectory} -U postgres -A trust -E UTF8 --no-sync --locale=C.UTF-8", AsRoot);
+        await RunAsync(Path.Combine(bin, "initdb"), $"-D {cluster.DataDirectory} -U postgres -A trust -E UTF8 --no-sync --locale=C.UTF-8 {initialize}", AsRoot);
         await File.AppendAllTextAsync(
             Path.Combine(cluster.DataDirectory, "postgresql.conf"),
             $"\nlisten_addresses = '127.0.0.1'\nport = {cluster._port}\nunix_socket_directories = ''\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 600\nmax_prepared_transactions = 20\nshared_buffers = 256MB\n{settings}\n");
@@ -52,10 +53,11 @@ public sealed class PostgresCluster : IAsyncDisposable
 
     /// <summary>Stops the server and starts it again; every connection is lost.</summary>
     /// <param name="mode"><c>fast</c> or, as if it were killed, <c>immediate</c>.</param>
-    public async Task RestartAsync(string mode)
+    /// <param name="maximumFileBytes">A size beyond which no file of the server grows any more; 0 for none.</param>
+    public async Task RestartAsync(string mode, long maximumFileBytes = 0)
     {
         await ControlAsync($"-m {mode} -w -t 60 stop");
-        await ControlAsync("-w -t 60 start");
+        await ControlAsync("-w -t 60 start", maximumFileBytes);
     }
 
     public async ValueTask DisposeAsync()
@@ -67,7 +69,13 @@ public sealed class PostgresCluster : IAsyncDisposable
         }
     }
 
-    private Task ControlAsync(string words) => RunAsync(Path.Combine(_bin, "pg_ctl"), $"-D {DataDirectory} -l {Path.Combine(_root, "log")} -s {words}", AsRoot);
+    private Task ControlAsync(string words, long maximumFileBytes = 0)
+    {
+        var control = $"{Path.Combine(_bin, "pg_ctl")} -D {DataDirectory} -l {Path.Combine(_root, "log")} -s {words}";
+        return maximumFileBytes == 0
+            ? RunAsync(Path.Combine(_bin, "pg_ctl"), control[(control.IndexOf(' ', StringComparison.Ordinal) + 1)..], AsRoot)
+            : RunAsync("bash", $"-c \"ulimit -f {maximumFileBytes / 1024}; {control}\"", AsRoot);
+    }
 
     private static string FindBinaries()
     {
