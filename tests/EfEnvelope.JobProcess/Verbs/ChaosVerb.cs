@@ -109,6 +109,12 @@ internal static class ChaosVerb
             failures.Add($"only {killed.Count} of {kills} workers could be killed before the end");
         }
 
+        var asked = arguments.Number("writes-per-second", 200);
+        if (written is { } outcome && outcome.GetProperty("rate").GetDouble() < asked * 0.95)
+        {
+            failures.Add($"the application wrote {outcome.GetProperty("rate").GetDouble():0.0} rows a second instead of {asked}");
+        }
+
         if (writerCode != 0 || written is null)
         {
             failures.Add($"the application ended with exit code {writerCode}: {string.Join('\n', writer.Lines.TakeLast(5))}");

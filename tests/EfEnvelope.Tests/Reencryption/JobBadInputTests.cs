@@ -32,10 +32,11 @@ public sealed class PostgresJobBadInputTests() : JobBadInputTests("PostgreSQL")
         NpgsqlConnection.ClearAllPools();
         await using (var context = target.CreateContext())
         {
-            var code = await EnvelopeCommandLine.RunAsync(["reencrypt", "--cut-off-timeout", "30"], () => target.CreateContext());
-            Assert.Equal(EnvelopeCommandLine.Failed, code);
+            var error = await Assert.ThrowsAsync<PostgresException>(() => new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small with { BatchSize = 500 }));
+            Assert.Contains("could not extend file", error.MessageText, StringComparison.Ordinal);
         }
 
+        Assert.Equal(EnvelopeCommandLine.Failed, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => target.CreateContext()));
         await cluster.RestartAsync("fast");
         NpgsqlConnection.ClearAllPools();
         await using var again = target.CreateContext();
