@@ -10,7 +10,7 @@ using EfEnvelope.Reencryption;
 // A process of a test: the job, or the application that writes meanwhile. See each verb.
 if (args.Length == 0)
 {
-    Console.Error.WriteLine($"Verbs: load, rotate, job, write, verify, interleave, chaos, postgres, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
+    Console.Error.WriteLine($"Verbs: load, rotate, job, write, observe, verify, interleave, chaos, postgres, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
     return 2;
 }
 
@@ -33,6 +33,8 @@ switch (verb)
         return await JobVerb.RunAsync(arguments);
     case "write":
         return await WriteVerb.RunAsync(arguments);
+    case "observe":
+        return await ObserveVerb.RunAsync(arguments);
     case "verify":
         var oracle = new RowOracle(arguments.Number("rows", 0));
         foreach (var log in Directory.GetFiles(arguments.Text("log"), "*.log"))

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Linq.Expressions;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
@@ -58,6 +57,8 @@ public sealed class EnvelopeProtector
     /// <param name="expected">Whose value it must be: what the row says. Null checks the kind of scope only.</param>
     /// <param name="cancellationToken">Cancels loading the key.</param>
     /// <exception cref="EnvelopeRefusedException">It is not a genuine envelope of this column and scope.</exception>
+    /// <exception cref="KeyRevokedException">Its key is revoked, or scheduled for destruction.</exception>
+    /// <exception cref="KeyDestroyedException">Its key is destroyed.</exception>
     public async Task<TValue> OpenAsync<TEntity, TValue>(
         Expression<Func<TEntity, TValue>> property, byte[] envelope, EnvelopeScope? expected = null, CancellationToken cancellationToken = default)
         where TEntity : class
@@ -71,7 +72,7 @@ public sealed class EnvelopeProtector
 
         using var pins = new KeyPins();
         await _session.Ring.LoadForOpeningAsync([id], _session.OpenStore(), _transient, pins, cancellationToken).ConfigureAwait(false);
-        var key = pins.TryGet(id, out var pinned) ? pinned : throw new UnreachableException("A key that was loaded is pinned.");
+        var key = pins.TryGet(id, out var pinned) ? pinned : _session.Ring.GetForOpening(id, _transient);
         if (!column.AcceptsScope(key.Scope) || (expected is { } scope && scope.Value != key.Scope))
         {
             throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {id}) belongs to another scope than is expected. Nothing of it is returned.") { ColumnId = column.ColumnId, KeyId = id };

@@ -1,0 +1,155 @@
+using System.Text.Json;
+using EfEnvelope.Cli;
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+using Spectre.Console;
+
+namespace EfEnvelope.Tests.Lifecycle;
+
+public sealed class SqliteLifecycleVerbTests() : LifecycleVerbTests("SQLite");
+
+public sealed class PostgresLifecycleVerbTests() : LifecycleVerbTests("PostgreSQL");
+
+/// <summary>The verbs at three in the morning: what they print, and their exit codes.</summary>
+public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(provider)
+{
+    private StringWriter _printed = new();
+
+    [Fact]
+    public async Task Compromise_ends_with_0_and_keeps_its_report()
+    {
+        await using var context = Live();
+        await SeedAsync(context, 6, 2);
+        var folder = Directory.CreateTempSubdirectory("efenvelope-report-").FullName;
+        try
+        {
+            var (dry, path) = (Path.Combine(folder, "dry.json"), Path.Combine(folder, "exposure.json"));
+            Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--dry-run", "--report", dry));
+            Assert.Contains("dry run: nothing was changed", Printed, StringComparison.Ordinal);
+            Assert.Equal(KeyState.Active, (await KeyAsync(context, ScopeA.Value)).State);
+
+            Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--reason", "laptop stolen", "--by", "on call", "--report", path, "--cut-off-timeout", "30"));
+            Assert.Contains("reason: laptop stolen, reported by on call", Printed, StringComparison.Ordinal);
+            Assert.Contains("Complete: 4 key(s) revoked", Printed, StringComparison.Ordinal);
+            using var report = JsonDocument.Parse(await File.ReadAllTextAsync(path));
+            Assert.Equal(5, report.RootElement.GetProperty("totalRows").GetInt64());
+            if (!OperatingSystem.IsWindows())
+            {
+                Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
+            }
+
+            // A report is never overwritten; that is found out before anything is changed.
+            var before = await KeyAsync(context, ScopeA.Value, version: 2);
+            Assert.Equal(2, await RunAsync("compromise", "--scope", ScopeA.Value, "--reason", "again", "--report", path));
+            Assert.Equal(before.State, (await KeyAsync(context, ScopeA.Value, version: 2)).State);
+            Assert.Equal(2, await RunAsync("compromise", "--key", Guid.NewGuid().ToString(), "--reason", "typo", "--report", Path.Combine(folder, "none.json")));
+            Assert.False(File.Exists(Path.Combine(folder, "none.json")));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Compromise_ends_with_3_while_a_cell_is_in_quarantine_and_with_4_when_it_did_not_wait()
+    {
+        await using var context = Live();
+        await SeedAsync(context, 4, 0);
+        var key = (await KeyAsync(context, ScopeA.Value)).Id.ToString();
+        var good = await CellAsync("b0");
+        var bad = (byte[])good.Clone();
+        bad[^1] ^= 1;
+        await PlantAsync(bad);
+        Assert.Equal(3, await RunAsync("compromise", "--key", key, "--reason", "test", "--cut-off-timeout", "30"));
+        Assert.Contains("Not complete", Printed, StringComparison.Ordinal);
+        await PlantAsync(good);
+        Assert.Equal(4, await RunAsync("compromise", "--key", key, "--reason", "test", "--cut-off-timeout", "0"));
+        Assert.Contains("Run the same command again", Printed, StringComparison.Ordinal);
+        Assert.Equal(0, await RunAsync("compromise", "--key", key, "--reason", "test", "--cut-off-timeout", "30", "--json"));
+        Assert.Contains("\"isComplete\": true", Printed, StringComparison.Ordinal);
+        Assert.Equal(2, await RunAsync("compromise", "--key", key, "--reason", "test"));
+    }
+
+    [Theory]
+    [InlineData("compromise", "--reason", "x")]
+    [InlineData("compromise", "--scope", "tenant:1", "--key", "00000000-0000-0000-0000-000000000001", "--reason", "x")]
+    [InlineData("compromise", "--scope", "nonsense", "--reason", "x")]
+    [InlineData("compromise", "--scope", "tenant:1", "--reason", "x")]
+    [InlineData("compromise", "--scope", "tenant:1")]
+    [InlineData("compromise", "--key", "no-guid", "--reason", "x")]
+    [InlineData("compromise", "--kms-key", "arn:aws:kms:eu-central-1:1:key/none", "--reason", "x")]
+    [InlineData("compromise", "--created-before", "yesterday", "--reason", "x")]
+    [InlineData("compromise", "--created-before", "9999-01-01", "--reason", "x")]
+    [InlineData("compromise", "--created-before", "1999-01-01", "--reason", "x")]
+    [InlineData("revoke")]
+    [InlineData("revoke", "--key", "00000000-0000-0000-0000-000000000001")]
+    [InlineData("destroy")]
+    [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--window-days", "6")]
+    [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--window-days", "NaN")]
+    [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--due")]
+    [InlineData("cancel-destruction", "--key", "00000000-0000-0000-0000-000000000001")]
+    [InlineData("erase", "--scope", "tenant:1", "--reason", "x")]
+    [InlineData("erase", "--scope", "global", "--confirm", "global", "--reason", "x")]
+    public async Task Bad_input_is_2_and_changes_nothing(params string[] verb)
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 1);
+        Assert.Equal(2, await RunAsync(verb));
+        Assert.All(await new EnvelopeKeys(context).ListAsync(includeRowKeys: true), k => Assert.Equal(KeyState.Active, k.State));
+    }
+
+    [Fact]
+    public async Task Destruction_from_the_schedule_to_the_end()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var id = key.Id.ToString();
+        Assert.Equal(0, await RunOnTestClockAsync("destroy", "--key", id, "--reason", "end of life", "--window-days", "10"));
+        var due = Database.Time.GetUtcNow() + TimeSpan.FromDays(10);
+        Assert.Contains($"scheduled for destruction on {due:u}", Printed, StringComparison.Ordinal);
+        Assert.Equal(0, await RunOnTestClockAsync("status"));
+        Assert.Contains($"destruction due {due:u}  (end of life)", Printed, StringComparison.Ordinal);
+        Assert.Equal(0, await RunOnTestClockAsync("destroy", "--due"));
+        Assert.Contains("0 key(s) destroyed, 0 kept, 1 within their window", Printed, StringComparison.Ordinal);
+        Assert.Equal(0, await RunOnTestClockAsync("cancel-destruction", "--key", id));
+        Assert.Contains("it is Deactivated again", Printed, StringComparison.Ordinal);
+        Assert.Equal(2, await RunOnTestClockAsync("cancel-destruction", "--key", id));
+
+        PassLease();
+        Assert.Equal(0, await RunOnTestClockAsync("destroy", "--key", id, "--window-days", "7"));
+        Database.Time.Advance(TimeSpan.FromDays(8));
+        var cell = await CellAsync("b0");
+        await PlantAsync(stolen);
+        Assert.Equal(4, await RunOnTestClockAsync("destroy", "--due"));
+        Assert.Contains("1 cell(s) name it", Printed, StringComparison.Ordinal);
+        await PlantAsync(cell);
+        Assert.Equal(0, await RunOnTestClockAsync("destroy", "--due"));
+        Assert.Contains($"Key {id} of {ScopeA.Value} is destroyed.", Printed, StringComparison.Ordinal);
+        Assert.Equal(2, await RunOnTestClockAsync("destroy", "--key", id));
+    }
+
+    [Fact]
+    public async Task Erase_asks_for_the_scope_twice()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        Assert.Equal(2, await RunOnTestClockAsync("erase", "--scope", ScopeA.Value, "--confirm", "tenant:other", "--reason", "x"));
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(0, await RunOnTestClockAsync("erase", "--scope", ScopeA.Value, "--confirm", ScopeA.Value, "--reason", "contract ended"));
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => ReadAsync(context));
+    }
+
+    private string Printed => _printed.ToString();
+
+    private Task<int> RunAsync(params string[] verb) => RunAsync(() => Live(), verb);
+
+    private Task<int> RunOnTestClockAsync(params string[] verb) => RunAsync(() => New(), verb);
+
+    private Task<int> RunAsync(Func<DbContext> createContext, string[] verb)
+    {
+        _printed = new StringWriter();
+        return EnvelopeCommandLine.RunAsync(verb, createContext, AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(_printed) }));
+    }
+}
