@@ -6,7 +6,7 @@ namespace EfEnvelope.JobProcess.Verbs;
 
 /// <summary>
 /// An application that seals for one tenant without pause, and tries a stolen copy of a cell: says by which key it seals and whether the copy opens, whenever that changes; and, when its input ends, when it last began a save
-/// that a key sealed. Times are milliseconds of Unix time.
+/// that a key sealed, and an opening that succeeded. Times are milliseconds of Unix time.
 /// </summary>
 internal static class ObserveVerb
 {
@@ -20,6 +20,7 @@ internal static class ObserveVerb
         var last = new Dictionary<Guid, long>();
         Guid? sealing = null;
         string? opening = null;
+        var lastOpened = 0L;
         while (!ended.IsCompleted)
         {
             var began = Now();
@@ -37,7 +38,9 @@ internal static class ObserveVerb
                 Say(new { Event = "seals", Key = key, At = Now() });
             }
 
+            var tried = Now();
             var outcome = await OpenAsync(target, stolen);
+            lastOpened = outcome == "opened" ? tried : lastOpened;
             if (outcome != opening)
             {
                 opening = outcome;
@@ -45,6 +48,7 @@ internal static class ObserveVerb
             }
         }
 
+        Say(new { Event = "lastOpened", At = lastOpened });
         foreach (var (key, at) in last)
         {
             Say(new { Event = "last", Key = key, At = at });

@@ -17,7 +17,7 @@ public sealed class ThreeProcessesTests(ITestOutputHelper output)
 {
     private const int Rows = 60;
     private static readonly TimeSpan Lease = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(150);
 
     [Theory]
     [InlineData("PostgreSQL")]
@@ -83,7 +83,6 @@ public sealed class ThreeProcessesTests(ITestOutputHelper output)
         {
             var at = At(await application.LineAsync(l => l.Contains(nameof(KeyRevokedException), StringComparison.Ordinal), Patience));
             output.WriteLine($"{provider}: revocation refused by another process after {at - revoked} ms");
-            Assert.True(at <= revoked + Lease.TotalMilliseconds + 1000, $"The copy opened {at - revoked} ms after the revocation.");
         }
 
         await using var cold = database.Target(Lease + TimeSpan.FromMilliseconds(1)).CreateContext();
@@ -92,6 +91,8 @@ public sealed class ThreeProcessesTests(ITestOutputHelper output)
         {
             application.CloseInput();
             Assert.Equal(0, await application.ExitAsync(Patience));
+            var opened = application.Event("lastOpened")!.Value.GetProperty("at").GetInt64();
+            Assert.True(opened <= revoked + Lease.TotalMilliseconds, $"The copy was opened by a call that began {opened - revoked} ms after the revocation.");
             foreach (var line in application.Lines.Where(l => l.Contains("\"last\"", StringComparison.Ordinal) && (l.Contains(first.ToString(), StringComparison.Ordinal) || l.Contains(second.ToString(), StringComparison.Ordinal))))
             {
                 output.WriteLine($"{provider}: last save sealed by a compromised key began {At(line) - compromised} ms after the report (lease {Lease.TotalMilliseconds} ms)");
