@@ -19,6 +19,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private const int MaxAttempts = 7;
 
     private readonly HashSet<string> _quarantined = new(StringComparer.Ordinal);
+
+    /// <summary>Names this run, and no other of the same process: what it lost hold of it may take back at once.</summary>
+    private readonly string _owner = $"{Environment.MachineName}/{Environment.ProcessId}/{Guid.NewGuid().ToString("N")[..8]}";
+
     private ProgressMeter? _meter;
 
     /// <summary>Runs, and begins again after a deadlock, a lost connection or a server that restarts: what was committed stands, the units are taken up.</summary>
@@ -156,7 +160,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     {
         var count = source.IsCallers || session.Context.Database.GetDbConnection() is not Npgsql.NpgsqlConnection ? 1 : options.DegreeOfParallelism;
         var workers = Enumerable.Range(0, count).Select(n => Task.Run(
-            () => new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/{n}", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken), cancellationToken));
+            () => new UnitWorker(session, jobs, jobId, $"{_owner}/{n}", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken), cancellationToken));
         await Task.WhenAll(workers).ConfigureAwait(false);
         await WaitForOthersAsync(source, jobs, jobId, scans, stale, cancellationToken).ConfigureAwait(false);
     }
@@ -177,7 +181,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(500), session.Runtime.TimeProvider, cancellationToken).ConfigureAwait(false);
-            await new UnitWorker(session, jobs, jobId, $"{Environment.MachineName}/{Environment.ProcessId}/w", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
+            await new UnitWorker(session, jobs, jobId, $"{_owner}/w", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
         }
     }
 
