@@ -60,10 +60,21 @@ internal sealed class FaultPlan
 
         Console.WriteLine($"AT {step}");
         Console.Out.Flush();
+
+        if (OperatingSystem.IsWindows())
+        {
+            throw new PlatformNotSupportedException("Faults are signals, which this platform does not have.");
+        }
+
+        // A signal to oneself need not have taken effect when the call returns: this thread goes no further until somebody has continued the process.
+        using var continued = new ManualResetEventSlim();
+        using var registration = PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => continued.Set());
         if (Signal(Environment.ProcessId, fault.Kill ? 9 : OperatingSystem.IsMacOS() ? 17 : 19) != 0)
         {
             throw new InvalidOperationException("The process could not signal itself.");
         }
+
+        continued.Wait();
     }
 
     [DllImport("libc", EntryPoint = "kill")]

@@ -143,7 +143,6 @@ public sealed class JobProofTests : IAsyncLifetime
         var report = await RunAsync(Impatient with { CutOffTimeout = TimeSpan.FromSeconds(10) });
         Assert.True(report.IsProven, report.NotProvenBecause);
         writer.Signal(ChildProcess.Continue);
-        await Task.Delay(500);
         writer.CloseInput();
         Assert.True(await writer.ExitAsync(TimeSpan.FromSeconds(20)) == 0, writer.Output);
         Assert.True(writer.Event("written")!.Value.GetProperty("uncertain").GetInt64() > 0, writer.Output);
