@@ -23,6 +23,9 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <param name="keyId">The key.</param>
     public long CountOf(Guid keyId) => _byKey.GetValueOrDefault(keyId);
 
-    /// <summary>Cells that name a key which may not stay in use: deactivated, compromised or revoked.</summary>
-    public long StaleCells => Entries.Where(e => e.State is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked).Sum(e => e.Cells);
+    /// <summary>Cells that name a key which may not stay in use: deactivated, compromised, revoked or scheduled for destruction.</summary>
+    public long StaleCells => Entries.Where(e => e.State is { } state && IsStale(state)).Sum(e => e.Cells);
+
+    /// <summary>Whether no cell may go on naming a key in this state. Not <see cref="KeyState.Destroyed"/>: what an erasure leaves is meant to stay.</summary>
+    internal static bool IsStale(KeyState state) => state is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction;
 }

@@ -24,6 +24,18 @@ internal static class CutOff
                 AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE'))
         """;
 
+    /// <summary>Waits for what <see cref="WaitAsync"/> waits for, where a key is retired and waiting is wanted, and keeps the record of it for the report.</summary>
+    public static async Task<CompletionCutOff> ReachAsync(EnvelopeSession session, StaleKeys retired, long seen, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        var started = session.Runtime.TimeProvider.GetTimestamp();
+        var (waitedFor, notReached) = retired.Entries.Count == 0 ? ("nothing: no key is retired", null)
+            : timeout == TimeSpan.Zero ? ("nothing", "the cut-off was not waited for (CutOffTimeout is zero)")
+            : ("the end of the sealing lease, then of every older transaction, prepared ones too", await WaitAsync(session, retired.LastChange, seen, timeout, cancellationToken).ConfigureAwait(false));
+        return new CompletionCutOff(
+            retired.Entries.Count == 0 ? null : retired.LastChange, (long)session.Runtime.RingOptions.SealingLease.TotalMilliseconds,
+            (long)session.Runtime.TimeProvider.GetElapsedTime(started).TotalMilliseconds, waitedFor, notReached is null, notReached);
+    }
+
     /// <param name="session">The job's session.</param>
     /// <param name="lastChange">When the last stale key stopped sealing, by the clock of whoever changed it.</param>
     /// <param name="seen">Timestamp of this process at which the change was known to be committed: the lease is counted from there, since clocks differ.</param>

@@ -8,12 +8,17 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
     private long _rows;
     private long _conflicts;
     private long _quarantined;
+    private long _batches;
 
     public long Rows => Interlocked.Read(ref _rows);
 
     public long Conflicts => Interlocked.Read(ref _conflicts);
 
     public long Quarantined => Interlocked.Read(ref _quarantined);
+
+    public long Batches => Interlocked.Read(ref _batches);
+
+    public DateTimeOffset StartedAt { get; } = time.GetUtcNow();
 
     public TimeSpan Elapsed => time.GetElapsedTime(_started);
 
@@ -22,6 +27,7 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
         ReencryptionProgress report;
         lock (_gate)
         {
+            _batches++;
             _rows += rows;
             _conflicts += conflicts;
             _quarantined += quarantined;

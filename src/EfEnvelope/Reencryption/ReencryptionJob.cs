@@ -1,6 +1,7 @@
 using System.Text.Json;
 using EfEnvelope.Census;
 using EfEnvelope.Keys;
+using EfEnvelope.Proof;
 using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
@@ -68,13 +69,17 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var keyless = tables.Where(t => t.Key.Count == 0).Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         var jobs = new JobStore(session);
         var jobId = Guid.Empty;
-        var moved = new HashSet<Guid>();
+        var moved = new Dictionary<Guid, KeyRingEntry>();
         _meter ??= new ProgressMeter(census.StaleCells, options, time, progress);
         for (var pass = 0; ; pass++)
         {
             // Keys are taken in groups: a statement names at most so many, and compromised ones come first.
             var stale = retired.NamedBy(census);
-            moved.UnionWith(stale.Entries.Select(e => e.Id));
+            foreach (var entry in stale.Entries)
+            {
+                moved[entry.Id] = entry;
+            }
+
             foreach (var group in stale.Entries.Select(e => e.Id).Chunk(200))
             {
                 var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, group), StringComparer.Ordinal);
@@ -89,11 +94,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
-            string? notProven = null;
-            if (options.CutOffTimeout > TimeSpan.Zero && retired.Entries.Count > 0)
-            {
-                notProven = await CutOff.WaitAsync(session, retired.LastChange, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
-            }
+            var cutOff = await CutOff.ReachAsync(session, retired, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            var notProven = cutOff.NotReachedBecause;
 
             // Whoever held a retired kek may have made row keys with it until its lease was over: they are retired too.
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
@@ -108,11 +110,18 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 continue;
             }
 
-            notProven ??= options.CutOffTimeout == TimeSpan.Zero && ids.Count > 0 ? "the cut-off was not waited for (CutOffTimeout is zero)" : null;
             notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
             notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Select(e => e.Table).Distinct())}" : null;
-            notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked" : null;
-            return new ReencryptionReport(jobId, [.. moved], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, notProven is null, notProven);
+            notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
+            var completion = await ProofMaker.MakeAsync(
+                session,
+                new CompletionFacts
+                {
+                    Kind = CompletionKind.Reencryption, JobId = jobId, StartedAt = _meter.StartedAt, Elapsed = _meter.Elapsed, StaleKeys = moved.Values, Rows = _meter.Rows, Conflicts = _meter.Conflicts,
+                    Quarantined = _quarantined.Count, Batches = _meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
+                },
+                cancellationToken).ConfigureAwait(false);
+            return new ReencryptionReport(jobId, [.. moved.Keys], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
         }
     }
 

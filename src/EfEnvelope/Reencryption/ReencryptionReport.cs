@@ -8,7 +8,11 @@ namespace EfEnvelope;
 /// <param name="Quarantined">Cells that could not be opened and still name a stale key.</param>
 /// <param name="Elapsed">Duration of this run.</param>
 /// <param name="Census">The final census.</param>
-/// <param name="IsProven">Whether no cell names a stale key, counted after the cut-off.</param>
+/// <param name="IsProven">Whether no cell names a stale key, counted after the cut-off, and every sampled cell opened.</param>
 /// <param name="NotProvenBecause">Why not; null when it is proven.</param>
 public sealed record ReencryptionReport(
-    Guid JobId, IReadOnlyList<Guid> StaleKeys, long Rows, long Conflicts, long Quarantined, TimeSpan Elapsed, EnvelopeCensus Census, bool IsProven, string? NotProvenBecause);
+    Guid JobId, IReadOnlyList<Guid> StaleKeys, long Rows, long Conflicts, long Quarantined, TimeSpan Elapsed, EnvelopeCensus Census, bool IsProven, string? NotProvenBecause)
+{
+    /// <summary>The same as a document that can be kept and checked: with the cut-off, the sampled opening, hashes, and an HMAC under the ring's mac key.</summary>
+    public required CompletionReport Completion { get; init; }
+}

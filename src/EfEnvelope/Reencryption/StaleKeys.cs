@@ -21,11 +21,18 @@ internal sealed class StaleKeys
 
     public static StaleKeys Of(IReadOnlyList<KeyRingEntry> ring)
     {
-        var retiredKeks = ring.Where(e => e.Purpose == KeyPurpose.Kek && e.State is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked).Select(e => e.Id).ToHashSet();
+        var retiredKeks = ring.Where(e => e.Purpose == KeyPurpose.Kek && EnvelopeCensus.IsStale(e.State)).Select(e => e.Id).ToHashSet();
         return new StaleKeys([.. ring
             .Where(e => e.Purpose == KeyPurpose.Field && e.State != KeyState.Destroyed
                 && (e.State is KeyState.Deactivated or KeyState.Compromised || (e.KekId is { } kek && retiredKeks.Contains(kek))))
             .OrderBy(e => e.State == KeyState.Compromised ? 0 : 1).ThenBy(e => e.CreatedAt)]);
+    }
+
+    /// <summary>Every key that no cell may name: also those that open no more, and that the job cannot treat therefore.</summary>
+    public static StaleKeys RetiredOf(IReadOnlyList<KeyRingEntry> ring)
+    {
+        var treated = Of(ring);
+        return new StaleKeys([.. treated.Entries, .. ring.Where(e => e.Purpose == KeyPurpose.Field && EnvelopeCensus.IsStale(e.State) && !treated.Contains(e.Id)).OrderBy(e => e.CreatedAt)]);
     }
 
     /// <summary>Those that cells still name: what was left long ago is not searched for again.</summary>

@@ -160,15 +160,7 @@ internal sealed class TableScan(EncryptedTable table, IReadOnlyList<Guid> staleK
         var key = new object[table.Key.Count];
         for (var i = 0; i < key.Length; i++)
         {
-            var type = table.Key[i].ProviderType;
-            key[i] = type == typeof(Guid) ? reader.GetGuid(i)
-                : type == typeof(string) ? reader.GetString(i)
-                : type == typeof(int) ? reader.GetInt32(i)
-                : type == typeof(long) ? reader.GetInt64(i)
-                : type == typeof(short) ? reader.GetInt16(i)
-                : type == typeof(DateTime) ? reader.GetDateTime(i)
-                : type == typeof(decimal) ? reader.GetDecimal(i)
-                : reader.GetValue(i);
+            key[i] = table.Key[i].Read(reader, i);
         }
 
         return key;

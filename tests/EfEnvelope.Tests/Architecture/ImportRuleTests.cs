@@ -21,8 +21,9 @@ public sealed partial class ImportRuleTests
         ["Reading"] = ["Storage", "Scoping", "Keys", "Envelopes", "Metadata"],
         ["Querying"] = ["Storage", "Scoping", "Keys", "Envelopes", "Metadata"],
         ["Census"] = ["Storage", "Keys", "Metadata", "Envelopes"],
-        ["Reencryption"] = ["Census", "Storage", "Scoping", "Keys", "Envelopes", "Cryptography", "Metadata"],
-        ["Lifecycle"] = ["Census", "Reencryption", "Storage", "Keys", "KeyManagement", "Cryptography", "Envelopes", "Metadata"],
+        ["Proof"] = ["Census", "Storage", "Keys", "Envelopes", "Cryptography", "Metadata"],
+        ["Reencryption"] = ["Proof", "Census", "Storage", "Scoping", "Keys", "Envelopes", "Cryptography", "Metadata"],
+        ["Lifecycle"] = ["Proof", "Census", "Reencryption", "Storage", "Keys", "KeyManagement", "Cryptography", "Envelopes", "Metadata"],
     };
 
     /// <summary>Events and measures: imports nothing of the library, and every folder above the cipher tells through it.</summary>

@@ -1,0 +1,47 @@
+using EfEnvelope.Proof;
+using EfEnvelope.Reencryption;
+
+namespace EfEnvelope;
+
+/// <summary>Proofs: made again, and checked.</summary>
+public sealed partial class EnvelopeKeys
+{
+    /// <summary>
+    /// Proves anew, without a job, that no cell names a retired key: waits for the cut-off (<see cref="CutOffTimeout"/>), counts, opens a sample, and authenticates the report. For the time after the destruction window, or for an
+    /// auditor at any time. Changes nothing; reads whole tables, the database does the counting.
+    /// </summary>
+    /// <param name="sampleSize">Random cells of every encrypted column that are opened. 0 to 1,000, default 10.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="EnvelopeConfigurationException">The sample size is out of range; the database lacks a table, or would hide rows from this role.</exception>
+    public async Task<CompletionReport> ReportCensusAsync(int sampleSize = 10, CancellationToken cancellationToken = default)
+    {
+        new ReencryptionOptions { SampleSize = sampleSize }.Validate();
+        var time = _session.Runtime.TimeProvider;
+        var (startedAt, started) = (time.GetUtcNow(), time.GetTimestamp());
+        var retired = StaleKeys.RetiredOf(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
+        var cutOff = await CutOff.ReachAsync(_session, retired, time.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false);
+
+        // Listed again: row keys may have been made under a retired kek until the cut-off.
+        retired = StaleKeys.RetiredOf(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
+        var census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+        var left = retired.Entries.Sum(e => census.CountOf(e.Id));
+        return await ProofMaker.MakeAsync(
+            _session,
+            new CompletionFacts
+            {
+                Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, CutOff = cutOff, Census = census,
+                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause, SampleSize = sampleSize,
+            },
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Checks a completion report: its hashes, that this database's ring authenticated it, and which of its members differ. Reads the ring; needs the key service, and none of the application's tables.</summary>
+    /// <param name="json">What <see cref="CompletionReport.ToJson"/> gave; a line end behind it is allowed.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>The outcome; a report that is not genuine is no exception.</returns>
+    public Task<ReportVerification> VerifyReportAsync(string json, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        return ProofMaker.VerifyAsync(_session, json, cancellationToken);
+    }
+}

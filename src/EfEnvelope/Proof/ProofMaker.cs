@@ -1,0 +1,114 @@
+using System.Reflection;
+using EfEnvelope.Census;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Proof;
+
+/// <summary>Makes completion reports and checks them.</summary>
+internal static class ProofMaker
+{
+    private const string RowKeys = "row:*@";
+    private const int EnvelopeVersion = 1;
+
+    /// <summary>Opens the sample, hashes and authenticates. Reads the database; changes nothing.</summary>
+    public static async Task<CompletionReport> MakeAsync(EnvelopeSession session, CompletionFacts facts, CancellationToken cancellationToken)
+    {
+        var (columns, failures) = await SampledOpening.TakeAsync(session, facts.Census, facts.SampleSize, cancellationToken).ConfigureAwait(false);
+        var sampled = columns.Sum(c => c.Sampled);
+        var notProven = facts.NotProvenBecause ?? (failures.Count > 0 ? $"{failures.Count} of {sampled} sampled cell(s) did not open" : null);
+        var store = session.OpenStore();
+        var identity = await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        var seconds = facts.Elapsed.TotalSeconds;
+        var (report, authenticated) = CanonicalReport.Seal(new CompletionReport
+        {
+            Format = CompletionReport.CurrentFormat,
+            Kind = facts.Kind,
+            LibraryVersion = typeof(ProofMaker).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown",
+            EnvelopeVersion = EnvelopeVersion,
+            RingId = identity.Id,
+            Provider = session.Context.Database.ProviderName ?? "unknown",
+            Database = NameOf(session.Context.Database.GetDbConnection()),
+            JobId = facts.JobId,
+            StartedAt = facts.StartedAt,
+            FinishedAt = session.Runtime.TimeProvider.GetUtcNow(),
+            ElapsedMilliseconds = (long)facts.Elapsed.TotalMilliseconds,
+            StaleKeys = Describe(facts.StaleKeys),
+            Rows = facts.Rows,
+            Conflicts = facts.Conflicts,
+            Quarantined = facts.Quarantined,
+            Batches = facts.Batches,
+            RowsPerSecond = seconds > 0 ? (long)Math.Round(facts.Rows / seconds, MidpointRounding.AwayFromZero) : 0,
+            CutOff = facts.CutOff,
+            CensusTakenAt = facts.Census.TakenAt,
+            Census = Count(facts.Census),
+            Sample = columns,
+            SampleFailures = failures,
+            IsProven = notProven is null,
+            NotProvenBecause = notProven,
+            Digests = new Dictionary<string, string>(StringComparer.Ordinal),
+            Sha256 = "",
+            Hmac = "",
+        });
+        return report with { Hmac = Convert.ToHexStringLower(await session.Ring.ComputeMacAsync(authenticated, store, cancellationToken).ConfigureAwait(false)) };
+    }
+
+    public static async Task<ReportVerification> VerifyAsync(EnvelopeSession session, string json, CancellationToken cancellationToken)
+    {
+        var check = CanonicalReport.Check(json);
+        if (check.Report is not { } report)
+        {
+            return new ReportVerification(check.HashMatches, false, false, check.Differs, null);
+        }
+
+        var store = session.OpenStore();
+        var identity = await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        if (identity.Id != report.RingId)
+        {
+            var differs = check.Differs.Contains("ringId") ? check.Differs : [.. check.Differs, "ringId: another key ring made it"];
+            return new ReportVerification(check.HashMatches, false, false, differs, null);
+        }
+
+        var mac = Convert.ToHexStringLower(await session.Ring.ComputeMacAsync(check.Authenticated, store, cancellationToken).ConfigureAwait(false));
+        var macMatches = System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(System.Text.Encoding.UTF8.GetBytes(mac), System.Text.Encoding.UTF8.GetBytes(check.ClaimedMac ?? ""));
+        if (!macMatches && check.Differs.Count == 0)
+        {
+            check.Differs.Add("hmac: somebody without the ring's mac key wrote it");
+        }
+
+        return new ReportVerification(check.HashMatches, macMatches, true, check.Differs, check.HashMatches && macMatches && check.Differs.Count == 0 ? report : null);
+    }
+
+    private static string NameOf(System.Data.Common.DbConnection connection)
+        => connection is Npgsql.NpgsqlConnection || connection.Database is not ("main" or "") ? connection.Database : Path.GetFileName(connection.DataSource);
+
+    private static List<TreatedKey> Describe(IReadOnlyCollection<KeyRingEntry> keys)
+    {
+        var single = keys.Where(k => KeyScope.KindOf(k.Scope) != ScopeKind.Row)
+            .Select(k => new TreatedKey(k.Id, k.Scope, k.State, Why(k.State), k.Reason, 1, k.CreatedAt, k.StateChangedAt));
+        var together = keys.Where(k => KeyScope.KindOf(k.Scope) == ScopeKind.Row).GroupBy(k => (Scope: KeyScope.ParentOf(k.Scope), k.State))
+            .Select(g => new TreatedKey(null, RowKeys + g.Key.Scope, g.Key.State, Why(g.Key.State), null, g.LongCount(), g.Min(k => k.CreatedAt), g.Max(k => k.StateChangedAt)));
+        return [.. single.Concat(together).OrderBy(k => k.State == KeyState.Compromised ? 0 : 1).ThenBy(k => k.CreatedAt).ThenBy(k => k.Scope, StringComparer.Ordinal).ThenBy(k => k.Id)];
+    }
+
+    private static string Why(KeyState state) => state switch
+    {
+        KeyState.Compromised => "reported compromised",
+        KeyState.Deactivated => "rotated",
+        KeyState.Revoked => "revoked",
+        KeyState.PendingDestruction => "scheduled for destruction",
+        _ => "the key that wraps it is retired",
+    };
+
+    private static List<CountedCells> Count(EnvelopeCensus census)
+    {
+        var single = census.Entries.Where(e => !IsRowKey(e)).Select(e => new CountedCells(e.Table, e.Column, e.KeyId, e.Scope, e.State, e.KeyId is null ? 0 : 1, e.Cells));
+        var together = census.Entries.Where(IsRowKey).GroupBy(e => (e.Table, e.Column, Scope: KeyScope.ParentOf(e.Scope!), e.State))
+            .Select(g => new CountedCells(g.Key.Table, g.Key.Column, null, RowKeys + g.Key.Scope, g.Key.State, g.LongCount(), g.Sum(e => e.Cells)));
+        return [.. single.Concat(together).OrderBy(c => c.Table, StringComparer.Ordinal).ThenBy(c => c.Column, StringComparer.Ordinal).ThenBy(c => c.Scope, StringComparer.Ordinal).ThenBy(c => c.State).ThenBy(c => c.KeyId)];
+    }
+
+    private static bool IsRowKey(CensusEntry entry) => entry.Scope is { } scope && KeyScope.KindOf(scope) == ScopeKind.Row;
+}
