@@ -17,6 +17,8 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         ("Coral Credit", Guid.Parse("c3000000-0000-4000-8000-000000000003")),
     ];
 
+    private static readonly ReencryptionOptions Job = new() { CutOffTimeout = TimeSpan.FromSeconds(30) };
+
     public async Task<int> RunAsync(CancellationToken cancellationToken)
     {
         console.Write(new Rule("[bold]EfEnvelope banking demo[/]"));
@@ -141,28 +143,33 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         console.Write(new Rule(Markup.Escape($"{tenant.Name} reports a stolen backup")));
         await using var context = options.CreateContext();
         var keys = new EnvelopeKeys(context);
-        var marked = await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(tenant.Id), "stolen backup", cancellationToken);
-        console.MarkupLineInterpolated($"{marked.Count} key(s) seal nothing any more; a new key took over. Their rows are re-encrypted first.");
-        if (!await ReencryptAsync(keys, cancellationToken))
+        CompromiseReport? response = null;
+        var compromise = new CompromiseOptions { Reencryption = Job };
+        await ProgressDisplay.RunAsync(console, async progress =>
         {
-            return false;
-        }
+            response = await keys.CompromiseAsync(KeySelection.Scope(EnvelopeScope.Tenant(tenant.Id)), "stolen backup", compromise, progress, cancellationToken);
+            return response.Reencryption;
+        });
+        var (exposure, reencryption) = (response!.Exposure, response.Reencryption);
+        console.MarkupLineInterpolated($"{exposure.Keys.Count + exposure.RowKeys} key(s) seal nothing any more; a new key took over. Exposed: {exposure.TotalRows} rows in {exposure.Rows.Select(r => r.Table).Distinct().Count()} tables.");
+        Tell(reencryption);
+        console.MarkupLineInterpolated($"{response.Revoked} key(s) are revoked: a copy of an old cell no longer opens.{(response.IsComplete ? "" : $" Not complete: {response.OpenBecause}.")}");
 
-        foreach (var key in marked.Where(k => k.Purpose == KeyPurpose.Field && k.State == KeyState.Compromised && !k.Scope.StartsWith("row:", StringComparison.Ordinal)))
-        {
-            await keys.RevokeAsync(key.Id, "stolen backup, rows re-encrypted", cancellationToken);
-            console.MarkupLineInterpolated($"Key [yellow]{key.Id:N}[/] is revoked: a copy of an old cell no longer opens.");
-        }
-
-        return true;
+        // What an auditor does later with the file, on this or another machine: `envelope verify-report FILE`.
+        var verified = await keys.VerifyReportAsync(reencryption.Completion.ToJson(), cancellationToken);
+        console.MarkupLineInterpolated($"Completion report: {verified.ToText()}");
+        return response.IsComplete && verified.Report is { IsProven: true };
     }
 
     private async Task<bool> ReencryptAsync(EnvelopeKeys keys, CancellationToken cancellationToken)
     {
-        var report = await ProgressDisplay.RunAsync(console, progress => keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.FromSeconds(30) }, progress, cancellationToken));
-        console.MarkupLineInterpolated($"{report.Rows} rows re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflicts, {report.Quarantined} quarantined; {(report.IsProven ? "proven by the census" : $"not proven: {report.NotProvenBecause}")}.");
+        var report = await ProgressDisplay.RunAsync(console, progress => keys.ReencryptAsync(Job, progress, cancellationToken));
+        Tell(report);
         return report.IsProven;
     }
+
+    private void Tell(ReencryptionReport report)
+        => console.MarkupLineInterpolated($"{report.Rows} rows re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflicts, {report.Quarantined} quarantined; {(report.IsProven ? "proven by the census" : $"not proven: {report.NotProvenBecause}")}.");
 
     private async Task<EnvelopeCensus> CensusAsync(string title, CancellationToken cancellationToken)
     {

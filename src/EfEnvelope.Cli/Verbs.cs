@@ -17,13 +17,18 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
         var rate = new Option<int>("--max-rows-per-second") { Description = "0 is no limit" };
         var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off; 0 leaves the proof out", DefaultValueFactory = _ => (int)new ReencryptionOptions().CutOffTimeout.TotalSeconds };
 
+        var sample = new Option<int>("--sample") { Description = "random cells of every column to open at the end", DefaultValueFactory = _ => new ReencryptionOptions().SampleSize };
+        var report = new Option<string?>("--report") { Description = "write the completion report to a new file, as JSON, and as text beside it" };
+
         var status = new Command("status", "keys by scope and state");
         status.SetAction((_, cancellationToken) => StatusAsync(cancellationToken));
-        var census = new Command("census", "cells per key, counted in the database");
-        census.SetAction((_, cancellationToken) => CensusAsync(cancellationToken));
+        var census = new Command("census", "cells per key, counted in the database; with --report a proof, after the cut-off") { report, sample, cutOff };
+        census.SetAction((parsed, cancellationToken) => parsed.GetValue(report) is { } path
+            ? ProveAsync(path, parsed.GetValue(sample), TimeSpan.FromSeconds(parsed.GetValue(cutOff)), cancellationToken)
+            : CensusAsync(cancellationToken));
         var rotate = new Command("rotate", "a new data key for new writes") { scope, reason };
         rotate.SetAction((parsed, cancellationToken) => RotateAsync(parsed.GetValue(scope), parsed.GetValue(reason), cancellationToken));
-        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff };
+        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff, sample, report };
         reencrypt.SetAction((parsed, cancellationToken) => ReencryptAsync(
             new ReencryptionOptions
             {
@@ -31,7 +36,8 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
                 DegreeOfParallelism = parsed.GetValue(parallel),
                 MaxRowsPerSecond = parsed.GetValue(rate),
                 CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
-            }, cancellationToken));
+                SampleSize = parsed.GetValue(sample),
+            }, parsed.GetValue(report), cancellationToken));
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
         var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, reencrypt, rewrap };
@@ -40,6 +46,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
             root.Add(lifecycle);
         }
 
+        root.Add(new ProofVerbs(createContext, Print).CreateCommand());
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {
             root.Add(recovery);
@@ -50,15 +57,18 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
 
     public void Print(string text) => console.Profile.Out.Writer.WriteLine(text);
 
-    public async Task<int> ReencryptAsync(ReencryptionOptions options, CancellationToken cancellationToken)
+    public async Task<int> ReencryptAsync(ReencryptionOptions options, string? path, CancellationToken cancellationToken)
     {
+        // Before anything is changed: a report that cannot be kept is found out now.
+        using var files = CompletionFiles.Open(path);
         var context = createContext();
         await using (context.ConfigureAwait(false))
         {
             var report = await ProgressDisplay.RunAsync(console, progress => new EnvelopeKeys(context).ReencryptAsync(options, progress, cancellationToken)).ConfigureAwait(false);
+            files.Write(report.Completion);
             Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.StaleKeys.Count} stale key(s)."));
-            Print(report.IsProven ? "Proven: the census after the cut-off counts no cell under a stale key." : $"Not proven: {report.NotProvenBecause}.");
-            return report.IsProven ? EnvelopeCommandLine.Proven : report.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
+            Print(report.IsProven ? "Proven: the census after the cut-off counts no cell under a stale key, and the sampled cells open." : $"Not proven: {report.NotProvenBecause}.");
+            return ProofVerbs.ExitCode(report.Completion);
         }
     }
 
@@ -94,6 +104,19 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
             Print($"{census.Cells} cell(s), {census.StaleCells} under stale keys");
             return EnvelopeCommandLine.Proven;
         });
+
+    private async Task<int> ProveAsync(string path, int sample, TimeSpan cutOffTimeout, CancellationToken cancellationToken)
+    {
+        using var files = CompletionFiles.Open(path);
+        var context = createContext();
+        await using (context.ConfigureAwait(false))
+        {
+            var report = await new EnvelopeKeys(context) { CutOffTimeout = cutOffTimeout }.ReportCensusAsync(sample, cancellationToken).ConfigureAwait(false);
+            files.Write(report);
+            Print(report.ToText().TrimEnd());
+            return ProofVerbs.ExitCode(report);
+        }
+    }
 
     private Task<int> RotateAsync(string? scope, string? reason, CancellationToken cancellationToken)
         => WithKeysAsync(async keys =>

@@ -36,7 +36,7 @@ internal static class ChaosVerb
                 new
                 {
                     Passed = failures.Count == 0, Rows = rows, Columns = 2, job.Rewritten, job.Conflicts, job.LostUpdates, job.Kills, Census = job.Stale, Rate = Math.Round(job.Rate), Seconds = Math.Round(job.Seconds, 1),
-                    job.Writes, WritesPerSecond = Math.Round(job.WriteRate, 1), job.Deadlocks, job.Proven, Interleavings = interleaved, InterleavingConflicts = met, Seed = seed,
+                    job.Writes, WritesPerSecond = Math.Round(job.WriteRate, 1), job.Deadlocks, job.Proven, job.ReportsVerified, job.ReportVerifies, Interleavings = interleaved, InterleavingConflicts = met, Seed = seed,
                 },
                 JsonSerializerOptions.Web));
             return failures.Count == 0 ? 0 : 1;
@@ -136,6 +136,23 @@ internal static class ChaosVerb
             failures.Add($"the census counts {census.StaleCells} cell(s) under stale keys");
         }
 
+        var completed = processes.Select(p => p.Event("report")).OfType<JsonElement>().Select(r => r.GetProperty("completion").GetString()!).ToList();
+        var genuine = 0;
+        foreach (var report in completed)
+        {
+            var checkedReport = await new EnvelopeKeys(judge).VerifyReportAsync(report);
+            genuine += checkedReport.Report is { IsProven: true } ? 1 : 0;
+            if (checkedReport.Report is not { IsProven: true })
+            {
+                failures.Add($"a worker's completion report: {checkedReport.ToText()}");
+            }
+        }
+
+        if (completed.Count == 0)
+        {
+            failures.Add("no worker left a completion report");
+        }
+
         foreach (var process in processes)
         {
             await process.DisposeAsync();
@@ -145,6 +162,7 @@ internal static class ChaosVerb
         {
             Rewritten = done, Seconds = seconds, Rate = done / Math.Max(seconds, 0.001), Kills = killed.Count, Conflicts = processes.Sum(p => Count(p, "conflicts")), LostUpdates = verified.LostUpdates, Stale = census.StaleCells,
             Writes = written?.GetProperty("writes").GetInt64() ?? 0, WriteRate = written?.GetProperty("rate").GetDouble() ?? 0, Deadlocks = written?.GetProperty("deadlocks").GetInt64() ?? 0,
+            ReportsVerified = genuine, ReportVerifies = genuine > 0 && genuine == completed.Count,
             Proven = processes.Exists(p => p.Event("report") is { } report && report.GetProperty("proven").GetBoolean()),
         };
     }
@@ -228,5 +246,11 @@ internal static class ChaosVerb
         public long Deadlocks { get; init; }
 
         public bool Proven { get; init; }
+
+        /// <summary>Completion reports of the workers that lived, genuine and proven.</summary>
+        public int ReportsVerified { get; init; }
+
+        /// <summary>Whether there was one, and each was.</summary>
+        public bool ReportVerifies { get; init; }
     }
 }

@@ -36,7 +36,7 @@ internal static class JobVerb
             Print(new
             {
                 Event = "report", Proven = report.IsProven, Because = report.NotProvenBecause, report.Rows, report.Conflicts, report.Quarantined, Seconds = report.Elapsed.TotalSeconds,
-                StaleKeys = report.StaleKeys.Count, Stale = report.Census.StaleCells, report.Census.Cells,
+                StaleKeys = report.StaleKeys.Count, Stale = report.Census.StaleCells, report.Census.Cells, Completion = report.Completion.ToJson(),
             });
             return report.IsProven ? EnvelopeCommandLine.Proven : report.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
         }

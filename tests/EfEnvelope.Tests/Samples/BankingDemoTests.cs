@@ -12,6 +12,7 @@ public sealed class BankingDemoTests : DemoTests
         AssertSucceeded(run);
         Assert.Contains("300 customers saved", run.Output, StringComparison.Ordinal);
         Assert.Contains("27 key(s) seal nothing any more", run.Output, StringComparison.Ordinal);
+        Assert.Contains("Completion report: Genuine and proven", run.Output, StringComparison.Ordinal);
         Assert.DoesNotContain('\x1b', run.Output);
         Assert.DoesNotContain('\r', run.Output.ReplaceLineEndings("\n"));
         await AssertNoStaleCellAsync(cells: 1571);
