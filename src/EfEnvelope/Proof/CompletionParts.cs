@@ -8,7 +8,7 @@ namespace EfEnvelope;
 /// <param name="Reason">What was told when its state changed; null where nothing was, and for row keys.</param>
 /// <param name="Keys">How many keys: 1 but for row keys.</param>
 /// <param name="CreatedAt">UTC; of row keys the first.</param>
-/// <param name="RetiredAt">UTC; when its state changed last, of row keys the last one. Null where that is not known.</param>
+/// <param name="RetiredAt">UTC; when its state changed last, of row keys the last one. Null for row keys that are retired with the key that wraps them.</param>
 public sealed record TreatedKey(Guid? Id, string Scope, KeyState State, string Why, string? Reason, long Keys, DateTimeOffset CreatedAt, DateTimeOffset? RetiredAt);
 
 /// <summary>The moment from which no new cell can name a stale key.</summary>

@@ -71,7 +71,7 @@ public sealed record CompletionReport
     /// <summary>Batches that this run committed.</summary>
     public required long Batches { get; init; }
 
-    /// <summary>Rows a second over the whole run, rounded.</summary>
+    /// <summary>Rows a second over the whole run, the wait for the cut-off included; rounded.</summary>
     public required long RowsPerSecond { get; init; }
 
     /// <summary>When the stale keys stopped sealing, and whether everything older was waited for.</summary>

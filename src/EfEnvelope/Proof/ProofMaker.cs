@@ -87,11 +87,14 @@ internal static class ProofMaker
     private static List<TreatedKey> Describe(IReadOnlyCollection<KeyRingEntry> keys)
     {
         var single = keys.Where(k => KeyScope.KindOf(k.Scope) != ScopeKind.Row)
-            .Select(k => new TreatedKey(k.Id, k.Scope, k.State, Why(k.State), k.Reason, 1, k.CreatedAt, k.StateChangedAt));
+            .Select(k => new TreatedKey(k.Id, k.Scope, k.State, Why(k.State), k.Reason, 1, k.CreatedAt, RetiredAt(k.State, k.StateChangedAt)));
         var together = keys.Where(k => KeyScope.KindOf(k.Scope) == ScopeKind.Row).GroupBy(k => (Scope: KeyScope.ParentOf(k.Scope), k.State))
-            .Select(g => new TreatedKey(null, RowKeys + g.Key.Scope, g.Key.State, Why(g.Key.State), null, g.LongCount(), g.Min(k => k.CreatedAt), g.Max(k => k.StateChangedAt)));
+            .Select(g => new TreatedKey(null, RowKeys + g.Key.Scope, g.Key.State, Why(g.Key.State), null, g.LongCount(), g.Min(k => k.CreatedAt), RetiredAt(g.Key.State, g.Max(k => k.StateChangedAt))));
         return [.. single.Concat(together).OrderBy(k => k.State == KeyState.Compromised ? 0 : 1).ThenBy(k => k.CreatedAt).ThenBy(k => k.Scope, StringComparer.Ordinal).ThenBy(k => k.Id)];
     }
+
+    /// <summary>A row key that is stale only because its kek is has no time of its own.</summary>
+    private static DateTimeOffset? RetiredAt(KeyState state, DateTimeOffset? changedAt) => EnvelopeCensus.IsStale(state) ? changedAt : null;
 
     private static string Why(KeyState state) => state switch
     {

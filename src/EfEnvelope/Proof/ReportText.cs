@@ -30,7 +30,7 @@ internal static class ReportText
         Line($"{(isJob ? "Keys that rows had to leave" : "Retired keys")}: {report.StaleKeys.Sum(k => k.Keys)}");
         foreach (var key in report.StaleKeys)
         {
-            Line($"  {key.Scope}  {key.Id?.ToString() ?? string.Create(CultureInfo.InvariantCulture, $"{key.Keys} row key(s)")}  {key.State}: {key.Why}{(key.Reason is null ? "" : $" ({key.Reason})")}  created {Time(key.CreatedAt)}, retired {Time(key.RetiredAt)}");
+            Line($"  {key.Scope}  {key.Id?.ToString() ?? string.Create(CultureInfo.InvariantCulture, $"{key.Keys} row key(s)")}  {key.State}: {key.Why}{(key.Reason is null ? "" : $" ({key.Reason})")}  created {Time(key.CreatedAt)}, retired {(key.RetiredAt is null ? "with the key that wraps it" : Time(key.RetiredAt))}");
         }
 
         var cutOff = report.CutOff;
@@ -46,6 +46,11 @@ internal static class ReportText
         foreach (var cells in report.Census)
         {
             Line($"  {cells.Table}.{cells.Column}  {Key(cells)}  {cells.Cells} cell(s)");
+        }
+
+        if (report.Census.Where(c => c.State is null).Sum(c => c.Cells) is > 0 and var foreign)
+        {
+            Line($"  NOTE: {foreign} cell(s) are no envelopes, or name keys that the ring does not hold; the proof says nothing of them");
         }
 
         Line($"Sampled opening: {report.Sample.Sum(s => s.Opened)} of {report.Sample.Sum(s => s.Sampled)} random cell(s) opened, {report.Sample.Sum(s => s.Erased)} erased, {report.SampleFailures.Count} failed");

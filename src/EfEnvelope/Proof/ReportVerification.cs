@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace EfEnvelope;
 
 /// <summary>What the check of a completion report found. Immutable.</summary>
@@ -15,6 +17,6 @@ public sealed record ReportVerification(bool HashMatches, bool MacMatches, bool 
     public string ToText() => Report is not { } report
         ? $"NOT GENUINE: {string.Join(", ", Differs)}. Nothing that it says counts."
         : report.IsProven
-            ? $"Genuine and proven: no cell named a stale key, counted {report.CensusTakenAt:yyyy-MM-dd HH:mm:ss}Z after the cut-off; census SHA-256 {report.CensusSha256}."
+            ? string.Create(CultureInfo.InvariantCulture, $"Genuine and proven: no cell named a stale key, counted {report.CensusTakenAt:yyyy-MM-dd HH:mm:ss}Z after the cut-off; census SHA-256 {report.CensusSha256}.")
             : $"Genuine, but NOT PROVEN: {report.NotProvenBecause}.";
 }

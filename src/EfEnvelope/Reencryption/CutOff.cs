@@ -15,13 +15,14 @@ internal static class CutOff
     /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
     private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
 
-    /// <summary>Transactions that began before a moment, prepared ones too; and sessions whose transactions the role may not see.</summary>
+    /// <summary>Transactions that began before a moment, prepared ones too; and sessions whose transactions the role may not see; and whether this is a standby, which knows neither.</summary>
     private const string Horizon =
         """
         SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' AND xact_start < $1)
              + (SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1),
                (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-                AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE'))
+                AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE')),
+               pg_is_in_recovery()
         """;
 
     /// <summary>Waits for what <see cref="WaitAsync"/> waits for, where a key is retired and waiting is wanted, and keeps the record of it for the report.</summary>
@@ -76,11 +77,17 @@ internal static class CutOff
                 command.CommandText = Horizon;
                 command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = horizon });
                 long older, hidden;
+                bool isStandby;
                 var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 await using (reader.ConfigureAwait(false))
                 {
                     await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-                    (older, hidden) = (reader.GetInt64(0), reader.GetInt64(1));
+                    (older, hidden, isStandby) = (reader.GetInt64(0), reader.GetInt64(1), reader.GetBoolean(2));
+                }
+
+                if (isStandby)
+                {
+                    return "the connection leads to a standby, which lags behind and does not know the primary's transactions: connect to the primary";
                 }
 
                 if (hidden > 0)

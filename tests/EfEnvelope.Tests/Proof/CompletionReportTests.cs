@@ -52,7 +52,7 @@ public abstract class CompletionReportTests(string provider) : LifecycleFixture(
             (old.Id, ScopeA.Value, KeyState.Deactivated, "rotated", retired.Reason, 1L, old.CreatedAt, retired.StateChangedAt),
             (treated.Id, treated.Scope, treated.State, treated.Why, treated.Reason, treated.Keys, treated.CreatedAt, treated.RetiredAt));
         var rowKeys = report.StaleKeys.Single(k => k.Id is null);
-        Assert.Equal(($"row:*@{ScopeA.Value}", 3L), (rowKeys.Scope, rowKeys.Keys));
+        Assert.Equal(($"row:*@{ScopeA.Value}", 3L, KeyState.Active, null), (rowKeys.Scope, rowKeys.Keys, rowKeys.State, rowKeys.RetiredAt));
 
         Assert.True(report.CutOff.IsReached);
         Assert.Equal(60_000, report.CutOff.SealingLeaseMilliseconds);
@@ -271,6 +271,7 @@ public abstract class CompletionReportTests(string provider) : LifecycleFixture(
         report = await new EnvelopeKeys(context).ReportCensusAsync();
         Assert.Equal(["Note", "Balance"], report.SampleFailures.Select(f => f.Column));
         Assert.Null(report.SampleFailures[0].KeyId);
+        Assert.Contains("NOTE: 1 cell(s) are no envelopes", report.ToText(), StringComparison.Ordinal);
         Assert.Contains(report.Census, c => c is { Column: "Note", KeyId: null, Scope: null, Keys: 0, Cells: 1 });
     }
 

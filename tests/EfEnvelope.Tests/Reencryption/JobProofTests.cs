@@ -38,6 +38,7 @@ public sealed class JobProofTests : IAsyncLifetime
         var report = await RunAsync(Impatient);
         Assert.False(report.IsProven);
         Assert.Contains("transaction(s) that began before the cut-off", report.NotProvenBecause, StringComparison.Ordinal);
+        AssertSaysNotProven(report);
 
         await transaction.CommitAsync();
         Assert.Equal(2, await JobFaultTests.StaleAsync(_target));
@@ -74,6 +75,7 @@ public sealed class JobProofTests : IAsyncLifetime
         var report = await RunAsync(Impatient);
         Assert.False(report.IsProven);
         Assert.Contains("pg_prepared_xacts", report.NotProvenBecause, StringComparison.Ordinal);
+        AssertSaysNotProven(report);
         await ExecuteAsync(connection, "COMMIT PREPARED 'left behind'");
         report = await RunAsync(Impatient);
         Assert.True(report.IsProven, report.NotProvenBecause);
@@ -103,6 +105,7 @@ public sealed class JobProofTests : IAsyncLifetime
         var report = await RunAsync(Impatient, _database.Target(connectionString: role));
         Assert.False(report.IsProven);
         Assert.Contains("pg_read_all_stats", report.NotProvenBecause, StringComparison.Ordinal);
+        AssertSaysNotProven(report);
         await ExecuteAsync(other, $"GRANT pg_read_all_stats TO {new NpgsqlConnectionStringBuilder(role).Username}");
         report = await RunAsync(Impatient, _database.Target(connectionString: role));
         Assert.True(report.IsProven, report.NotProvenBecause);
@@ -191,6 +194,12 @@ public sealed class JobProofTests : IAsyncLifetime
     }
 
     private static Item Row(long number) => new() { Id = number, Number = number, TenantId = 1, First = "f", Second = "s" };
+
+    private static void AssertSaysNotProven(ReencryptionReport report)
+    {
+        Assert.Equal((false, false, report.NotProvenBecause), (report.Completion.IsProven, report.Completion.CutOff.IsReached, report.Completion.NotProvenBecause));
+        Assert.Contains(": NOT PROVEN", report.Completion.ToText(), StringComparison.Ordinal);
+    }
 
     private Task<ReencryptionReport> RunAsync(ReencryptionOptions options) => RunAsync(options, _target);
 
