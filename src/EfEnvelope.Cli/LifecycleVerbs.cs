@@ -49,6 +49,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         var dryRun = new Option<bool>("--dry-run") { Description = "say what would be exposed; change nothing" };
         var markOnly = new Option<bool>("--mark-only") { Description = "stop sealing and make new keys, no more" };
         var report = new Option<string?>("--report") { Description = "write the exposure report to a new file, as JSON" };
+        var proof = new Option<string?>("--proof") { Description = "write the re-encryption's completion report to a new file, as JSON, and as text beside it" };
         var json = new Option<bool>("--json") { Description = "print JSON instead of text" };
         var by = new Option<string?>("--by") { Description = "who reports, for the record" };
         var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => defaults.BatchSize };
@@ -57,7 +58,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off", DefaultValueFactory = _ => (int)defaults.CutOffTimeout.TotalSeconds };
         var compromise = new Command("compromise", "stop sealing with keys at once, re-encrypt their rows, say what was exposed, and refuse the keys")
         {
-            _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, json, batch, parallel, rate, cutOff,
+            _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, proof, json, batch, parallel, rate, cutOff,
         };
         compromise.SetAction((parsed, cancellationToken) =>
         {
@@ -75,7 +76,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
             };
             return WithKeysAsync(keys => parsed.GetValue(dryRun) ? PreviewAsync(keys, selection, parsed.GetValue(report), parsed.GetValue(json), cancellationToken)
                 : parsed.GetValue(markOnly) ? MarkAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), parsed.GetValue(by), cancellationToken)
-                : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(json), cancellationToken));
+                : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(proof), parsed.GetValue(json), cancellationToken));
         });
         return compromise;
     }
@@ -111,10 +112,11 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         return EnvelopeCommandLine.Proven;
     }
 
-    private async Task<int> CompromiseAsync(EnvelopeKeys keys, KeySelection selection, string reason, CompromiseOptions options, string? path, bool json, CancellationToken cancellationToken)
+    private async Task<int> CompromiseAsync(EnvelopeKeys keys, KeySelection selection, string reason, CompromiseOptions options, string? path, string? proof, bool json, CancellationToken cancellationToken)
     {
         // Before anything is changed: a report that cannot be kept is found out now.
         using var file = ReportFile.Open(path);
+        using var files = CompletionFiles.Open(proof);
         options = options with
         {
             OnExposure = (exposure, _) =>
@@ -145,6 +147,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
                 : $"Not complete: {whole.OpenBecause}. {whole.Open.Count} key(s) still open, none seals. Run the same command again.");
         }
 
+        files.Write(whole.Reencryption.Completion);
         return whole.IsComplete ? EnvelopeCommandLine.Proven : whole.Reencryption.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
     }
 

@@ -28,7 +28,7 @@ internal sealed class ReportFile : IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw new EnvelopeConfigurationException($"--report: '{path}' cannot be made ({error.Message}). Name a new file. Nothing was changed.", error);
+            throw new EnvelopeConfigurationException($"The report '{path}' cannot be made ({error.Message}). Name a new file. Nothing was changed.", error);
         }
     }
 

@@ -28,7 +28,7 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
             Assert.Contains("dry run: nothing was changed", Printed, StringComparison.Ordinal);
             Assert.Equal(KeyState.Active, (await KeyAsync(context, ScopeA.Value)).State);
 
-            Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--reason", "laptop stolen", "--by", "on call", "--report", path, "--cut-off-timeout", "30"));
+            Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--reason", "laptop stolen", "--by", "on call", "--report", path, "--proof", Path.Combine(folder, "proof.json"), "--cut-off-timeout", "30"));
             Assert.Contains("reason: laptop stolen, reported by on call", Printed, StringComparison.Ordinal);
             Assert.Contains("Complete: 4 key(s) revoked", Printed, StringComparison.Ordinal);
             using var report = JsonDocument.Parse(await File.ReadAllTextAsync(path));
@@ -37,6 +37,9 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
             {
                 Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
             }
+
+            Assert.Equal(0, await RunAsync("verify-report", Path.Combine(folder, "proof.json")));
+            Assert.Contains("Compromised: reported compromised (laptop stolen)", Printed, StringComparison.Ordinal);
 
             // A report is never overwritten; that is found out before anything is changed.
             var before = await KeyAsync(context, ScopeA.Value, version: 2);

@@ -1,0 +1,45 @@
+using EfEnvelope.JobProcess.Faults;
+using EfEnvelope.KeyManagement;
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Time.Testing;
+using Npgsql;
+
+namespace EfEnvelope.Tests.Proof;
+
+/// <summary>The census of a proof runs on the primary.</summary>
+public sealed class StandbyTests
+{
+    [Fact]
+    public async Task A_standby_proves_nothing_and_still_verifies()
+    {
+        await using var cluster = await PostgresCluster.StartAsync();
+        var time = new FakeTimeProvider(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
+        var service = new InMemoryKeyManagementService();
+        var connection = new NpgsqlConnectionStringBuilder(cluster.ConnectionString) { Pooling = false }.ConnectionString;
+        DbContextOptions Options() => new DbContextOptionsBuilder().UseNpgsql(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(service).UseTimeProvider(time)).Options;
+        string proof;
+        await using (var primary = new BankContext(Options()))
+        {
+            await primary.Database.EnsureCreatedAsync();
+            primary.Add(new Ledger { Code = "L", Year = 2026, Balance = 1 });
+            await primary.SaveChangesAsync();
+            var keys = new EnvelopeKeys(primary);
+            await keys.RotateAsync(EnvelopeScope.Global);
+            time.Advance(TimeSpan.FromMinutes(22));
+            var report = await keys.ReencryptAsync();
+            Assert.True(report.IsProven, report.NotProvenBecause);
+            proof = report.Completion.ToJson();
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(cluster.DataDirectory, "standby.signal"), "");
+        await cluster.RestartAsync("fast");
+        await using var standby = new BankContext(Options());
+        var later = await new EnvelopeKeys(standby).ReportCensusAsync();
+        Assert.Equal((false, false), (later.IsProven, later.CutOff.IsReached));
+        Assert.Contains("standby", later.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Equal((1L, 1), (later.Census.Sum(c => c.Cells), later.Sample.Sum(s => s.Opened)));
+        Assert.True((await new EnvelopeKeys(standby).VerifyReportAsync(proof)).Report?.IsProven);
+        Assert.Contains("standby", (await Assert.ThrowsAsync<KeyRevokedException>(async () => await new EnvelopeKeys(standby).RevokeAsync(later.StaleKeys.Single().Id!.Value))).Message, StringComparison.Ordinal);
+    }
+}
