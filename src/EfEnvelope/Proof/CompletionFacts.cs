@@ -22,6 +22,10 @@ internal sealed record CompletionFacts
 
     public long Quarantined { get; init; }
 
+    public long JobRows { get; init; }
+
+    public long JobConflicts { get; init; }
+
     public long Batches { get; init; }
 
     public required CompletionCutOff CutOff { get; init; }

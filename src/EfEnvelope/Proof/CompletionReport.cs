@@ -59,11 +59,17 @@ public sealed record CompletionReport
     /// <summary>The keys that rows had to leave; for a census, those that were retired and are not destroyed. Compromised ones first, then the oldest.</summary>
     public required IReadOnlyList<TreatedKey> StaleKeys { get; init; }
 
-    /// <summary>Rows that this run rewrote; other processes that worked on the same job report theirs.</summary>
+    /// <summary>Rows that this run rewrote.</summary>
     public required long Rows { get; init; }
 
-    /// <summary>Rows that the application wrote at the same time, and that were visited again.</summary>
+    /// <summary>Rows that the application wrote at the same time as this run, and that were visited again.</summary>
     public required long Conflicts { get; init; }
+
+    /// <summary>Rows that all processes rewrote, earlier runs and killed ones too, in the jobs that this run worked on.</summary>
+    public required long JobRows { get; init; }
+
+    /// <summary>Conflicts of all processes in the jobs that this run worked on.</summary>
+    public required long JobConflicts { get; init; }
 
     /// <summary>Cells that could not be opened and still name a stale key.</summary>
     public required long Quarantined { get; init; }

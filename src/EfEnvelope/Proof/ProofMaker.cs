@@ -39,6 +39,8 @@ internal static class ProofMaker
             Rows = facts.Rows,
             Conflicts = facts.Conflicts,
             Quarantined = facts.Quarantined,
+            JobRows = facts.JobRows,
+            JobConflicts = facts.JobConflicts,
             Batches = facts.Batches,
             RowsPerSecond = seconds > 0 ? (long)Math.Round(facts.Rows / seconds, MidpointRounding.AwayFromZero) : 0,
             CutOff = facts.CutOff,

@@ -23,7 +23,8 @@ internal static class ReportText
         {
             Line($"Job {report.JobId}");
             Line($"  {report.Rows} row(s) in {report.Batches} batch(es) by this run, {report.ElapsedMilliseconds / 1000.0:0.0} s, {report.RowsPerSecond} rows/s");
-            Line($"  {report.Conflicts} conflict(s): rows that the application wrote meanwhile; its values stand");
+            Line($"  {report.JobRows} row(s) by all processes, {report.JobConflicts} conflict(s)");
+            Line($"  {report.Conflicts} conflict(s) of this run: rows that the application wrote meanwhile; its values stand");
             Line($"  {report.Quarantined} cell(s) in quarantine");
         }
 

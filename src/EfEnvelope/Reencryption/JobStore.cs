@@ -157,6 +157,16 @@ internal sealed class JobStore
         return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture) == 0;
     }
 
+    /// <summary>What every process did to a job's units, killed ones too.</summary>
+    public async Task<(long Rows, long Conflicts)> SumAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT COALESCE(SUM({_units[nameof(EnvelopeJobUnitRow.Rows)]}), 0), COALESCE(SUM({_units[nameof(EnvelopeJobUnitRow.Conflicts)]}), 0) FROM {_units.Name} WHERE {_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)}";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+        return (Convert.ToInt64(reader.GetValue(0), CultureInfo.InvariantCulture), Convert.ToInt64(reader.GetValue(1), CultureInfo.InvariantCulture));
+    }
+
     private async Task AddUnitsAsync(DbConnection connection, DbTransaction transaction, Guid jobId, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
     {
         foreach (var unit in units)

@@ -69,6 +69,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var keyless = tables.Where(t => t.Key.Count == 0).Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
         var jobs = new JobStore(session);
         var jobId = Guid.Empty;
+        var jobIds = new HashSet<Guid>();
         var moved = new Dictionary<Guid, KeyRingEntry>();
         _meter ??= new ProgressMeter(census.StaleCells, options, time, progress);
         for (var pass = 0; ; pass++)
@@ -88,6 +89,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 if (recorded is { } id)
                 {
                     jobId = id;
+                    jobIds.Add(id);
                     await WorkAsync(source, jobs, id, scans, stale, cancellationToken).ConfigureAwait(false);
                     await FinishJobAsync(source, jobs, id, _meter, cancellationToken).ConfigureAwait(false);
                 }
@@ -113,12 +115,13 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
             notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Select(e => e.Table).Distinct())}" : null;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
+            var (jobRows, jobConflicts) = await SumAsync(source, jobs, jobIds, cancellationToken).ConfigureAwait(false);
             var completion = await ProofMaker.MakeAsync(
                 session,
                 new CompletionFacts
                 {
                     Kind = CompletionKind.Reencryption, JobId = jobId, StartedAt = _meter.StartedAt, Elapsed = _meter.Elapsed, StaleKeys = moved.Values, Rows = _meter.Rows, Conflicts = _meter.Conflicts,
-                    Quarantined = _quarantined.Count, Batches = _meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
+                    Quarantined = _quarantined.Count, JobRows = jobRows, JobConflicts = jobConflicts, Batches = _meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
                 },
                 cancellationToken).ConfigureAwait(false);
             return new ReencryptionReport(jobId, [.. moved.Keys], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
@@ -191,6 +194,22 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
             await Task.Delay(TimeSpan.FromMilliseconds(500), session.Runtime.TimeProvider, cancellationToken).ConfigureAwait(false);
             await new UnitWorker(session, jobs, jobId, $"{_owner}/w", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static async Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, IEnumerable<Guid> jobIds, CancellationToken cancellationToken)
+    {
+        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            long rows = 0, conflicts = 0;
+            foreach (var id in jobIds)
+            {
+                var sum = await jobs.SumAsync(lease.Connection, id, cancellationToken).ConfigureAwait(false);
+                (rows, conflicts) = (rows + sum.Rows, conflicts + sum.Conflicts);
+            }
+
+            return (rows, conflicts);
         }
     }
 
