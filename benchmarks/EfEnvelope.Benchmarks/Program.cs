@@ -1,0 +1,2 @@
+Console.Error.WriteLine("usage: EfEnvelope.Benchmarks");
+return 2;
