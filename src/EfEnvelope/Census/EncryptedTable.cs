@@ -1,4 +1,3 @@
-using System.Data.Common;
 using System.Runtime.CompilerServices;
 using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore;
@@ -19,21 +18,6 @@ internal enum EncryptedStorage
 
 /// <summary>One column that holds envelopes.</summary>
 internal sealed record EncryptedColumn(string Name, string Delimited, EncryptedStorage Storage, ColumnDeclaration? Declaration, IReadOnlyDictionary<string, ColumnDeclaration> Members);
-
-/// <summary>One column of a table's primary key.</summary>
-internal sealed record KeyColumn(string Name, string Delimited, RelationalTypeMapping Mapping, Type ProviderType, IProperty Property)
-{
-    /// <summary>The provider's value, of the type that EF's mapping has.</summary>
-    public object Read(DbDataReader reader, int ordinal)
-        => ProviderType == typeof(Guid) ? reader.GetGuid(ordinal)
-            : ProviderType == typeof(string) ? reader.GetString(ordinal)
-            : ProviderType == typeof(int) ? reader.GetInt32(ordinal)
-            : ProviderType == typeof(long) ? reader.GetInt64(ordinal)
-            : ProviderType == typeof(short) ? reader.GetInt16(ordinal)
-            : ProviderType == typeof(DateTime) ? reader.GetDateTime(ordinal)
-            : ProviderType == typeof(decimal) ? reader.GetDecimal(ordinal)
-            : reader.GetValue(ordinal);
-}
 
 /// <summary>A table with encrypted columns, from the relational model: TPH, TPT, TPC, owned types, table splitting and JSON alike.</summary>
 internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyList<KeyColumn> Key, IReadOnlyList<EncryptedColumn> Columns)

@@ -34,7 +34,7 @@ internal sealed class JobStore
     private long Now => _time.GetUtcNow().UtcTicks;
 
     /// <summary>The newest job that is not finished and that is to move all of these keys: what a killed process left behind, or what another one works on.</summary>
-    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, DbTransaction? transaction, IReadOnlyCollection<Guid> keys, CancellationToken cancellationToken)
+    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, DbTransaction? transaction, JobPlan plan, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
@@ -42,7 +42,7 @@ internal sealed class JobStore
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            if (keys.All(JsonSerializer.Deserialize<JobPlan>(reader.GetString(1))!.Keys.Contains))
+            if (JsonSerializer.Deserialize<JobPlan>(reader.GetString(1))!.Covers(plan))
             {
                 return _jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id));
             }
@@ -62,7 +62,7 @@ internal sealed class JobStore
                 await ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_jobs.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
             }
 
-            if (await FindUnfinishedAsync(connection, transaction, plan.Keys, cancellationToken).ConfigureAwait(false) is { } other)
+            if (await FindUnfinishedAsync(connection, transaction, plan, cancellationToken).ConfigureAwait(false) is { } other)
             {
                 return other;
             }
@@ -129,6 +129,11 @@ internal sealed class JobStore
 
             return $"UPDATE {_units.Name} SET {sets} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}";
         }, cancellationToken).ConfigureAwait(false) == 1;
+
+    /// <summary>Prolongs the lease of a unit that the worker still owns.</summary>
+    public Task RenewAsync(DbConnection connection, Guid jobId, JobUnit unit, TimeSpan lease, CancellationToken cancellationToken)
+        => ExecuteAsync(connection, null, command =>
+            $"UPDATE {_units.Name} SET {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
     /// <summary>Opens a claimed unit again, with the checkpoint that it has, unless another worker owns it by now.</summary>
     public Task GiveBackAsync(DbConnection connection, Guid jobId, JobUnit unit, CancellationToken cancellationToken)
@@ -209,5 +214,13 @@ internal sealed class JobStore
 /// <summary>A unit of work: a key range of a table.</summary>
 internal sealed record JobUnit(int Ordinal, string Table, string? LowKey, string? HighKey, string? Checkpoint, long FencingToken);
 
-/// <summary>What a job is to do, as its row records it.</summary>
-internal sealed record JobPlan(Guid[] Keys);
+/// <summary>What a job is to do, as its row records it: the keys by name, but for row keys, of which there may be millions; they are told by the keks that they are under.</summary>
+internal sealed record JobPlan(Guid[] Keys, Guid[] Keks)
+{
+    public static JobPlan Of(StaleKeys stale) => new(
+        [.. stale.Entries.Where(e => e.KekId is null).Select(e => e.Id)],
+        [.. stale.Entries.Select(e => e.KekId).OfType<Guid>().Distinct()]);
+
+    /// <summary>Whether another plan's keys are all among this one's. Where row keys were retired since, the passes that follow find them.</summary>
+    public bool Covers(JobPlan other) => other.Keys.All(Keys.Contains) && other.Keks.All(Keks.Contains);
+}

@@ -56,7 +56,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private async Task<ReencryptionReport> RunOnceAsync(CancellationToken cancellationToken)
     {
         var time = session.Runtime.TimeProvider;
-        var source = RingStoreFactory.Connect(session.Context, null);
+        var source = RingStoreFactory.Connect(session.Context, null, options.DegreeOfParallelism);
         if (source.IsTransient)
         {
             throw new EnvelopeConfigurationException("The re-encryption job commits batch by batch and cannot run inside a transaction. Run it with a context of its own.");
@@ -81,16 +81,16 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 moved[entry.Id] = entry;
             }
 
-            foreach (var group in stale.Entries.Select(e => e.Id).Chunk(200))
+            foreach (var group in stale.Groups())
             {
-                var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, group), StringComparer.Ordinal);
-                var recorded = await PrepareAsync(source, jobs, scans.Values, group, cancellationToken).ConfigureAwait(false);
+                var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
+                var recorded = await PrepareAsync(source, jobs, scans.Values, census, group, cancellationToken).ConfigureAwait(false);
                 await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
                 if (recorded is { } id)
                 {
                     jobId = id;
                     jobIds.Add(id);
-                    await WorkAsync(source, jobs, id, scans, stale, cancellationToken).ConfigureAwait(false);
+                    await WorkAsync(source, jobs, id, scans, group, cancellationToken).ConfigureAwait(false);
                     await FinishJobAsync(source, jobs, id, _meter, cancellationToken).ConfigureAwait(false);
                 }
             }
@@ -132,38 +132,28 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         => StaleKeys.Of(await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false));
 
     private async Task<Guid?> PrepareAsync(
-        RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, Guid[] keys, CancellationToken cancellationToken)
+        RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, EnvelopeCensus census, StaleKeys stale, CancellationToken cancellationToken)
     {
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
+            var named = census.Entries.Where(e => e.KeyId is { } key && stale.Contains(key)).Select(e => e.Table).ToHashSet(StringComparer.Ordinal);
             var units = new List<JobUnit>();
-            foreach (var scan in scans)
+            foreach (var scan in scans.Where(s => named.Contains(s.Table.Name)))
             {
-                if (await scan.CountStaleAsync(lease.Connection, cancellationToken).ConfigureAwait(false) > 0)
+                string? low = null;
+                foreach (var boundary in await scan.FindBoundariesAsync(lease.Connection, options.UnitSize, cancellationToken).ConfigureAwait(false))
                 {
-                    await PlanAsync(lease.Connection, scan, units, cancellationToken).ConfigureAwait(false);
+                    var high = TableScan.Serialize(boundary);
+                    units.Add(new JobUnit(units.Count, scan.Table.Name, low, high, null, 0));
+                    low = high;
                 }
+
+                units.Add(new JobUnit(units.Count, scan.Table.Name, low, null, null, 0));
             }
 
             // What a killed process left behind is taken up: its units keep their checkpoints. Processes that began together work on one job.
-            return await jobs.JoinOrCreateAsync(lease.Connection, new JobPlan(keys), units, cancellationToken).ConfigureAwait(false);
-        }
-    }
-
-    private async Task PlanAsync(System.Data.Common.DbConnection connection, TableScan scan, List<JobUnit> units, CancellationToken cancellationToken)
-    {
-        object[]? low = null;
-        for (var n = 1L; ; n++)
-        {
-            var high = await scan.KeyAtAsync(connection, n * options.UnitSize, cancellationToken).ConfigureAwait(false);
-            units.Add(new JobUnit(units.Count, scan.Table.Name, TableScan.Serialize(low), TableScan.Serialize(high), null, 0));
-            if (high is null)
-            {
-                return;
-            }
-
-            low = high;
+            return await jobs.JoinOrCreateAsync(lease.Connection, JobPlan.Of(stale), units, cancellationToken).ConfigureAwait(false);
         }
     }
 

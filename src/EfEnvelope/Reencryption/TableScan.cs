@@ -2,51 +2,59 @@ using System.Data.Common;
 using System.Globalization;
 using System.Text.Json;
 using EfEnvelope.Census;
-using EfEnvelope.Envelopes;
+using EfEnvelope.Storage;
 
 namespace EfEnvelope.Reencryption;
 
 /// <summary>
-/// The SQL of one table: reads the rows of a key range that name stale keys, in key order, and writes them back by compare-and-set. Ranges are compared by the
-/// database, with its own collations; the predicate is the census's.
+/// The SQL of one table: unit boundaries, and the rows of a key range that name stale keys, in key order. Ranges are computed and compared by the database, with its own collations; the predicate is the census's.
 /// </summary>
-internal sealed class TableScan(EncryptedTable table, IReadOnlyList<Guid> staleKeys)
+internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
 {
+    /// <summary>Tables above this size are sampled for unit boundaries, a hundred rows for each unit; smaller ones are walked through once, along their key.</summary>
+    private const long SampleAbove = 2_000_000;
+
     private readonly string _keyList = string.Join(", ", table.Key.Select(k => k.Delimited));
     private readonly string _keyTuple = table.Key.Count == 1 ? table.Key[0].Delimited : $"({string.Join(", ", table.Key.Select(k => k.Delimited))})";
 
     public EncryptedTable Table => table;
 
-    /// <summary>A boundary key: the row at an offset in key order; null behind the end.</summary>
-    public async Task<object[]?> KeyAtAsync(DbConnection connection, long offset, CancellationToken cancellationToken)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT {_keyList} FROM {table.Delimited} ORDER BY {_keyList} LIMIT 1 OFFSET {offset.ToString(CultureInfo.InvariantCulture)}";
-        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-        return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) ? ReadKey(reader) : null;
-    }
+    public StaleFilter Filter => filter;
 
-    public async Task<long> CountStaleAsync(DbConnection connection, CancellationToken cancellationToken)
+    /// <summary>The first keys of all units but the first, in the database's order: about <paramref name="unitSize"/> rows lie between two.</summary>
+    public async Task<List<object[]>> FindBoundariesAsync(DbConnection connection, int unitSize, CancellationToken cancellationToken)
     {
-        using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT COUNT(*) FROM {table.Delimited} WHERE {Stale(command)}";
-        command.CommandTimeout = 0;
-        return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture);
-    }
-
-    /// <summary>The next stale rows of a range, after a key.</summary>
-    public async Task<List<ScannedRow>> ReadAsync(
-        DbConnection connection, object[]? low, object[]? high, object[]? after, int count, CancellationToken cancellationToken)
-    {
-        using var command = connection.CreateCommand();
-        var conditions = new List<string> { Stale(command) };
-        if (after is not null)
+        var (source, every) = (table.Delimited, (long)unitSize);
+        if (connection is Npgsql.NpgsqlConnection && await EstimateAsync(connection, cancellationToken).ConfigureAwait(false) is > SampleAbove and var rows)
         {
-            conditions.Add($"{_keyTuple} > {Tuple(command, after)}");
+            // A sample by pages: a hundred rows a unit are drawn, so that units differ by a tenth or so in size. Ends are open, so no row is missed.
+            var percent = Math.Min(100, 100d * 100 / unitSize);
+            (source, every) = (string.Create(CultureInfo.InvariantCulture, $"{table.Delimited} TABLESAMPLE SYSTEM ({percent:0.####})"), Math.Max(1, (long)(unitSize * percent / 100)));
         }
-        else if (low is not null)
+
+        using var command = connection.CreateCommand();
+        command.CommandText = string.Create(CultureInfo.InvariantCulture, $"SELECT {_keyList} FROM (SELECT {_keyList}, row_number() OVER (ORDER BY {_keyList}) AS efenvelope_row FROM {source}) AS numbered WHERE efenvelope_row % {every} = 0 AND efenvelope_row > 0 ORDER BY {_keyList}");
+        command.CommandTimeout = 0;
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var keys = new List<object[]>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            conditions.Add($"{_keyTuple} >= {Tuple(command, low)}");
+            keys.Add(ReadKey(reader));
+        }
+
+        return keys;
+    }
+
+    /// <summary>A command that reads the next rows of a range; prepared where the provider gains by it, and used for every batch of the unit.</summary>
+    public async Task<RangeReader> OpenRangeAsync(DbConnection connection, object[]? low, object[]? high, object[]? after, int count, CancellationToken cancellationToken)
+    {
+        var command = connection.CreateCommand();
+        var start = after ?? low;
+        var conditions = new List<string> { filter.Condition(command) };
+        var keyAt = command.Parameters.Count;
+        if (start is not null)
+        {
+            conditions.Add($"{_keyTuple} {(after is null ? ">=" : ">")} {Tuple(command, start)}");
         }
 
         if (high is not null)
@@ -56,50 +64,8 @@ internal sealed class TableScan(EncryptedTable table, IReadOnlyList<Guid> staleK
 
         var columns = table.Columns.Select(c => c.Storage == EncryptedStorage.Document ? $"CAST({c.Delimited} AS TEXT)" : c.Delimited);
         command.CommandText = $"SELECT {_keyList}, {string.Join(", ", columns)} FROM {table.Delimited} WHERE {string.Join(" AND ", conditions)} ORDER BY {_keyList} LIMIT {count.ToString(CultureInfo.InvariantCulture)}";
-        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-        var rows = new List<ScannedRow>(count);
-        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
-        {
-            var cells = new object?[table.Columns.Count];
-            for (var i = 0; i < cells.Length; i++)
-            {
-                var ordinal = table.Key.Count + i;
-                cells[i] = reader.IsDBNull(ordinal) ? null : table.Columns[i].Storage == EncryptedStorage.Binary ? Bytes(reader.GetValue(ordinal)) : reader.GetString(ordinal);
-            }
-
-            rows.Add(new ScannedRow(ReadKey(reader), cells));
-        }
-
-        return rows;
-    }
-
-    /// <summary>Writes a row's new cells where every one of them still holds what was read; false when the application was faster.</summary>
-    public async Task<bool> WriteAsync(DbConnection connection, DbTransaction transaction, ScannedRow row, object?[] replacement, CancellationToken cancellationToken)
-    {
-        using var command = connection.CreateCommand();
-        command.Transaction = transaction;
-        var sets = new List<string>();
-        var conditions = new List<string>();
-        for (var i = 0; i < table.Key.Count; i++)
-        {
-            conditions.Add($"{table.Key[i].Delimited} = {AddKey(command, i, row.Key[i])}");
-        }
-
-        for (var i = 0; i < table.Columns.Count; i++)
-        {
-            if (replacement[i] is null)
-            {
-                continue;
-            }
-
-            var column = table.Columns[i];
-            var isJson = column.Storage == EncryptedStorage.Document && connection is Npgsql.NpgsqlConnection;
-            sets.Add($"{column.Delimited} = {(isJson ? $"CAST({Add(command, replacement[i]!)} AS jsonb)" : Add(command, replacement[i]!))}");
-            conditions.Add($"{(isJson ? $"CAST({column.Delimited} AS TEXT)" : column.Delimited)} = {Add(command, row.Cells[i]!)}");
-        }
-
-        command.CommandText = $"UPDATE {table.Delimited} SET {string.Join(", ", sets)} WHERE {string.Join(" AND ", conditions)}";
-        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
+        await command.PrepareAsync(cancellationToken).ConfigureAwait(false);
+        return new RangeReader(this, command, after is not null, keyAt, count);
     }
 
     /// <summary>A key as JSON, for the job's tables.</summary>
@@ -116,46 +82,7 @@ internal sealed class TableScan(EncryptedTable table, IReadOnlyList<Guid> staleK
         return [.. document.RootElement.EnumerateArray().Select((element, i) => element.Deserialize(table.Key[i].ProviderType)!)];
     }
 
-    private string Stale(DbCommand command)
-    {
-        var alternatives = table.Columns.Select(column => column.Storage switch
-        {
-            EncryptedStorage.Binary => $"substr({column.Delimited}, 4, 16) IN ({string.Join(", ", staleKeys.Select(k => Add(command, k.ToByteArray(bigEndian: true))))})",
-            EncryptedStorage.Armor => $"substr({column.Delimited}, 10, 21) IN ({string.Join(", ", staleKeys.Select(k => Add(command, CensusTaker.ArmorPrefix(k))))})",
-            _ => $"({string.Join(" OR ", staleKeys.Select(k => $"CAST({column.Delimited} AS TEXT) LIKE {Add(command, LikePattern(k))} ESCAPE '!'"))})",
-        });
-        return $"({string.Join(" OR ", alternatives)})";
-    }
-
-    /// <summary>Finds the key id's base64 inside a document; <c>+</c> may stand escaped there, so any characters match it.</summary>
-    private static string LikePattern(Guid key)
-        => $"%{TextArmor.Prefix}____{CensusTaker.ArmorPrefix(key).Replace("+", "%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%";
-
-    private string Tuple(DbCommand command, object[] key)
-    {
-        var parts = key.Select((value, i) => AddKey(command, i, value)).ToList();
-        return parts.Count == 1 ? parts[0] : $"({string.Join(", ", parts)})";
-    }
-
-    private string AddKey(DbCommand command, int index, object providerValue)
-    {
-        var mapping = table.Key[index].Mapping;
-        var value = mapping.Converter is { } converter ? converter.ConvertFromProvider(providerValue) : providerValue;
-        var name = "@k" + command.Parameters.Count.ToString(CultureInfo.InvariantCulture);
-        command.Parameters.Add(mapping.CreateParameter(command, name, value));
-        return name;
-    }
-
-    private static string Add(DbCommand command, object value)
-    {
-        var parameter = command.CreateParameter();
-        parameter.ParameterName = "@v" + command.Parameters.Count.ToString(CultureInfo.InvariantCulture);
-        parameter.Value = value;
-        command.Parameters.Add(parameter);
-        return parameter.ParameterName;
-    }
-
-    private object[] ReadKey(DbDataReader reader)
+    internal object[] ReadKey(DbDataReader reader)
     {
         var key = new object[table.Key.Count];
         for (var i = 0; i < key.Length; i++)
@@ -166,8 +93,23 @@ internal sealed class TableScan(EncryptedTable table, IReadOnlyList<Guid> staleK
         return key;
     }
 
-    private static byte[] Bytes(object value) => value as byte[] ?? [];
+    /// <summary>Rows by the planner's statistics; null for what is no plain table (it cannot be sampled), or was never analysed.</summary>
+    private async Task<long?> EstimateAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass({Sql.Add(command, table.Delimited)}) AND relkind = 'r'";
+        return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is long rows and > 0 ? rows : null;
+    }
+
+    private string Tuple(DbCommand command, object[] key)
+    {
+        var parts = key.Select((value, i) => table.Key[i].Add(command, value)).ToList();
+        return parts.Count == 1 ? parts[0] : $"({string.Join(", ", parts)})";
+    }
 }
 
 /// <summary>A row as it was read: its key's provider values, and its encrypted columns.</summary>
 internal sealed record ScannedRow(object[] Key, object?[] Cells);
+
+/// <summary>Rows of a batch that name stale keys; where the reading stands behind it; whether the range is read to its end.</summary>
+internal sealed record ScannedBatch(List<ScannedRow> Rows, object[]? Last, bool IsLast);

@@ -28,7 +28,7 @@ internal sealed class UnitWorker(
                 await options.ReachAsync(JobStep.Claimed).ConfigureAwait(false);
                 try
                 {
-                    await RunUnitAsync(lease.Connection, unit, cancellationToken).ConfigureAwait(false);
+                    await RunUnitAsync(source, lease.Connection, unit, cancellationToken).ConfigureAwait(false);
                 }
                 catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
                 {
@@ -52,52 +52,83 @@ internal sealed class UnitWorker(
         }
     }
 
-    private async Task RunUnitAsync(DbConnection connection, JobUnit unit, CancellationToken cancellationToken)
+    private async Task RunUnitAsync(RingConnection source, DbConnection connection, JobUnit unit, CancellationToken cancellationToken)
     {
         var scan = scans[unit.Table];
         var low = scan.Deserialize(unit.LowKey);
         var high = scan.Deserialize(unit.HighKey);
         var after = scan.Deserialize(unit.Checkpoint);
-        while (true)
+        RangeReader? range = null;
+        var writer = RowWriter.For(scan.Table, connection);
+        var heartbeat = new UnitHeartbeat(source, jobs, jobId, unit, options.UnitLease, session.Runtime.TimeProvider);
+        try
         {
-            cancellationToken.ThrowIfCancellationRequested();
-
-            // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
-            var rows = await scan.ReadAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
-            await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
-            using var pins = new KeyPins();
-            var pairs = await LoadKeysAsync(scan.Table, rows, pins, cancellationToken).ConfigureAwait(false);
-            await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
-            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
-            await using (transaction.ConfigureAwait(false))
+            while (true)
             {
-                var (written, conflicts, poisoned) = await RewriteAsync(connection, transaction, scan, rows, pairs, cancellationToken).ConfigureAwait(false);
-                await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
-                after = rows.Count > 0 ? rows[^1].Key : after;
-                var finished = rows.Count < options.BatchSize;
-                if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), finished, options.UnitLease, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false))
+                cancellationToken.ThrowIfCancellationRequested();
+                if (range is { MovesOn: true })
                 {
-                    // The lease was over and another worker has the unit: it does this batch again.
-                    await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
-                    return;
+                    range.MoveTo(after!);
+                }
+                else
+                {
+                    await DisposeAsync(range).ConfigureAwait(false);
+                    range = await scan.OpenRangeAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
                 }
 
-                await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
-                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-                await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
-                await meter.BatchAsync(unit.Table, written, conflicts, poisoned, cancellationToken).ConfigureAwait(false);
-                if (finished)
+                var batch = await range.ReadAsync(cancellationToken).ConfigureAwait(false);
+                after = batch.Last ?? after;
+                if (!await RunBatchAsync(connection, scan, writer, unit, batch, after, cancellationToken).ConfigureAwait(false) || batch.IsLast)
                 {
                     return;
                 }
             }
         }
+        finally
+        {
+            await heartbeat.DisposeAsync().ConfigureAwait(false);
+            await writer.DisposeAsync().ConfigureAwait(false);
+            await DisposeAsync(range).ConfigureAwait(false);
+        }
     }
 
-    private async Task<(long Written, long Conflicts, long Quarantined)> RewriteAsync(
-        DbConnection connection, DbTransaction transaction, TableScan scan, List<ScannedRow> rows, Dictionary<Guid, (RingKey Old, RingKey New)> pairs, CancellationToken cancellationToken)
+    private static ValueTask DisposeAsync(RangeReader? range) => range?.DisposeAsync() ?? ValueTask.CompletedTask;
+
+    /// <summary>Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now.</summary>
+    private async Task<bool> RunBatchAsync(
+        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken cancellationToken)
     {
-        long written = 0, conflicts = 0, poisoned = 0;
+        // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
+        await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var pairs = await LoadKeysAsync(scan.Table, batch.Rows, pins, cancellationToken).ConfigureAwait(false);
+        await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            var (changes, poisoned) = await ResealAsync(connection, transaction, scan.Table, batch.Rows, pairs, cancellationToken).ConfigureAwait(false);
+            var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
+            if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), batch.IsLast, options.UnitLease, written, changes.Count - written, poisoned, cancellationToken).ConfigureAwait(false))
+            {
+                // The lease was over and another worker has the unit: it does this batch again.
+                await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
+                return false;
+            }
+
+            await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
+            await meter.BatchAsync(unit.Table, written, changes.Count - written, poisoned, cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+    }
+
+    private async Task<(List<RowChange> Changes, long Quarantined)> ResealAsync(
+        DbConnection connection, DbTransaction transaction, EncryptedTable table, List<ScannedRow> rows, Dictionary<Guid, (RingKey Old, RingKey New)> pairs, CancellationToken cancellationToken)
+    {
+        long poisoned = 0;
+        var changes = new List<RowChange>(rows.Count);
         foreach (var row in rows)
         {
             var replacement = new object?[row.Cells.Length];
@@ -106,31 +137,22 @@ internal sealed class UnitWorker(
             {
                 try
                 {
-                    replacement[i] = Reseal(scan.Table, i, row, pairs);
+                    replacement[i] = Reseal(table, i, row, pairs);
                     any |= replacement[i] is not null;
                 }
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
                 {
-                    poisoned += await QuarantineAsync(connection, transaction, scan.Table, i, row, error, cancellationToken).ConfigureAwait(false);
+                    poisoned += await QuarantineAsync(connection, transaction, table, i, row, error, cancellationToken).ConfigureAwait(false);
                 }
             }
 
-            if (!any)
+            if (any)
             {
-                continue;
-            }
-
-            if (await scan.WriteAsync(connection, transaction, row, replacement, cancellationToken).ConfigureAwait(false))
-            {
-                written++;
-            }
-            else
-            {
-                conflicts++;
+                changes.Add(new RowChange(row, replacement));
             }
         }
 
-        return (written, conflicts, poisoned);
+        return (changes, poisoned);
     }
 
     private object? Reseal(EncryptedTable table, int index, ScannedRow row, Dictionary<Guid, (RingKey Old, RingKey New)> pairs)
@@ -170,7 +192,7 @@ internal sealed class UnitWorker(
         {
             var text = (string)cell;
             return TextArmor.TryReadKeyId(text, out var id) ? id
-                : text.Length >= 30 && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) ? stale.FindByArmor(text.Substring(9, 21)) : null;
+                : text.Length >= 30 && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) ? stale.FindByArmor(text.AsSpan(9, 21)) : null;
         }
 
         var bytes = (byte[])cell;

@@ -16,7 +16,7 @@ internal static class RingStoreFactory
     private const int RingIdleSeconds = 60;
 
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
-    private static readonly ConcurrentDictionary<string, string> OwnConnectionStrings = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<(string Callers, int Workers), string> OwnConnectionStrings = new();
     private static readonly ConcurrentDictionary<string, string> SqliteFiles = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
@@ -49,7 +49,10 @@ internal static class RingStoreFactory
         => new RelationalKeyRingStore(Connect(context, ringConnection), context.Model, context.GetService<ISqlGenerationHelper>());
 
     /// <summary>A connection of EfEnvelope's own to the context's database; the caller's for SQLite in memory.</summary>
-    public static RingConnection Connect(DbContext context, Func<DbConnection>? ringConnection)
+    /// <param name="context">The context.</param>
+    /// <param name="ringConnection">Makes connections to a ring in a database of its own; null for the context's database.</param>
+    /// <param name="workers">Workers that each hold a connection and now and then need a second one: above zero they get a pool of their own, beside the ring's.</param>
+    public static RingConnection Connect(DbContext context, Func<DbConnection>? ringConnection, int workers = 0)
     {
         if (ringConnection is not null)
         {
@@ -60,7 +63,7 @@ internal static class RingStoreFactory
         var transaction = context.Database.CurrentTransaction?.GetDbTransaction();
         if (connection is NpgsqlConnection postgres)
         {
-            var connectionString = OwnConnectionStrings.GetOrAdd(postgres.ConnectionString, OwnConnectionString);
+            var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
             return RingConnection.Own(
                 () => postgres.CloneWith(connectionString),
                 () =>
@@ -99,12 +102,12 @@ internal static class RingStoreFactory
     }
 
     /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
-    private static string OwnConnectionString(string callers) => new NpgsqlConnectionStringBuilder(callers)
+    private static string OwnConnectionString(string callers, int workers) => new NpgsqlConnectionStringBuilder(callers)
     {
-        ApplicationName = "EfEnvelope",
+        ApplicationName = workers > 0 ? "EfEnvelope job" : "EfEnvelope",
         Enlist = false,
         MinPoolSize = 0,
-        MaxPoolSize = RingPoolSize,
+        MaxPoolSize = workers > 0 ? (2 * workers) + 2 : RingPoolSize,
         Multiplexing = false,
         ConnectionIdleLifetime = RingIdleSeconds,
     }.ConnectionString;

@@ -1,0 +1,60 @@
+using System.Data.Common;
+using EfEnvelope.Census;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>Reads a range in batches, in key order: one prepared command, whose lower bound moves on. Used by one worker.</summary>
+/// <param name="scan">The table's SQL.</param>
+/// <param name="command">The command.</param>
+/// <param name="movesOn">Whether the command's lower bound is exclusive: the key behind which a batch begins.</param>
+/// <param name="keyAt">The first parameter of the lower bound.</param>
+/// <param name="count">Rows of a batch.</param>
+internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesOn, int keyAt, int count) : IAsyncDisposable
+{
+    /// <summary>Whether <see cref="MoveTo"/> can be called: the first batch of a unit begins at an inclusive bound, or at none.</summary>
+    public bool MovesOn => movesOn;
+
+    /// <summary>The next batch begins behind this key.</summary>
+    public void MoveTo(object[] after)
+    {
+        for (var i = 0; i < after.Length; i++)
+        {
+            command.Parameters[keyAt + i].Value = scan.Table.Key[i].ParameterValue(command, after[i]);
+        }
+    }
+
+    public async Task<ScannedBatch> ReadAsync(CancellationToken cancellationToken)
+    {
+        var table = scan.Table;
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var rows = new List<ScannedRow>(count);
+        object[]? last = null;
+        var read = 0;
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            read++;
+            last = scan.ReadKey(reader);
+            var isStale = scan.Filter.IsNamed;
+            var cells = new object?[table.Columns.Count];
+            for (var i = 0; i < cells.Length; i++)
+            {
+                var ordinal = table.Key.Count + i;
+                cells[i] = reader.IsDBNull(ordinal) ? null : table.Columns[i].Storage == EncryptedStorage.Binary ? Bytes(reader, ordinal) : reader.GetString(ordinal);
+                isStale = isStale || scan.Filter.NamesStale(table.Columns[i], cells[i]);
+            }
+
+            if (isStale)
+            {
+                rows.Add(new ScannedRow(last, cells));
+            }
+        }
+
+        return new ScannedBatch(rows, last, read < count);
+    }
+
+    public ValueTask DisposeAsync() => command.DisposeAsync();
+
+    /// <summary>SQLite lets a column hold any storage class: what is no blob is no envelope.</summary>
+    private static byte[] Bytes(DbDataReader reader, int ordinal)
+        => reader.GetFieldType(ordinal) == typeof(byte[]) ? reader.GetFieldValue<byte[]>(ordinal) : reader.GetValue(ordinal) as byte[] ?? [];
+}
