@@ -1,0 +1,89 @@
+using EfEnvelope.Benchmarks.Running;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Benchmarks.Data;
+
+/// <summary>A database with the same customers in the clear, under a tenant's key and under row keys; made once per provider. Both cipher backends read the same rows.</summary>
+internal sealed class CustomerData
+{
+    public const string Libsodium = "libsodium";
+    public const string Bcl = "bcl";
+
+    private const int Batch = 1_000;
+
+    private static readonly Guid Tenant = Guid.Parse("7f6a2c58-3f0b-4a52-9c11-0d5b6a1e9c01");
+    private static readonly Dictionary<string, Task<CustomerData>> Made = new(StringComparer.Ordinal);
+
+    private readonly DbContextOptions _plain;
+    private readonly Dictionary<string, DbContextOptions> _sealed;
+
+    private CustomerData(string provider, string connectionString)
+    {
+        _plain = new DbContextOptionsBuilder().Use(provider, connectionString).Options;
+        _sealed = Backends.ToDictionary(
+            backend => backend,
+            backend => new DbContextOptionsBuilder().Use(provider, connectionString).UseEnvelopeEncryption(envelope => envelope
+                .UseInMemoryKms(provider)
+                .With(o => o with { Cipher = backend == Bcl ? CipherBackend.Bcl : CipherBackend.Libsodium })).Options,
+            StringComparer.Ordinal);
+    }
+
+    public static IReadOnlyList<string> Backends => [Libsodium, Bcl];
+
+    public static Task<CustomerData> GetAsync(string provider, RunSettings settings)
+    {
+        if (!Made.TryGetValue(provider, out var making))
+        {
+            Made[provider] = making = MakeAsync(provider, settings.Rows);
+        }
+
+        return making;
+    }
+
+    public PlainContext Plain() => new(_plain);
+
+    public SealedContext Sealed(string backend) => new(_sealed[backend]);
+
+    public static IEnumerable<T> Customers<T>(int first, int count)
+        where T : ICustomer, new()
+        => Enumerable.Range(first, count).Select(i => Fill(new T { Id = i, TenantId = Tenant }, i));
+
+    /// <summary>Gives all five values.</summary>
+    public static T Fill<T>(T customer, int number)
+        where T : ICustomer
+    {
+        customer.FullName = $"Maria Magdalena Muster {number}";
+        customer.Ssn = $"{number % 1000:000}-{number % 100:00}-{number % 10000:0000}";
+        customer.Street = $"{number % 400} Rue de la République, Apt. {number % 90}";
+        customer.CreditLimit = number * 10.25m;
+        customer.BirthDate = new DateOnly(1950, 1, 1).AddDays(number % 20000);
+        return customer;
+    }
+
+    public async Task InsertAsync<T>(int first, int count)
+        where T : class, ICustomer, new()
+    {
+        for (var at = first; at < first + count; at += Batch)
+        {
+            await using var context = Sealed(Libsodium);
+            context.AddRange(Customers<T>(at, Math.Min(Batch, first + count - at)));
+            await context.SaveChangesAsync();
+        }
+    }
+
+    private static async Task<CustomerData> MakeAsync(string provider, int rows)
+    {
+        var data = new CustomerData(provider, await Databases.CreateAsync(provider));
+        await using (var context = data.Sealed(Libsodium))
+        {
+            await context.Database.EnsureCreatedAsync();
+        }
+
+        await data.InsertAsync<PlainCustomer>(1, rows);
+        await data.InsertAsync<SealedCustomer>(1, rows);
+        await data.InsertAsync<RowKeyedCustomer>(1, rows);
+        await using var statistics = data.Plain();
+        await statistics.Database.ExecuteSqlRawAsync(provider == Databases.Sqlite ? "ANALYZE" : "VACUUM ANALYZE");
+        return data;
+    }
+}

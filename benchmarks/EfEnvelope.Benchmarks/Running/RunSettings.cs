@@ -1,0 +1,15 @@
+namespace EfEnvelope.Benchmarks.Running;
+
+/// <summary>How much is measured, and where the particulars go.</summary>
+/// <param name="IsQuick">Fewer rows: a look at whether everything runs, not a figure to quote.</param>
+internal sealed record RunSettings(bool IsQuick)
+{
+    /// <summary>Interleaved rounds of a comparison: never fewer than seven.</summary>
+    public int Rounds { get; init; } = IsQuick ? 7 : 15;
+
+    /// <summary>Rows of a bulk read.</summary>
+    public int Rows => IsQuick ? 2_000 : 10_000;
+
+    /// <summary>A line about the measurement, on the error stream: the figures alone stand on the output.</summary>
+    public void Note(string line) => Console.Error.WriteLine("  " + line);
+}
