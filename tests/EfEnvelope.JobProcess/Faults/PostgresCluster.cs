@@ -104,7 +104,15 @@ public sealed class PostgresCluster : IAsyncDisposable
             ? new ProcessStartInfo("setpriv", $"--reuid=postgres --regid=postgres --clear-groups {file} {arguments}")
             : new ProcessStartInfo(file, arguments);
         start.WorkingDirectory = Path.GetTempPath();
+
+        // initdb is talkative; the server that pg_ctl starts would hold a redirected output open.
+        start.RedirectStandardOutput = file.EndsWith("initdb", StringComparison.Ordinal);
         using var process = Process.Start(start)!;
+        if (start.RedirectStandardOutput)
+        {
+            await process.StandardOutput.ReadToEndAsync();
+        }
+
         await process.WaitForExitAsync();
         if (process.ExitCode != 0)
         {
