@@ -8,8 +8,6 @@ namespace EfEnvelope.Benchmarks.Running;
 /// </summary>
 internal sealed class PairedRun(RunSettings settings)
 {
-    private const int WarmUps = 3;
-
     private readonly List<Variant> _variants = [];
 
     /// <param name="name">What the results call it.</param>
@@ -23,7 +21,7 @@ internal sealed class PairedRun(RunSettings settings)
 
     public async Task<PairedResult> RunAsync()
     {
-        for (var round = -WarmUps; round < settings.Rounds; round++)
+        for (var round = -settings.WarmUps; round < settings.Rounds; round++)
         {
             for (var i = 0; i < _variants.Count; i++)
             {

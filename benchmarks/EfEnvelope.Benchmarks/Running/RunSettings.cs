@@ -7,6 +7,9 @@ internal sealed record RunSettings(bool IsQuick)
     /// <summary>Interleaved rounds of a comparison: never fewer than seven.</summary>
     public int Rounds { get; init; } = IsQuick ? 7 : 15;
 
+    /// <summary>Rounds beforehand, which do not count.</summary>
+    public int WarmUps { get; init; } = 3;
+
     /// <summary>Rows of a bulk read.</summary>
     public int Rows => IsQuick ? 2_000 : 10_000;
 

@@ -23,7 +23,7 @@ internal sealed class ReencryptionScenario : IScenario
         new("G54", "reencrypt-10-fold", "libsodium", Databases.Postgres, Bar.AtLeast(0.90), s => TenfoldAsync("libsodium", s)),
     ];
 
-    private static RunSettings Seven(RunSettings settings) => settings with { Rounds = 7 };
+    private static RunSettings Seven(RunSettings settings) => settings with { Rounds = 7, WarmUps = 1 };
 
     private static async Task<double> AgainstOneStatementAsync(string backend, RunSettings settings)
     {

@@ -15,6 +15,12 @@ namespace EfEnvelope.Census;
 /// </summary>
 internal static class CensusTaker
 {
+    /// <summary>Characters of armour that show the key id's first 126 bits: five of the prefix, four of marker, suite and encoding, 21 of the key id.</summary>
+    private const int ArmorHeader = 30;
+
+    /// <summary>Columns that are counted in one scan at most: in the worst case groups multiply by versions of keys.</summary>
+    private const int MaxGrouped = 6;
+
     public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
         try
@@ -52,9 +58,10 @@ internal static class CensusTaker
 
                 foreach (var table in EncryptedTable.Of(context.Model, context.GetService<ISqlGenerationHelper>()))
                 {
-                    foreach (var column in table.Columns)
+                    await CountCellsAsync(lease.Connection, current, table, byArmor, counts, cancellationToken).ConfigureAwait(false);
+                    foreach (var column in table.Columns.Where(c => c.Storage == EncryptedStorage.Document))
                     {
-                        await CountAsync(lease.Connection, current, table, column, byArmor, counts, cancellationToken).ConfigureAwait(false);
+                        await CountDocumentsAsync(lease.Connection, current, table, column, counts, cancellationToken).ConfigureAwait(false);
                     }
                 }
             }
@@ -78,52 +85,61 @@ internal static class CensusTaker
     /// <summary>The 21 characters of armour that show the first 126 bits of a key id.</summary>
     public static string ArmorPrefix(Guid keyId) => Convert.ToBase64String(keyId.ToByteArray(bigEndian: true))[..21];
 
-    private static async Task CountAsync(
-        DbConnection connection, DbTransaction? transaction, EncryptedTable table, EncryptedColumn column,
-        Dictionary<string, Guid> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
+    /// <summary>
+    /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as
+    /// rows, and each column is counted by itself.
+    /// </summary>
+    private static async Task CountCellsAsync(
+        DbConnection connection, DbTransaction? transaction, EncryptedTable table, Dictionary<string, Guid> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
+    {
+        var columns = table.Columns.Where(c => c.Storage != EncryptedStorage.Document).ToList();
+        foreach (var scanned in columns.Exists(c => c.Declaration!.PerRow) ? columns.Select(c => new List<EncryptedColumn> { c }) : columns.Chunk(MaxGrouped).Select(c => c.ToList()))
+        {
+            var headers = scanned.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader)})").ToList();
+            using var command = Command(connection, transaction, $"SELECT {string.Join(", ", headers)}, COUNT(*) FROM {table.Delimited} GROUP BY {string.Join(", ", headers)}");
+            command.CommandTimeout = 0;
+            using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                var rows = Convert.ToInt64(reader.GetValue(scanned.Count), System.Globalization.CultureInfo.InvariantCulture);
+                for (var i = 0; i < scanned.Count; i++)
+                {
+                    if (!reader.IsDBNull(i))
+                    {
+                        Add(counts, table, scanned[i], scanned[i].Storage == EncryptedStorage.Binary ? BinaryKey(reader.GetValue(i)) : ArmorKey(reader.GetValue(i), byArmor), rows);
+                    }
+                }
+            }
+        }
+    }
+
+    private static async Task CountDocumentsAsync(
+        DbConnection connection, DbTransaction? transaction, EncryptedTable table, EncryptedColumn column, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
     {
         var name = column.Delimited;
-        var sql = column.Storage switch
-        {
-            EncryptedStorage.Binary => $"SELECT substr({name}, 4, 16), substr({name}, 1, 2), COUNT(*) FROM {table.Delimited} WHERE {name} IS NOT NULL GROUP BY substr({name}, 4, 16), substr({name}, 1, 2)",
-            EncryptedStorage.Armor => $"SELECT substr({name}, 10, 21), substr({name}, 1, 5), COUNT(*) FROM {table.Delimited} WHERE {name} IS NOT NULL GROUP BY substr({name}, 10, 21), substr({name}, 1, 5)",
-            _ => $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'",
-        };
-        using var command = Command(connection, transaction, sql);
+        using var command = Command(connection, transaction, $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'");
         command.CommandTimeout = 0;
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            switch (column.Storage)
+            foreach (var (id, _, _) in Documents.Find(reader.GetString(0)))
             {
-                case EncryptedStorage.Binary:
-                    Add(BinaryKey(reader), Convert.ToInt64(reader.GetValue(2), System.Globalization.CultureInfo.InvariantCulture));
-                    break;
-                case EncryptedStorage.Armor:
-                    Guid? key = reader.GetString(1) == TextArmor.Prefix && byArmor.TryGetValue(reader.GetString(0), out var found) ? found : null;
-                    Add(key, Convert.ToInt64(reader.GetValue(2), System.Globalization.CultureInfo.InvariantCulture));
-                    break;
-                default:
-                    foreach (var (id, _, _) in Documents.Find(reader.GetString(0)))
-                    {
-                        Add(id, 1);
-                    }
-
-                    break;
+                Add(counts, table, column, id, 1);
             }
-        }
-
-        void Add(Guid? key, long cells)
-        {
-            var at = (table.Name, column.Name, key);
-            counts[at] = counts.GetValueOrDefault(at) + cells;
         }
     }
 
-    private static Guid? BinaryKey(DbDataReader reader)
-        => reader.GetValue(0) is byte[] { Length: 16 } id && reader.GetValue(1) is byte[] { Length: 2 } head && head[0] == EnvelopeLayout.Marker
-            ? new Guid(id, bigEndian: true)
-            : null;
+    private static void Add(Dictionary<(string, string, Guid?), long> counts, EncryptedTable table, EncryptedColumn column, Guid? key, long cells)
+    {
+        var at = (table.Name, column.Name, key);
+        counts[at] = counts.GetValueOrDefault(at) + cells;
+    }
+
+    private static Guid? BinaryKey(object header)
+        => header is byte[] { Length: EnvelopeLayout.BoundHeaderBytes } bytes && bytes[0] == EnvelopeLayout.Marker ? EnvelopeLayout.KeyId(bytes) : null;
+
+    private static Guid? ArmorKey(object header, Dictionary<string, Guid> byArmor)
+        => header is string { Length: ArmorHeader } text && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) && byArmor.TryGetValue(text[9..], out var found) ? found : null;
 
     private static DbCommand Command(DbConnection connection, DbTransaction? transaction, string sql)
     {

@@ -38,7 +38,8 @@ internal sealed class KeyColumn(string name, string delimited, RelationalTypeMap
     }
 
     /// <summary>A value in the form that EF gives to a parameter.</summary>
-    public object? ParameterValue(DbCommand command, object providerValue) => mapping.CreateParameter(command, "@x", ModelValue(providerValue)).Value;
+    public object? ParameterValue(DbCommand command, object providerValue)
+        => mapping.Converter is null && providerValue is int or long or short or string or Guid ? providerValue : mapping.CreateParameter(command, "@x", ModelValue(providerValue)).Value;
 
     /// <summary>Adds an empty PostgreSQL array of the column's type, and returns its place holder.</summary>
     public string AddArray(DbCommand command)

@@ -11,6 +11,9 @@ namespace EfEnvelope.Reencryption;
 /// <param name="count">Rows of a batch.</param>
 internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesOn, int keyAt, int count) : IAsyncDisposable
 {
+    /// <summary>A batch is cut off behind so many bytes of cells, so that a process's memory does not grow with the size of values.</summary>
+    private const long MaxBytes = 16 * 1024 * 1024;
+
     /// <summary>Whether <see cref="MoveTo"/> can be called: the first batch of a unit begins at an inclusive bound, or at none.</summary>
     public bool MovesOn => movesOn;
 
@@ -30,7 +33,8 @@ internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesO
         var rows = new List<ScannedRow>(count);
         object[]? last = null;
         var read = 0;
-        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        long bytes = 0;
+        while (bytes < MaxBytes && await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
             read++;
             last = scan.ReadKey(reader);
@@ -40,6 +44,7 @@ internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesO
             {
                 var ordinal = table.Key.Count + i;
                 cells[i] = reader.IsDBNull(ordinal) ? null : table.Columns[i].Storage == EncryptedStorage.Binary ? Bytes(reader, ordinal) : reader.GetString(ordinal);
+                bytes += cells[i] switch { byte[] binary => binary.Length, string text => 2 * text.Length, _ => 0 };
                 isStale = isStale || scan.Filter.NamesStale(table.Columns[i], cells[i]);
             }
 
@@ -49,7 +54,7 @@ internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesO
             }
         }
 
-        return new ScannedBatch(rows, last, read < count);
+        return new ScannedBatch(rows, last, read < count && bytes < MaxBytes);
     }
 
     public ValueTask DisposeAsync() => command.DisposeAsync();
