@@ -90,7 +90,11 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
         return model.FluentEncryptions.FirstOrDefault(f => own.Contains(f.Enclosing))?.Member;
     }
 
+    /// <summary>The part that declares <c>OnModelCreating</c>, else the part that names the base class: where the call belongs.</summary>
     private static Location Location(INamedTypeSymbol type, CancellationToken cancellationToken)
-        => type.DeclaringSyntaxReferences.Select(r => r.GetSyntax(cancellationToken)).OfType<ClassDeclarationSyntax>().OrderByDescending(c => c.BaseList is not null).FirstOrDefault()?.Identifier.GetLocation()
+        => type.DeclaringSyntaxReferences.Select(r => r.GetSyntax(cancellationToken)).OfType<ClassDeclarationSyntax>()
+            .OrderByDescending(c => c.Members.OfType<MethodDeclarationSyntax>().Any(m => m.Identifier.ValueText == "OnModelCreating"))
+            .ThenByDescending(c => c.BaseList is not null)
+            .FirstOrDefault()?.Identifier.GetLocation()
             ?? type.Locations[0];
 }

@@ -82,6 +82,11 @@ internal sealed class EncryptedValues(CompilationModel model)
                 var owner = current.Parent;
                 while (owner is not null and not IInvocationOperation)
                 {
+                    if (owner is IArgumentOperation { Parameter.Name: "innerKeySelector" })
+                    {
+                        return null;
+                    }
+
                     owner = owner.Parent;
                 }
 

@@ -27,7 +27,7 @@ internal static class QueryOperators
 
     /// <summary>The sequence that an operator reads, without the conversions that a call adds.</summary>
     public static IOperation? Source(IInvocationOperation call)
-        => call.Instance ?? call.Arguments.FirstOrDefault(a => a.Parameter?.Ordinal == 0)?.Value is { } value ? Unwrap(call.Instance ?? call.Arguments.First(a => a.Parameter?.Ordinal == 0).Value) : null;
+        => (call.Instance ?? call.Arguments.FirstOrDefault(a => a.Parameter?.Ordinal == 0)?.Value) is { } source ? Unwrap(source) : null;
 
     public static IOperation Unwrap(IOperation operation)
     {

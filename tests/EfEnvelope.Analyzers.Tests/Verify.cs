@@ -1,0 +1,97 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CodeFixes;
+using Microsoft.CodeAnalysis.CSharp.Testing;
+using Microsoft.CodeAnalysis.Diagnostics;
+using Microsoft.CodeAnalysis.Testing;
+
+namespace EfEnvelope.Analyzers.Tests;
+
+/// <summary>Runs a rule and its fixes over code that references the real EF Core and EfEnvelope. Expected diagnostics are marked {|EFENV001:so|}.</summary>
+internal static class Verify<TAnalyzer, TFix>
+    where TAnalyzer : DiagnosticAnalyzer, new()
+    where TFix : CodeFixProvider, new()
+{
+    private const string Prelude = """
+        global using System;
+        global using System.Collections.Generic;
+        global using System.ComponentModel.DataAnnotations;
+        global using System.ComponentModel.DataAnnotations.Schema;
+        global using System.Linq;
+        global using System.Threading.Tasks;
+        global using EfEnvelope;
+        global using Microsoft.EntityFrameworkCore;
+        """;
+
+    public static Task ReportsAsync(string code) => ReportsAsync([code]);
+
+    public static async Task ReportsAsync(string[] files)
+    {
+        var test = new Test();
+        Add(test.TestState, files);
+        await test.RunAsync();
+    }
+
+    /// <summary>As <see cref="ReportsAsync(string)"/>, with the usual usings beside the code.</summary>
+    public static Task DiagnosticsAsync(string code, bool broken = false) => broken ? SurvivesAsync([code, Prelude]) : ReportsAsync([code, Prelude]);
+
+    public static Task FixAsync(string code, string @fixed, string? key = null) => FixesAsync([code, Prelude], [@fixed, Prelude], key, code == @fixed ? 0 : null);
+
+    /// <summary>Broken code: whatever the compiler says, the rule throws nothing.</summary>
+    public static Task SurvivesAsync(string code) => SurvivesAsync([code]);
+
+    private static async Task SurvivesAsync(string[] files)
+    {
+        var test = new Test { CompilerDiagnostics = CompilerDiagnostics.None, TestBehaviors = TestBehaviors.SkipGeneratedCodeCheck };
+        Add(test.TestState, files);
+        await test.RunAsync();
+    }
+
+    /// <summary>The fix of the given key, one by one and all at once, gives the same code.</summary>
+    public static Task FixesAsync(string code, string @fixed, string? key = null, int? rounds = null) => FixesAsync([code], [@fixed], key, rounds);
+
+    public static async Task FixesAsync(string[] files, string[] @fixed, string? key = null, int? rounds = null)
+    {
+        var test = new Test { CodeActionEquivalenceKey = key, NumberOfIncrementalIterations = rounds };
+        Add(test.TestState, files);
+        Add(test.FixedState, @fixed);
+        test.FixedState.MarkupHandling = MarkupMode.Allow;
+        await test.RunAsync();
+    }
+
+    /// <summary>The rule reports, and offers no fix (of the given key).</summary>
+    public static Task FixesNothingAsync(string code, string? key = null) => FixesAsync(code, code, key, 0);
+
+    private static void Add(SolutionState state, string[] files)
+    {
+        for (var i = 0; i < files.Length; i++)
+        {
+            state.Sources.Add(($"/0/File{i}.cs", files[i].ReplaceLineEndings("\n")));
+        }
+    }
+
+    private sealed class Test : CSharpCodeFixTest<TAnalyzer, TFix, DefaultVerifier>
+    {
+        private static readonly MetadataReference[] Platform =
+            [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+                .Where(p => Path.GetFileName(p) is var f && (f.StartsWith("System.", StringComparison.Ordinal) || f.StartsWith("Microsoft.EntityFrameworkCore", StringComparison.Ordinal)
+                    || f.StartsWith("Microsoft.Extensions.", StringComparison.Ordinal) || f is "EfEnvelope.dll" or "netstandard.dll" or "mscorlib.dll"))
+                .Select(p => MetadataReference.CreateFromFile(p))];
+
+        public Test()
+        {
+            ReferenceAssemblies = new ReferenceAssemblies("net10.0");
+            TestState.AdditionalReferences.AddRange(Platform);
+            FixedState.AdditionalReferences.AddRange(Platform);
+            TestState.AnalyzerConfigFiles.Add(("/.editorconfig", "root = true\n[*.cs]\nend_of_line = lf\nindent_style = space\nindent_size = 4\n"));
+            SolutionTransforms.Add((solution, id) =>
+            {
+                var project = solution.GetProject(id)!;
+                var compilation = (Microsoft.CodeAnalysis.CSharp.CSharpCompilationOptions)project.CompilationOptions!;
+                var parse = (Microsoft.CodeAnalysis.CSharp.CSharpParseOptions)project.ParseOptions!;
+                return solution
+                    .WithProjectCompilationOptions(id, compilation.WithNullableContextOptions(NullableContextOptions.Enable))
+                    .WithProjectParseOptions(id, parse.WithLanguageVersion(Microsoft.CodeAnalysis.CSharp.LanguageVersion.CSharp14));
+            });
+        }
+    }
+}
