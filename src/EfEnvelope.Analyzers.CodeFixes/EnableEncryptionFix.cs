@@ -44,19 +44,23 @@ public sealed class EnableEncryptionFix : EnvelopeFix
 
             var document = await editor.GetDocumentEditorAsync(file.Key, cancellationToken).ConfigureAwait(false);
             var semantic = document.SemanticModel;
+            var eol = Usings.EndOfLine(document.OriginalRoot);
+            var needed = new List<string>();
             foreach (var declaration in file.Select(d => Context(document.OriginalRoot, d)).OfType<ClassDeclarationSyntax>().Where(c => CanBeFixed(c, semantic)).Distinct())
             {
                 if (Override(declaration) is { } method)
                 {
-                    document.ReplaceNode(method, WithCall(method));
+                    document.ReplaceNode(method, WithCall(method, eol));
                 }
                 else
                 {
-                    document.ReplaceNode(declaration, WithOverride(declaration, semantic));
+                    document.ReplaceNode(declaration, WithOverride(declaration, semantic, eol));
                 }
 
-                AddUsings(document, declaration);
+                needed.AddRange(Needed(semantic, declaration));
             }
+
+            document.ReplaceNode(document.OriginalRoot, (root, _) => needed.Aggregate((CompilationUnitSyntax)root, Usings.With));
         }
     }
 
@@ -84,9 +88,9 @@ public sealed class EnableEncryptionFix : EnvelopeFix
         return null;
     }
 
-    private static MethodDeclarationSyntax WithCall(MethodDeclarationSyntax method)
+    private static MethodDeclarationSyntax WithCall(MethodDeclarationSyntax method, string eol)
     {
-        var call = Statement($"{method.ParameterList.Parameters[0].Identifier.Text}.UseEnvelopeEncryption();");
+        var call = Statement($"{method.ParameterList.Parameters[0].Identifier.Text}.UseEnvelopeEncryption();", eol);
         if (method.Body is { } body)
         {
             var end = body.Statements.LastOrDefault() is ReturnStatementSyntax ? body.Statements.Count - 1 : body.Statements.Count;
@@ -101,7 +105,7 @@ public sealed class EnableEncryptionFix : EnvelopeFix
             .WithAdditionalAnnotations(Formatter.Annotation);
     }
 
-    private static ClassDeclarationSyntax WithOverride(ClassDeclarationSyntax declaration, SemanticModel semantic)
+    private static ClassDeclarationSyntax WithOverride(ClassDeclarationSyntax declaration, SemanticModel semantic, string eol)
     {
         // DbContext's own does nothing.
         var inherited = semantic.GetDeclaredSymbol(declaration) is { } type ? Inherited(type) : null;
@@ -114,7 +118,7 @@ public sealed class EnableEncryptionFix : EnvelopeFix
             {{(callsBase ? "base.OnModelCreating(modelBuilder);\n" : "")}}modelBuilder.UseEnvelopeEncryption();
             }
 
-            """)!;
+            """.Replace("\r", "").Replace("\n", eol))!;
         if (declaration.Members.Count == 0)
         {
             method = method.WithoutLeadingTrivia();
@@ -128,26 +132,20 @@ public sealed class EnableEncryptionFix : EnvelopeFix
         return open.AddMembers(method.WithAdditionalAnnotations(Formatter.Annotation));
     }
 
-    private static StatementSyntax Statement(string text) => SyntaxFactory.ParseStatement(text).WithTrailingTrivia(SyntaxFactory.ElasticCarriageReturnLineFeed).WithAdditionalAnnotations(Formatter.Annotation);
+    private static StatementSyntax Statement(string text, string eol) => SyntaxFactory.ParseStatement(text).WithTrailingTrivia(SyntaxFactory.ElasticEndOfLine(eol)).WithAdditionalAnnotations(Formatter.Annotation);
 
-    private static void AddUsings(DocumentEditor document, ClassDeclarationSyntax declaration)
+    private static IEnumerable<string> Needed(SemanticModel semantic, ClassDeclarationSyntax declaration)
     {
-        var (semantic, position) = (document.SemanticModel, declaration.Identifier.SpanStart);
+        var position = declaration.Identifier.SpanStart;
         var builder = semantic.Compilation.GetTypeByMetadataName("Microsoft.EntityFrameworkCore.ModelBuilder");
-        var needed = new List<string>();
         if (semantic.LookupSymbols(position, builder, "UseEnvelopeEncryption", includeReducedExtensionMethods: true).IsEmpty)
         {
-            needed.Add("EfEnvelope");
+            yield return "EfEnvelope";
         }
 
         if (Override(declaration) is null && semantic.LookupNamespacesAndTypes(position, name: "ModelBuilder").IsEmpty)
         {
-            needed.Add("Microsoft.EntityFrameworkCore");
-        }
-
-        foreach (var name in needed)
-        {
-            document.ReplaceNode(document.OriginalRoot, (root, _) => Usings.With((CompilationUnitSyntax)root, name));
+            yield return "Microsoft.EntityFrameworkCore";
         }
     }
 }

@@ -15,7 +15,7 @@ internal static class Usings
             return root;
         }
 
-        var directive = SyntaxFactory.UsingDirective(SyntaxFactory.ParseName(name)).NormalizeWhitespace().WithTrailingTrivia(SyntaxFactory.ElasticCarriageReturnLineFeed).WithAdditionalAnnotations(Formatter.Annotation);
+        var directive = SyntaxFactory.UsingDirective(SyntaxFactory.ParseName(name)).NormalizeWhitespace().WithTrailingTrivia(SyntaxFactory.ElasticEndOfLine(EndOfLine(root))).WithAdditionalAnnotations(Formatter.Annotation);
         var index = root.Usings.TakeWhile(u => u.GlobalKeyword.RawKind != 0 || (u.Alias is null && u.StaticKeyword.RawKind == 0 && Order(u.Name?.ToString(), name) < 0)).Count();
         if (index == 0 && (root.Usings.FirstOrDefault()?.GetFirstToken() ?? root.GetFirstToken()) is var first && first.HasLeadingTrivia && root.Usings.Count > 0)
         {
@@ -26,6 +26,10 @@ internal static class Usings
 
         return root.WithUsings(root.Usings.Insert(index, directive));
     }
+
+    /// <summary>How the file ends its lines.</summary>
+    public static string EndOfLine(SyntaxNode root)
+        => root.DescendantTrivia().Where(t => t.IsKind(SyntaxKind.EndOfLineTrivia)).Select(t => t.ToFullString()).FirstOrDefault() ?? "\n";
 
     private static int Order(string? left, string right)
         => (IsSystem(right), IsSystem(left)) switch

@@ -31,7 +31,7 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
     private static void Analyze(SymbolAnalysisContext context, CompilationModel model)
     {
         var type = (INamedTypeSymbol)context.Symbol;
-        if (type.TypeKind != TypeKind.Class || !model.IsContext(type) || model.IsEnabled || HidesItsBase(type, model) || FindEncrypted(type, model) is not { } member)
+        if (type.TypeKind != TypeKind.Class || !model.IsContext(type) || model.IsEnabled || HidesItsBase(type, model) || FindEncrypted(type, model) is not { } name)
         {
             return;
         }
@@ -41,7 +41,6 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
             return; // Said of the base context, whose call serves both.
         }
 
-        var name = member.ContainingType is { } owner ? $"{owner.Name}.{member.Name}" : member.Name;
         context.ReportDiagnostic(Diagnostic.Create(Rule, Location(type, context.CancellationToken), type.Name, name));
     }
 
@@ -49,7 +48,7 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
     private static bool HidesItsBase(INamedTypeSymbol type, CompilationModel model)
         => type.BaseTypes().Any(b => !model.IsInSource(b) && model.IsContext(b) && model.MayDeclareEncryption(b));
 
-    private static ISymbol? FindEncrypted(INamedTypeSymbol context, CompilationModel model)
+    private static string? FindEncrypted(INamedTypeSymbol context, CompilationModel model)
     {
         if (!model.IsContext(context))
         {
@@ -76,7 +75,7 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
             {
                 if (model.IsEncrypted(member))
                 {
-                    return member;
+                    return Display(member);
                 }
 
                 if (member is IPropertySymbol { Type: { } target })
@@ -87,8 +86,10 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
             }
         }
 
-        return model.FluentEncryptions.FirstOrDefault(f => own.Contains(f.Enclosing))?.Member;
+        return model.FluentEncryptions.FirstOrDefault(f => own.Contains(f.Enclosing)) is { } fluent ? fluent.Member is { } property ? Display(property) : "a shadow property" : null;
     }
+
+    private static string Display(ISymbol member) => $"{member.ContainingType.Name}.{member.Name}";
 
     /// <summary>The part that declares <c>OnModelCreating</c>, else the part that names the base class: where the call belongs.</summary>
     private static Location Location(INamedTypeSymbol type, CancellationToken cancellationToken)

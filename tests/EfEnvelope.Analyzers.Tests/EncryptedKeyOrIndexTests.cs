@@ -56,7 +56,7 @@ public sealed class EncryptedKeyOrIndexTests
     [InlineData("b.Entity<Missing>().HasKey(x => x.Y);")]
     [InlineData("b.HasIndex(nameof());")]
     public Task Broken_code_raises_no_exception(string statement)
-        => Check.DiagnosticsAsync("[Index()] [Index(nameof(Missing))] public class C { [Encrypted] [ForeignKey] public string Code { get; set; } }\npublic class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { " + statement + " } }", broken: true);
+        => Check.DiagnosticsAsync("[Index()] [Index(nameof(Missing))] public class C { [Encrypted] [{|EFENV002:ForeignKey|}] public string Code { get; set; } }\npublic class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { " + statement + " } }", broken: true);
 
     [Fact]
     public Task The_attribute_of_the_index_can_be_removed_everywhere()

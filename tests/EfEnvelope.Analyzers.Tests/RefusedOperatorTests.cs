@@ -35,7 +35,7 @@ public sealed class RefusedOperatorTests
     [InlineData("c.People.Where(p => list.Contains({|EFENV003:p.Ssn|})).ToListAsync()")]
     [InlineData("c.People.Where(p => string.IsNullOrEmpty({|EFENV003:p.Ssn|})).ToListAsync()")]
     [InlineData("c.People.Where(p => ({|EFENV003:p.Ssn|} ?? \"none\") == wanted).ToListAsync()")]
-    [InlineData("c.People.Where(p => {|EFENV003:p.City == wanted ? p.Ssn : p.City|} == wanted).ToListAsync()")]
+    [InlineData("c.People.Where(p => ({|EFENV003:p.City == wanted ? p.Ssn : p.City|}) == wanted).ToListAsync()")]
     [InlineData("c.People.Where(p => {|EFENV003:EF.Property<string>(p, \"Ssn\")|} == wanted).ToListAsync()")]
     [InlineData("c.People.Where(p => c.Words.Any(w => w.Text == {|EFENV003:p.Ssn|})).ToListAsync()")]
     [InlineData("c.People.Where(p => p.Words.Any(w => {|EFENV003:w.Secret|} == wanted)).ToListAsync()")]

@@ -24,27 +24,15 @@ internal static class Verify<TAnalyzer, TFix>
 
     public static Task ReportsAsync(string code) => ReportsAsync([code]);
 
-    public static async Task ReportsAsync(string[] files)
-    {
-        var test = new Test();
-        Add(test.TestState, files);
-        await test.RunAsync();
-    }
+    public static Task ReportsAsync(string[] files) => Rules.AssertAsync(new TAnalyzer(), files, broken: false);
 
     /// <summary>As <see cref="ReportsAsync(string)"/>, with the usual usings beside the code.</summary>
-    public static Task DiagnosticsAsync(string code, bool broken = false) => broken ? SurvivesAsync([code, Prelude]) : ReportsAsync([code, Prelude]);
+    public static Task DiagnosticsAsync(string code, bool broken = false) => Rules.AssertAsync(new TAnalyzer(), [code, Prelude], broken);
 
     public static Task FixAsync(string code, string @fixed, string? key = null) => FixesAsync([code, Prelude], [@fixed, Prelude], key, code == @fixed ? 0 : null);
 
     /// <summary>Broken code: whatever the compiler says, the rule throws nothing.</summary>
-    public static Task SurvivesAsync(string code) => SurvivesAsync([code]);
-
-    private static async Task SurvivesAsync(string[] files)
-    {
-        var test = new Test { CompilerDiagnostics = CompilerDiagnostics.None, TestBehaviors = TestBehaviors.SkipGeneratedCodeCheck };
-        Add(test.TestState, files);
-        await test.RunAsync();
-    }
+    public static Task SurvivesAsync(string code) => Rules.AssertAsync(new TAnalyzer(), [code], broken: true);
 
     /// <summary>The fix of the given key, one by one and all at once, gives the same code.</summary>
     public static Task FixesAsync(string code, string @fixed, string? key = null, int? rounds = null) => FixesAsync([code], [@fixed], key, rounds);
@@ -71,17 +59,11 @@ internal static class Verify<TAnalyzer, TFix>
 
     private sealed class Test : CSharpCodeFixTest<TAnalyzer, TFix, DefaultVerifier>
     {
-        private static readonly MetadataReference[] Platform =
-            [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-                .Where(p => Path.GetFileName(p) is var f && (f.StartsWith("System.", StringComparison.Ordinal) || f.StartsWith("Microsoft.EntityFrameworkCore", StringComparison.Ordinal)
-                    || f.StartsWith("Microsoft.Extensions.", StringComparison.Ordinal) || f is "EfEnvelope.dll" or "netstandard.dll" or "mscorlib.dll"))
-                .Select(p => MetadataReference.CreateFromFile(p))];
-
         public Test()
         {
             ReferenceAssemblies = new ReferenceAssemblies("net10.0");
-            TestState.AdditionalReferences.AddRange(Platform);
-            FixedState.AdditionalReferences.AddRange(Platform);
+            TestState.AdditionalReferences.AddRange(Rules.Platform);
+            FixedState.AdditionalReferences.AddRange(Rules.Platform);
             TestState.AnalyzerConfigFiles.Add(("/.editorconfig", "root = true\n[*.cs]\nend_of_line = lf\nindent_style = space\nindent_size = 4\n"));
             SolutionTransforms.Add((solution, id) =>
             {

@@ -24,7 +24,9 @@ internal sealed class OperatorCheck(CompilationModel model, Action<IOperation, I
         var hasSelector = false;
         foreach (var argument in call.Arguments)
         {
-            if (QueryOperators.Lambda(argument.Value) is not { } lambda || QueryOperators.Body(lambda) is not { } body)
+            // A plain delegate, as of ToDictionaryAsync, runs on the client; inside an expression tree the operators of Enumerable are translated too.
+            if (QueryOperators.Lambda(argument.Value) is not { } lambda || QueryOperators.Body(lambda) is not { } body
+                || (argument.Parameter?.Type.Name != "Expression" && !QueryOperators.IsEnumerable(call.TargetMethod)))
             {
                 continue;
             }
