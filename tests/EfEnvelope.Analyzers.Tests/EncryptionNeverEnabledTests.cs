@@ -350,6 +350,37 @@ public sealed class EncryptionNeverEnabledTests
             """,
             $"using EfEnvelope;\nnamespace Models;\n{Entity}",
         ],
+        // The rule is content with the first call.
+        [
+            """
+            using EfEnvelope;
+            using Microsoft.EntityFrameworkCore;
+            using Models;
+
+            public sealed class OneContext : BaseContext
+            {
+                public DbSet<Customer> Customers => Set<Customer>();
+
+                protected override void OnModelCreating(ModelBuilder modelBuilder)
+                {
+                    base.OnModelCreating(modelBuilder);
+                    modelBuilder.UseEnvelopeEncryption();
+                }
+            }
+
+            public sealed class TwoContext : DbContext
+            {
+                public DbSet<Customer> Customers => Set<Customer>();
+            }
+
+            public abstract class BaseContext : DbContext
+            {
+                protected override void OnModelCreating(ModelBuilder modelBuilder) { }
+            }
+            """,
+            $"using EfEnvelope;\nnamespace Models;\n{Entity}",
+        ],
+        allAtOnce:
         [
             """
             using EfEnvelope;

@@ -37,11 +37,17 @@ internal static class Verify<TAnalyzer, TFix>
     /// <summary>The fix of the given key, one by one and all at once, gives the same code.</summary>
     public static Task FixesAsync(string code, string @fixed, string? key = null, int? rounds = null) => FixesAsync([code], [@fixed], key, rounds);
 
-    public static async Task FixesAsync(string[] files, string[] @fixed, string? key = null, int? rounds = null)
+    public static async Task FixesAsync(string[] files, string[] @fixed, string? key = null, int? rounds = null, string[]? allAtOnce = null)
     {
         var test = new Test { CodeActionEquivalenceKey = key, NumberOfIncrementalIterations = rounds };
         Add(test.TestState, files);
         Add(test.FixedState, @fixed);
+        if (allAtOnce is not null)
+        {
+            Add(test.BatchFixedState, allAtOnce);
+            test.BatchFixedState.AdditionalReferences.AddRange(Rules.Platform);
+        }
+
         test.FixedState.MarkupHandling = MarkupMode.Allow;
         await test.RunAsync();
     }
