@@ -3,7 +3,7 @@ using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Benchmarks.Data;
 
-/// <summary>A database with the same customers in the clear, under a tenant's key and under row keys; made once per provider. Both cipher backends read the same rows.</summary>
+/// <summary>A database with the same customers in the clear, under a tenant's key and under row keys; made once per provider, its rows when they are asked for. Both cipher backends read the same rows.</summary>
 internal sealed class CustomerData
 {
     public const string Libsodium = "libsodium";
@@ -12,7 +12,9 @@ internal sealed class CustomerData
     private const int Batch = 1_000;
 
     private static readonly Guid Tenant = Guid.Parse("7f6a2c58-3f0b-4a52-9c11-0d5b6a1e9c01");
-    private static readonly Dictionary<string, Task<CustomerData>> Made = new(StringComparer.Ordinal);
+    private static readonly Dictionary<string, CustomerData> Made = new(StringComparer.Ordinal);
+
+    private readonly HashSet<Type> _filled = [];
 
     private readonly DbContextOptions _plain;
     private readonly Dictionary<string, DbContextOptions> _sealed;
@@ -30,14 +32,26 @@ internal sealed class CustomerData
 
     public static IReadOnlyList<string> Backends => [Libsodium, Bcl];
 
-    public static Task<CustomerData> GetAsync(string provider, RunSettings settings)
+    /// <summary>The provider's database, with rows of these types.</summary>
+    public static async Task<CustomerData> GetAsync(string provider, RunSettings settings, params Type[] types)
     {
-        if (!Made.TryGetValue(provider, out var making))
+        if (!Made.TryGetValue(provider, out var data))
         {
-            Made[provider] = making = MakeAsync(provider, settings.Rows);
+            Made[provider] = data = new CustomerData(provider, await Databases.CreateAsync(provider));
+            await using var context = data.Sealed(Libsodium);
+            await context.Database.EnsureCreatedAsync();
         }
 
-        return making;
+        foreach (var type in types.Where(data._filled.Add))
+        {
+            await (type == typeof(PlainCustomer) ? data.InsertAsync<PlainCustomer>(settings.Rows)
+                : type == typeof(SealedCustomer) ? data.InsertAsync<SealedCustomer>(settings.Rows)
+                : data.InsertAsync<RowKeyedCustomer>(settings.Rows));
+            await using var statistics = data.Plain();
+            await statistics.Database.ExecuteSqlRawAsync(provider == Databases.Sqlite ? "ANALYZE" : "VACUUM ANALYZE");
+        }
+
+        return data;
     }
 
     public PlainContext Plain() => new(_plain);
@@ -60,30 +74,14 @@ internal sealed class CustomerData
         return customer;
     }
 
-    public async Task InsertAsync<T>(int first, int count)
+    private async Task InsertAsync<T>(int rows)
         where T : class, ICustomer, new()
     {
-        for (var at = first; at < first + count; at += Batch)
+        for (var at = 1; at <= rows; at += Batch)
         {
             await using var context = Sealed(Libsodium);
-            context.AddRange(Customers<T>(at, Math.Min(Batch, first + count - at)));
+            context.AddRange(Customers<T>(at, Math.Min(Batch, rows + 1 - at)));
             await context.SaveChangesAsync();
         }
-    }
-
-    private static async Task<CustomerData> MakeAsync(string provider, int rows)
-    {
-        var data = new CustomerData(provider, await Databases.CreateAsync(provider));
-        await using (var context = data.Sealed(Libsodium))
-        {
-            await context.Database.EnsureCreatedAsync();
-        }
-
-        await data.InsertAsync<PlainCustomer>(1, rows);
-        await data.InsertAsync<SealedCustomer>(1, rows);
-        await data.InsertAsync<RowKeyedCustomer>(1, rows);
-        await using var statistics = data.Plain();
-        await statistics.Database.ExecuteSqlRawAsync(provider == Databases.Sqlite ? "ANALYZE" : "VACUUM ANALYZE");
-        return data;
     }
 }

@@ -5,7 +5,10 @@ namespace EfEnvelope.Benchmarks.Running;
 internal sealed record RunSettings(bool IsQuick)
 {
     /// <summary>Interleaved rounds of a comparison: never fewer than seven.</summary>
-    public int Rounds { get; init; } = IsQuick ? 7 : 15;
+    public int Rounds { get; init; } = IsQuick ? 7 : 11;
+
+    /// <summary>How long a comparison may look for steady least times beyond that.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(IsQuick ? 2 : 20);
 
     /// <summary>Rounds beforehand, which do not count.</summary>
     public int WarmUps { get; init; } = 3;

@@ -23,7 +23,7 @@ internal sealed class ReadScenario : IScenario
 
     private static async Task<double> BulkAsync(string provider, string backend, RunSettings settings, QueryTrackingBehavior tracking)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(PlainCustomer), typeof(SealedCustomer));
         var result = await new PairedRun(settings)
             .Add("plain", () => ReadAllAsync<PlainCustomer>(data.Plain(), settings.Rows, tracking))
             .Add("encrypted", () => ReadAllAsync<SealedCustomer>(data.Sealed(backend), settings.Rows, tracking))
@@ -44,7 +44,7 @@ internal sealed class ReadScenario : IScenario
     /// <summary>One row by its key, each in a context of its own, as a request would.</summary>
     private static async Task<double> PointAsync(string provider, string backend, RunSettings settings)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(PlainCustomer), typeof(SealedCustomer));
         var result = await new PairedRun(settings)
             .Add("plain", () => ReadEachAsync<PlainCustomer>(data.Plain, settings.Rows))
             .Add("encrypted", () => ReadEachAsync<SealedCustomer>(() => data.Sealed(backend), settings.Rows))

@@ -18,7 +18,7 @@ internal sealed class RowKeyScenario : IScenario
 
     private static async Task<double> CompareAsync(string provider, string backend, RunSettings settings)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(SealedCustomer), typeof(RowKeyedCustomer));
         var result = await new PairedRun(settings)
             .Add("one tenant key", () => ReadAllAsync<SealedCustomer>(data, backend), () => ForgetAsync(data, backend))
             .Add("row keys", () => ReadAllAsync<RowKeyedCustomer>(data, backend), () => ForgetAsync(data, backend))
@@ -29,7 +29,7 @@ internal sealed class RowKeyScenario : IScenario
     /// <summary>Every query of the ring counts: of keys, keks and the ring's own row. Npgsql tells of each command by an activity.</summary>
     private static async Task<double> CountAsync(RunSettings settings)
     {
-        var data = await CustomerData.GetAsync(Databases.Postgres, settings);
+        var data = await CustomerData.GetAsync(Databases.Postgres, settings, typeof(SealedCustomer), typeof(RowKeyedCustomer));
         await ReadAllAsync<RowKeyedCustomer>(data, CustomerData.Libsodium);
         await ForgetAsync(data, CustomerData.Libsodium);
         var commands = 0;

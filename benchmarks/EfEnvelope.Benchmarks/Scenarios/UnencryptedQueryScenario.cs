@@ -20,7 +20,7 @@ internal sealed class UnencryptedQueryScenario : IScenario
 
     private static async Task<double> CompareAsync(string provider, RunSettings settings, Func<DbContext, Task> query, int times)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(PlainCustomer));
         var result = await new PairedRun(settings)
             .Add("without", () => RepeatAsync(data.Plain, query, times))
             .Add("with", () => RepeatAsync(() => data.Sealed(CustomerData.Libsodium), query, times))

@@ -22,7 +22,7 @@ internal sealed class WriteScenario : IScenario
 
     private static async Task<double> InsertAsync(string provider, string backend, RunSettings settings)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(PlainCustomer), typeof(SealedCustomer));
         var plain = new Save<PlainCustomer>(data.Plain);
         var encrypted = new Save<SealedCustomer>(() => data.Sealed(backend));
         var result = await new PairedRun(settings)
@@ -36,7 +36,7 @@ internal sealed class WriteScenario : IScenario
 
     private static async Task<double> UpdateAsync(string provider, string backend, RunSettings settings)
     {
-        var data = await CustomerData.GetAsync(provider, settings);
+        var data = await CustomerData.GetAsync(provider, settings, typeof(PlainCustomer), typeof(SealedCustomer));
         var plain = new Save<PlainCustomer>(data.Plain);
         var encrypted = new Save<SealedCustomer>(() => data.Sealed(backend));
         var result = await new PairedRun(settings)

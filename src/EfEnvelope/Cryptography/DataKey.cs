@@ -13,11 +13,12 @@ internal sealed class DataKey : IDisposable
     public const int MaterialBytes = 32;
 
     private readonly Lock _gate = new();
-    private readonly byte[] _material = GC.AllocateUninitializedArray<byte>(MaterialBytes, pinned: true);
-    private readonly byte[] _aeadKey = GC.AllocateUninitializedArray<byte>(32, pinned: true);
-    private readonly ConcurrentDictionary<ulong, SubKeyCipher> _readers = new();
+
+    /// <summary>The material, and behind it the key that is derived for its purpose.</summary>
+    private readonly byte[] _secrets = GC.AllocateArray<byte>(MaterialBytes + 32, pinned: true);
     private readonly AeadBackend _backend;
     private readonly TimeProvider _time;
+    private volatile ConcurrentDictionary<ulong, SubKeyCipher>? _readers;
     private volatile WriteSession? _session;
     private volatile bool _disposed;
 
@@ -27,14 +28,10 @@ internal sealed class DataKey : IDisposable
         Purpose = purpose;
         _backend = backend ?? CipherBackends.Default;
         _time = time ?? TimeProvider.System;
-        material.CopyTo(_material);
-        if (purpose is KeyPurpose.Field or KeyPurpose.Kek)
+        material.CopyTo(_secrets);
+        if (purpose is KeyPurpose.Field or KeyPurpose.Kek or KeyPurpose.Mac)
         {
-            KeyDerivation.AeadKey(purpose, material, _aeadKey);
-        }
-        else
-        {
-            _aeadKey.AsSpan().Clear();
+            KeyDerivation.PurposeKey(purpose, material, Derived);
         }
     }
 
@@ -52,7 +49,9 @@ internal sealed class DataKey : IDisposable
     internal WriteSession? CurrentSession => _session;
 
     /// <summary>How many other sessions' ciphers are kept; for tests.</summary>
-    internal int KeptReaders => _readers.Count;
+    internal int KeptReaders => _readers?.Count ?? 0;
+
+    private Span<byte> Derived => _secrets.AsSpan(MaterialBytes);
 
     /// <summary>Copies 32 bytes of key material; the caller clears its own.</summary>
     public static DataKey Import(KeyPurpose purpose, ReadOnlySpan<byte> material, AeadBackend? backend = null, TimeProvider? timeProvider = null)
@@ -72,7 +71,32 @@ internal sealed class DataKey : IDisposable
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            _material.CopyTo(destination);
+            _secrets.AsSpan(0, MaterialBytes).CopyTo(destination);
+        }
+    }
+
+    /// <summary>HMAC-SHA-256 under the key that is derived from the material of a key of purpose "mac".</summary>
+    public byte[] ComputeMac(ReadOnlySpan<byte> data)
+    {
+        if (Purpose != KeyPurpose.Mac)
+        {
+            throw new InvalidOperationException($"A key of purpose {Purpose} authenticates no data.");
+        }
+
+        Span<byte> key = stackalloc byte[32];
+        try
+        {
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                Derived.CopyTo(key);
+            }
+
+            return HMACSHA256.HashData(key, data);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
         }
     }
 
@@ -86,8 +110,7 @@ internal sealed class DataKey : IDisposable
             }
 
             _disposed = true;
-            CryptographicOperations.ZeroMemory(_material);
-            CryptographicOperations.ZeroMemory(_aeadKey);
+            CryptographicOperations.ZeroMemory(_secrets);
             _session?.Cipher.Retire();
             _session = null;
             RetireReaders();
@@ -147,7 +170,7 @@ internal sealed class DataKey : IDisposable
         var nonce = sessionAndNonce.Slice(8, 12);
         var session = _session;
         var known = session is not null && session.Id == id ? session.Cipher : null;
-        if ((known is not null || _readers.TryGetValue(id, out known)) && known.TryEnter())
+        if ((known is not null || (_readers is { } readers && readers.TryGetValue(id, out known))) && known.TryEnter())
         {
             try
             {
@@ -183,7 +206,7 @@ internal sealed class DataKey : IDisposable
     {
         lock (_gate)
         {
-            return !_disposed && ReadCipherCache.TryAdd(_readers, session, cipher);
+            return !_disposed && ReadCipherCache.TryAdd(_readers ??= new(concurrencyLevel: 1, capacity: 1), session, cipher);
         }
     }
 
@@ -243,7 +266,7 @@ internal sealed class DataKey : IDisposable
                     throw new InvalidOperationException($"A key of purpose {Purpose} neither seals nor opens.");
                 }
 
-                _aeadKey.CopyTo(key);
+                Derived.CopyTo(key);
             }
 
             KeyDerivation.XaesSubKey(key, prefix, subKey);
@@ -258,9 +281,14 @@ internal sealed class DataKey : IDisposable
 
     private void RetireReaders()
     {
-        foreach (var reader in _readers)
+        if (_readers is not { } readers)
         {
-            if (_readers.TryRemove(reader))
+            return;
+        }
+
+        foreach (var reader in readers)
+        {
+            if (readers.TryRemove(reader))
             {
                 reader.Value.Retire();
             }

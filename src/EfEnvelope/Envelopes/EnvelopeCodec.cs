@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using EfEnvelope.Cryptography;
 
@@ -22,6 +23,7 @@ internal static class EnvelopeCodec
         return envelope;
     }
 
+    [SkipLocalsInit]
     public static T Open<T>(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope)
     {
         var encoding = CheckHeader(key, binding, envelope, KeyPurpose.Field, out var bodyLength);
@@ -128,9 +130,14 @@ internal static class EnvelopeCodec
         try
         {
             EnvelopeSealer.Open(kek, binding, wrapped, material);
-            return DataKey.DeriveId(purpose, material) == expectedId
-                ? DataKey.Import(purpose, material, kek.Backend, kek.Time)
-                : throw Refusal.Of("the wrapped key is not the one that its ring entry names.", binding, expectedId);
+            var key = DataKey.Import(purpose, material, kek.Backend, kek.Time);
+            if (key.Id == expectedId)
+            {
+                return key;
+            }
+
+            key.Dispose();
+            throw Refusal.Of("the wrapped key is not the one that its ring entry names.", binding, expectedId);
         }
         finally
         {

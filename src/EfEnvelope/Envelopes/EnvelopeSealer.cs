@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using EfEnvelope.Cryptography;
 
@@ -33,6 +34,7 @@ internal static class EnvelopeSealer
     }
 
     /// <summary>Seals what stands in the envelope's body. A given session and nonce (20 bytes) are for known answers only.</summary>
+    [SkipLocalsInit]
     public static void Finish(DataKey key, EnvelopeBinding binding, byte[] envelope, ReadOnlySpan<byte> sessionAndNonce = default)
     {
         var length = EnvelopeLayout.AssociatedDataLength(binding);
@@ -105,6 +107,7 @@ internal static class EnvelopeSealer
     }
 
     /// <summary>Opens into <paramref name="plaintext"/> (the body's length) and returns the value's length without padding. On refusal the plaintext is cleared.</summary>
+    [SkipLocalsInit]
     public static int Open(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
     {
         var length = EnvelopeLayout.AssociatedDataLength(binding);

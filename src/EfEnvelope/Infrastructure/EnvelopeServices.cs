@@ -48,7 +48,8 @@ internal static class EnvelopeServices
                 continue;
             }
 
-            services[i] = new ServiceDescriptor(typeof(TService), provider => decorate(provider, (TService)Resolve(provider, inner)), inner.Lifetime);
+            var create = Creator(inner);
+            services[i] = new ServiceDescriptor(typeof(TService), provider => decorate(provider, (TService)create(provider)), inner.Lifetime);
             return;
         }
 
@@ -56,8 +57,20 @@ internal static class EnvelopeServices
             $"EfEnvelope finds no {typeof(TService).Name}: call UseEnvelopeEncryption(...) after a relational database provider (UseNpgsql, UseSqlite).");
     }
 
-    private static object Resolve(IServiceProvider provider, ServiceDescriptor descriptor)
-        => descriptor.ImplementationInstance
-            ?? descriptor.ImplementationFactory?.Invoke(provider)
-            ?? ActivatorUtilities.CreateInstance(provider, descriptor.ImplementationType!);
+    /// <summary>How the decorated service is made: its constructor is looked for once, not for every context.</summary>
+    private static Func<IServiceProvider, object> Creator(ServiceDescriptor descriptor)
+    {
+        if (descriptor.ImplementationInstance is { } instance)
+        {
+            return _ => instance;
+        }
+
+        if (descriptor.ImplementationFactory is { } factory)
+        {
+            return factory;
+        }
+
+        var constructor = ActivatorUtilities.CreateFactory(descriptor.ImplementationType!, Type.EmptyTypes);
+        return provider => constructor(provider, null);
+    }
 }

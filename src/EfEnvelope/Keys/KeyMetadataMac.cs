@@ -34,22 +34,13 @@ internal static class KeyMetadataMac
     /// <summary>HMAC-SHA-256 under HKDF-Expand(mac key, "EfEnvelope/v1/mac", 32).</summary>
     public static byte[] Compute(DataKey macKey, ReadOnlySpan<byte> data)
     {
-        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
-        Span<byte> key = stackalloc byte[32];
         try
         {
-            macKey.CopyMaterialTo(material);
-            HKDF.Expand(HashAlgorithmName.SHA256, material, key, "EfEnvelope/v1/mac"u8);
-            return HMACSHA256.HashData(key, data);
+            return macKey.ComputeMac(data);
         }
         catch (ObjectDisposedException dropped)
         {
             throw new KeyUnavailableException("The key ring is being opened anew. Retry.", dropped);
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(material);
-            CryptographicOperations.ZeroMemory(key);
         }
     }
 

@@ -51,7 +51,10 @@ internal sealed partial class KeyRing
     /// <param name="cancellationToken">Cancels the question.</param>
     /// <exception cref="KeyUnavailableException">A key was retired meanwhile: the save is to be tried again, with its successor.</exception>
     public ValueTask ConfirmSealedAsync(long confirmedAt, KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
-        => store.IsTransient || KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmedAt), _options.SealingLease) ? ValueTask.CompletedTask : ConfirmSealedCoreAsync(pins, store, cancellationToken);
+        => store.IsTransient || IsFresh(confirmedAt) ? ValueTask.CompletedTask : ConfirmSealedCoreAsync(pins, store, cancellationToken);
+
+    /// <summary>Whether what was sealed under a confirmation may be sent without asking.</summary>
+    public bool IsFresh(long confirmedAt) => KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmedAt), _options.SealingLease);
 
     private async ValueTask ConfirmSealedCoreAsync(KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
     {

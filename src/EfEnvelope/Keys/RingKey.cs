@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 
@@ -16,10 +15,9 @@ internal sealed class RingKey
     private readonly DataKey _key;
     private readonly RingKey? _kek;
 
-    private readonly ConcurrentDictionary<string, EnvelopeBinding> _bindings = new(StringComparer.Ordinal);
     private volatile KeyRingEntry _entry;
     private volatile EnvelopeEncryptionException? _refusal;
-    private EnvelopeBinding? _lastBinding;
+    private EnvelopeBinding[] _bindings = [];
     private long _validatedAt;
     private long _askAgainAt;
     private int _pins;
@@ -97,22 +95,31 @@ internal sealed class RingKey
 
     public EnvelopeBinding BindingFor(string columnId)
     {
-        var last = _lastBinding;
-        if (last is not null && ReferenceEquals(last.ColumnId, columnId))
+        // Copied on write: a key serves few columns, and a row's key exactly those of its row.
+        var bindings = Volatile.Read(ref _bindings);
+        foreach (var binding in bindings)
         {
-            return last;
-        }
-
-        if (!_bindings.TryGetValue(columnId, out var binding))
-        {
-            binding = EnvelopeBinding.Create(columnId, Scope);
-            if (_bindings.Count < MaxBindings)
+            if (ReferenceEquals(binding.ColumnId, columnId))
             {
-                _bindings.TryAdd(columnId, binding);
+                return binding;
             }
         }
 
-        return _lastBinding = binding;
+        foreach (var binding in bindings)
+        {
+            if (string.Equals(binding.ColumnId, columnId, StringComparison.Ordinal))
+            {
+                return binding;
+            }
+        }
+
+        var made = EnvelopeBinding.Create(columnId, Scope);
+        if (bindings.Length < MaxBindings)
+        {
+            Interlocked.CompareExchange(ref _bindings, [.. bindings, made], bindings);
+        }
+
+        return made;
     }
 
     /// <summary>False when the key was let go: fetch it again.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 
 namespace EfEnvelope.Metadata;
 
@@ -11,8 +12,11 @@ internal sealed class ColumnDeclaration
 {
     private static readonly ConcurrentDictionary<string, ColumnDeclaration> Parsed = new(StringComparer.Ordinal);
 
+    private const int RecentSlots = 64;
+
+    /// <summary>By the token's identity: a converter passes the same literal for every cell, and a row has several columns.</summary>
     [ThreadStatic]
-    private static ColumnDeclaration? _last;
+    private static (string? Token, ColumnDeclaration? Declaration)[]? _recent;
 
     private ColumnDeclaration(string token, string columnId, DeclaredScope parent, string? subjectName, bool perRow, bool isAmbient, bool rowBound, bool armored, int padding)
     {
@@ -58,13 +62,14 @@ internal sealed class ColumnDeclaration
     /// <summary>The declaration of a token that <see cref="CreateToken"/> made.</summary>
     public static ColumnDeclaration Of(string token)
     {
-        var last = _last;
-        if (last is not null && ReferenceEquals(last.Token, token))
+        var recent = _recent ??= new (string?, ColumnDeclaration?)[RecentSlots];
+        ref var slot = ref recent[RuntimeHelpers.GetHashCode(token) & (RecentSlots - 1)];
+        if (!ReferenceEquals(slot.Token, token))
         {
-            return last;
+            slot = (token, Parsed.GetOrAdd(token, Parse));
         }
 
-        return _last = Parsed.GetOrAdd(token, Parse);
+        return slot.Declaration!;
     }
 
     /// <summary>Whether a key of this scope may stand in this column, by kind (the row's own value is compared where it is known).</summary>

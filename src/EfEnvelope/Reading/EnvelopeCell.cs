@@ -25,4 +25,9 @@ internal sealed record EnvelopeCell(
     int ScopeOrdinal,
     int RowIdOrdinal,
     int[] KeyOrdinals,
-    IProperty[] KeyProperties);
+    IProperty[] KeyProperties)
+{
+    /// <summary>Whether the same columns of the result say whose row both cells are.</summary>
+    public bool IsOfSameRow(EnvelopeCell other)
+        => ReferenceEquals(Type, other.Type) && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);
+}

@@ -13,6 +13,7 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 {
     private readonly ConditionalWeakTable<DbCommand, CommandFrame> _frames = [];
     private readonly ConditionalWeakTable<DbCommand, EnvelopeDataReader> _readers = [];
+    private bool _hasFrames;
 
     public override InterceptionResult<DbCommand> CommandCreating(CommandCorrelatedEventData eventData, InterceptionResult<DbCommand> result)
     {
@@ -23,11 +24,12 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
     public override DbCommand CommandInitialized(CommandEndEventData eventData, DbCommand result)
     {
         // Npgsql uses DbCommand objects again: what an earlier command left is dropped.
-        if (CommandFrame.Pop() is { } frame && (frame.Plan is not null || frame.Pending.Count > 0))
+        if (CommandFrame.Pop() is { } frame && (frame.Plan is not null || frame.HasPending))
         {
+            _hasFrames = true;
             _frames.AddOrUpdate(result, frame);
         }
-        else
+        else if (_hasFrames)
         {
             _frames.Remove(result);
         }
@@ -41,12 +43,9 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
         return result;
     }
 
-    public override async ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
+    public override ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
-    {
-        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
-        return result;
-    }
+        => After(SealAsync(command, eventData, cancellationToken), result);
 
     public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
     {
@@ -54,12 +53,9 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
         return result;
     }
 
-    public override async ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(
+    public override ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
-    {
-        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
-        return result;
-    }
+        => After(SealAsync(command, eventData, cancellationToken), result);
 
     public override InterceptionResult<object> ScalarExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<object> result)
     {
@@ -67,12 +63,9 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
         return result;
     }
 
-    public override async ValueTask<InterceptionResult<object>> ScalarExecutingAsync(
+    public override ValueTask<InterceptionResult<object>> ScalarExecutingAsync(
         DbCommand command, CommandEventData eventData, InterceptionResult<object> result, CancellationToken cancellationToken = default)
-    {
-        await SealAsync(command, eventData, cancellationToken).ConfigureAwait(false);
-        return result;
-    }
+        => After(SealAsync(command, eventData, cancellationToken), result);
 
     public override DbDataReader ReaderExecuted(DbCommand command, CommandExecutedEventData eventData, DbDataReader result) => Wrap(command, eventData, result);
 
@@ -82,7 +75,7 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 
     public override InterceptionResult DataReaderDisposing(DbCommand command, DataReaderDisposingEventData eventData, InterceptionResult result)
     {
-        if (_readers.TryGetValue(command, out var reader))
+        if (_hasFrames && _readers.TryGetValue(command, out var reader))
         {
             _readers.Remove(command);
             reader.Release();
@@ -93,7 +86,7 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 
     private DbDataReader Wrap(DbCommand command, CommandExecutedEventData eventData, DbDataReader reader)
     {
-        if (eventData.CommandSource == CommandSource.SaveChanges || !_frames.TryGetValue(command, out var frame) || frame.Plan is not ReadPlan plan)
+        if (!_hasFrames || eventData.CommandSource == CommandSource.SaveChanges || !_frames.TryGetValue(command, out var frame) || frame.Plan is not ReadPlan plan)
         {
             return reader;
         }
@@ -105,25 +98,39 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 
     private void Seal(DbCommand command, CommandEventData eventData)
     {
-        if (_frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0)
+        if (FindPending(command) is { } frame)
         {
             SynchronousBridge.Run(() => PendingValues.SealAsync(command, frame, session, CancellationToken.None));
         }
         else
         {
-            var asking = SealAsync(command, eventData, CancellationToken.None).AsTask();
+            var asking = SealAsync(command, eventData, CancellationToken.None);
             if (!asking.IsCompletedSuccessfully)
             {
-                SynchronousBridge.Run(() => asking);
+                var asked = asking.AsTask();
+                SynchronousBridge.Run(() => asked);
             }
         }
     }
 
     /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
     private ValueTask SealAsync(DbCommand command, CommandEventData eventData, CancellationToken cancellationToken)
-        => _frames.TryGetValue(command, out var frame) && frame.Pending.Count > 0
+        => FindPending(command) is { } frame
             ? new ValueTask(PendingValues.SealAsync(command, frame, session, cancellationToken))
-            : eventData.CommandSource == CommandSource.SaveChanges && session.Sealed is { } save
-                ? session.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken)
+            : eventData.CommandSource == CommandSource.SaveChanges && session.Sealed is { } save && !save.Ring.IsFresh(save.ConfirmedAt)
+                ? save.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken)
                 : ValueTask.CompletedTask;
+
+    private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGetValue(command, out var frame) && frame.HasPending ? frame : null;
+
+    private static ValueTask<T> After<T>(ValueTask work, T result)
+    {
+        return work.IsCompletedSuccessfully ? new ValueTask<T>(result) : AwaitAsync(work, result);
+
+        static async ValueTask<T> AwaitAsync(ValueTask work, T result)
+        {
+            await work.ConfigureAwait(false);
+            return result;
+        }
+    }
 }

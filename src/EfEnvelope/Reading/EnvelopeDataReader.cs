@@ -19,12 +19,14 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly ReadPlan _plan;
     private readonly EnvelopeCell[] _cells;
     private readonly RowCheck[] _checks;
+    private readonly Opened[] _opened;
     private readonly int[] _cellOf;
     private readonly object?[] _values;
     private readonly KeyPins _pins = new();
     private readonly HashSet<Guid> _missing = [];
     private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
     private RingKey? _last;
+    private long _row;
     private bool _drained;
     private bool _released;
 
@@ -36,7 +38,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         _plan = plan;
         _cells = [.. plan.Locate(inner).Where(c => c.Ordinal >= 0)];
         var ambient = _cells.Any(c => c.Type?.Scope.IsAmbient == true) ? session.AmbientScope : null;
-        _checks = [.. _cells.Select(c => new RowCheck(c, ambient))];
+        _checks = Checks(_cells, ambient);
+        _opened = new Opened[_cells.Length];
         _values = new object?[_cells.Length];
         _cellOf = new int[inner.FieldCount];
         Array.Fill(_cellOf, -1);
@@ -73,6 +76,15 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         throw Explain(keyId, column);
     }
 
+    public bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key, out EnvelopeBinding binding)
+    {
+        ref var opened = ref _opened[_cellOf[ordinal]];
+        (key, binding) = (opened.Key, opened.Binding);
+        return ReferenceEquals(opened.Column, column) && key.Id == keyId;
+    }
+
+    public void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding) => _opened[_cellOf[ordinal]] = new Opened(column, key, binding);
+
     public string GetRowId(ColumnDeclaration column, int ordinal) => _checks[_cellOf[ordinal]].RowId(_inner);
 
     /// <summary>Lets the keys go; called when EF disposes of the command, because buffered cells are opened after the reader is closed.</summary>
@@ -85,6 +97,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
         _released = true;
         _pins.Dispose();
+        Array.Clear(_opened);
         OpeningFrame.Clear();
     }
 
@@ -160,6 +173,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     /// <summary>Takes up the row's cells; true when keys must be awaited before the row is handed out.</summary>
     private bool Inspect()
     {
+        _row++;
         for (var i = 0; i < _cells.Length; i++)
         {
             var cell = _cells[i];
@@ -248,7 +262,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
     private void Need(Guid keyId, int index)
     {
-        var expected = _checks[index].Expected(_inner);
+        var expected = _checks[index].Expected(_inner, _row);
         RingKey? key;
         if (_last is { } last && last.Id == keyId)
         {
@@ -327,6 +341,28 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             KeyId = keyId,
         };
     }
+
+    /// <summary>Cells of one row ask it once: they share their check.</summary>
+    private static RowCheck[] Checks(EnvelopeCell[] cells, string? ambient)
+    {
+        var checks = new RowCheck[cells.Length];
+        for (var i = 0; i < cells.Length; i++)
+        {
+            for (var j = 0; j < i && checks[i] is null; j++)
+            {
+                if (cells[j].IsOfSameRow(cells[i]))
+                {
+                    checks[i] = checks[j];
+                }
+            }
+
+            checks[i] ??= new RowCheck(cells[i], ambient);
+        }
+
+        return checks;
+    }
+
+    private readonly record struct Opened(ColumnDeclaration? Column, RingKey Key, EnvelopeBinding Binding);
 
     private void Drain(int recordsAffected)
     {

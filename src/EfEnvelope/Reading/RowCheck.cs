@@ -10,18 +10,35 @@ namespace EfEnvelope.Reading;
 
 /// <summary>
 /// What a row says of the scope of its cells: compared with the scope of the key that sealed them, so that a cell moved from another tenant, subject or row is refused.
-/// One per cell and reader; remembers the last value, as neighbouring rows often share it.
+/// One per reader and source of rows; remembers the row's answer, and the last value, as neighbouring rows often share it.
 /// </summary>
 internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
 {
     private readonly IProperty? _scopeProperty = cell.Type?.ScopeProperty;
+    private readonly Type? _scopeType = cell.Type?.ScopeProperty is { } property ? StoredType(property) : null;
+    private long _row;
+    private string? _expected;
     private object? _lastValue;
+    private Guid _lastGuid;
     private string? _lastParent;
     private Guid _lastRowId;
     private string? _lastScope;
 
     /// <summary>The scope that the row's values name; null where the query does not return them.</summary>
-    public string? Expected(DbDataReader reader)
+    /// <param name="reader">Stands on the row.</param>
+    /// <param name="row">The row's number, from 1: asked about again, the row is not read again.</param>
+    public string? Expected(DbDataReader reader, long row)
+    {
+        if (_row != row)
+        {
+            _expected = Find(reader);
+            _row = row;
+        }
+
+        return _expected;
+    }
+
+    private string? Find(DbDataReader reader)
     {
         if (cell.Type is not { } type)
         {
@@ -55,7 +72,7 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         var parts = new object[cell.KeyOrdinals.Length];
         for (var i = 0; i < parts.Length; i++)
         {
-            parts[i] = Read(reader, cell.KeyOrdinals[i], cell.KeyProperties[i]);
+            parts[i] = Read(reader, cell.KeyOrdinals[i], StoredType(cell.KeyProperties[i]));
         }
 
         return ScopeValue.RowId(parts);
@@ -78,7 +95,19 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
             return null;
         }
 
-        var value = Read(reader, cell.ScopeOrdinal, _scopeProperty);
+        if (_scopeType == typeof(Guid))
+        {
+            var guid = reader.GetFieldValue<Guid>(cell.ScopeOrdinal);
+            if (_lastParent is null || guid != _lastGuid)
+            {
+                _lastGuid = guid;
+                _lastParent = RowScope.Of(type.Scope, guid);
+            }
+
+            return _lastParent;
+        }
+
+        var value = Read(reader, cell.ScopeOrdinal, _scopeType!);
         if (_lastParent is null || !value.Equals(_lastValue))
         {
             _lastValue = value;
@@ -88,10 +117,14 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         return _lastParent;
     }
 
-    private static object Read(DbDataReader reader, int ordinal, IProperty property)
+    private static Type StoredType(IProperty property)
     {
         var type = property.GetTypeMapping().Converter?.ProviderClrType ?? property.ClrType;
-        type = Nullable.GetUnderlyingType(type) ?? type;
+        return Nullable.GetUnderlyingType(type) ?? type;
+    }
+
+    private static object Read(DbDataReader reader, int ordinal, Type type)
+    {
         if (type == typeof(Guid))
         {
             return reader.GetFieldValue<Guid>(ordinal);

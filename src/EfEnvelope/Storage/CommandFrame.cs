@@ -14,11 +14,14 @@ internal sealed class CommandFrame
     private static CommandFrame? _current;
 
     private CommandFrame? _outer;
+    private List<PendingValue>? _pending;
 
     public static CommandFrame? Current => _current;
 
     /// <summary>Values to be sealed, by the placeholder instance that stands for each.</summary>
-    public List<PendingValue> Pending { get; } = [];
+    public List<PendingValue> Pending => _pending ??= [];
+
+    public bool HasPending => _pending is { Count: > 0 };
 
     /// <summary>Plan of the query that the command executes; set by the plan's own marker parameter.</summary>
     public object? Plan { get; set; }

@@ -166,9 +166,16 @@ public static class EnvelopeConverterFunctions
         }
 
         RingKey key;
+        EnvelopeBinding? binding;
         string? rowId = null;
-        if (OpeningFrame.TryGet(cell, out var source, out var ordinal) || OpeningFrame.TryGetDocument(cell, out source, out ordinal))
+        var framed = OpeningFrame.TryGet(cell, out var source, out var ordinal) || OpeningFrame.TryGetDocument(cell, out source, out ordinal);
+        if (framed)
         {
+            if (source.TryRecall(keyId, column, ordinal, out key, out binding))
+            {
+                return (key, binding);
+            }
+
             key = source.GetKey(keyId, column, ordinal);
             rowId = column.RowBound ? source.GetRowId(column, ordinal) : null;
         }
@@ -188,7 +195,18 @@ public static class EnvelopeConverterFunctions
             };
         }
 
-        return (key, rowId is null ? key.BindingFor(column.ColumnId) : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
+        if (rowId is not null)
+        {
+            return (key, EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
+        }
+
+        binding = key.BindingFor(column.ColumnId);
+        if (framed)
+        {
+            source.Remember(column, ordinal, key, binding);
+        }
+
+        return (key, binding);
     }
 
     private sealed class PendingScalar<T>(ColumnDeclaration column, T value) : PendingValue(column)

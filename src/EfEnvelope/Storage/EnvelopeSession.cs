@@ -46,7 +46,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     }
 
     /// <summary>The keys of the save that is under way, and when their state was last confirmed; null outside of a save.</summary>
-    public (long ConfirmedAt, KeyPins Keys)? Sealed { get; set; }
+    public (KeyRing Ring, long ConfirmedAt, KeyPins Keys)? Sealed { get; set; }
 
     /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);

@@ -1,4 +1,5 @@
 using EfEnvelope.Diagnostics;
+using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 
@@ -12,6 +13,12 @@ internal interface ICellSource
     /// Throws the typed error otherwise.
     /// </summary>
     RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal);
+
+    /// <summary>What the last cell at the ordinal was opened with, when this one names the same key and column: its checks depend on nothing else.</summary>
+    bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key, out EnvelopeBinding binding);
+
+    /// <summary>For <see cref="TryRecall"/>; not for row-bound columns.</summary>
+    void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding);
 
     /// <summary>Where refusals are told.</summary>
     EnvelopeAudit Audit { get; }

@@ -14,8 +14,7 @@ internal sealed class EnvelopeColumnModification(
     private RelationalTypeMapping? _mapping;
     private object? _envelope;
 
-    public RelationalTypeMapping? TypeMapping
-        => _mapping ??= typeMappings.FindMapping(declaration.Armored ? typeof(string) : typeof(byte[]), inner.ColumnType!) ?? typeMappings.FindMapping(declaration.Armored ? typeof(string) : typeof(byte[]));
+    public RelationalTypeMapping? TypeMapping => _mapping ??= EncryptedColumns.MappingOf(inner, declaration, typeMappings);
 
     public object? Value
     {

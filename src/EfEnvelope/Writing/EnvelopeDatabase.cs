@@ -63,7 +63,8 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     private void Begin(SavePlan plan)
     {
         Saves.Set(current.Context, plan);
-        session.Sealed = (session.Ring.ConfirmedAt, plan.Pins);
+        var ring = session.Ring;
+        session.Sealed = (ring, ring.ConfirmedAt, plan.Pins);
     }
 
     /// <summary>Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows.</summary>

@@ -94,9 +94,9 @@ public sealed class MemoryImageTests : IAsyncLifetime
             lock (_gate)
             {
                 Masked.Add((what, MemoryImage.Mask(material)));
-                KeyDerivation.AeadKey(KeyPurpose.Field, material, aead);
+                KeyDerivation.PurposeKey(KeyPurpose.Field, material, aead);
                 Masked.Add(($"the AEAD key of {what}", MemoryImage.Mask(aead)));
-                KeyDerivation.AeadKey(KeyPurpose.Kek, material, aead);
+                KeyDerivation.PurposeKey(KeyPurpose.Kek, material, aead);
                 Masked.Add(($"the wrapping key of {what}", MemoryImage.Mask(aead)));
             }
 
@@ -128,7 +128,7 @@ public sealed class MemoryImageTests : IAsyncLifetime
             Span<byte> subKey = stackalloc byte[32];
             key.Key.CopyMaterialTo(material);
             Remember(what, material);
-            KeyDerivation.AeadKey(KeyPurpose.Field, material, aead);
+            KeyDerivation.PurposeKey(KeyPurpose.Field, material, aead);
             "EfE1"u8.CopyTo(prefix);
             envelope.AsSpan(EnvelopeLayout.SessionOffset, 8).CopyTo(prefix[4..]);
             KeyDerivation.XaesSubKey(aead, prefix, subKey);

@@ -14,7 +14,7 @@ namespace EfEnvelope.Storage.Ring;
 /// <summary>The ring's rows by SQL, with names and types from the model. One instance per use; connects for each operation and disconnects again.</summary>
 internal sealed class RelationalKeyRingStore : IKeyRingStore
 {
-    private const int ChunkSize = 500;
+    private const int ChunkSize = 1_000;
     private const int MaxAttempts = 3;
 
     /// <summary>How far an import raises the epoch: more changes than a running process can have seen since the export.</summary>
