@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Packs, and does what a newcomer does with the packages: a console application of their own outside of the repository, the README's quick start on SQLite, a migration, a save, a rotation, the verbs.
+# The rules that travel with the package are shown to warn, and to cause no warning where all is well (warnings are errors there).
 # Takes a minute or two. Exit code 0 only when everything held.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -71,6 +72,34 @@ public sealed class ShopContext : DbContext
 CS
 mkdir .config && cp "$root/.config/dotnet-tools.json" .config/ && dotnet tool restore >/dev/null
 dotnet build -v quiet -clp:NoSummary >"$work/build.log" 2>&1 || { cat "$work/build.log"; fail "build against the packages"; }
+
+# The rules: both assemblies are in the package.
+for dll in EfEnvelope.Analyzers.dll EfEnvelope.Analyzers.CodeFixes.dll; do [ -s "$cache/efenvelope/$version/analyzers/dotnet/cs/$dll" ] || fail "no analyzers/dotnet/cs/$dll in the package"; done
+if grep -q 'id="EfEnvelope.Analyzers' "$cache/efenvelope/$version/efenvelope.nuspec"; then fail "the package depends on its analyzers"; fi
+
+# A build that forgets the call shows the rule, and no other; so do a key and a query that the model and the database refuse.
+mkdir "$work/forgot"
+sed 's:<TreatWarningsAsErrors>true</TreatWarningsAsErrors>::' shop.csproj > "$work/forgot/forgot.csproj"
+cp nuget.config "$work/forgot/"
+sed -e 's/modelBuilder.UseEnvelopeEncryption();//' -e 's/\.UseEnvelopeEncryption(e => .*;$/;/' Program.cs > "$work/forgot/Program.cs"
+if grep -q 'UseEnvelopeEncryption' "$work/forgot/Program.cs"; then fail "the forgetful program still calls UseEnvelopeEncryption"; fi
+cat > "$work/forgot/More.cs" <<'CS'
+using EfEnvelope;
+using Microsoft.EntityFrameworkCore;
+
+[Index(nameof(Iban))]
+public sealed class Payee
+{
+    public int Id { get; set; }
+    [Encrypted] public required string Iban { get; set; }
+
+    public static IQueryable<Payee> Find(IQueryable<Payee> all, string iban) => all.Where(p => p.Iban == iban);
+}
+CS
+dotnet build "$work/forgot" -v quiet -clp:NoSummary >"$work/forgot.log" 2>&1 || { cat "$work/forgot.log"; fail "build of the forgetful program"; }
+for rule in 001 002 003; do grep -q "warning EFENV$rule: " "$work/forgot.log" || { cat "$work/forgot.log"; fail "EFENV$rule is not shown"; }; done
+if grep -E 'CS8032|AD0001' "$work/forgot.log"; then fail "the rules do not load"; fi
+
 dotnet ef migrations add Initial --no-build >/dev/null
 dotnet build -v quiet -clp:NoSummary >"$work/build.log" 2>&1 || { cat "$work/build.log"; fail "build with the migration"; }
 
