@@ -1,10 +1,11 @@
 using System.Collections.Immutable;
 using System.Composition;
 using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CodeActions;
 using Microsoft.CodeAnalysis.CodeFixes;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.Editing;
+using Microsoft.CodeAnalysis.Text;
 
 namespace EfEnvelope.Analyzers.CodeFixes;
 
@@ -13,22 +14,57 @@ namespace EfEnvelope.Analyzers.CodeFixes;
 /// </summary>
 [ExportCodeFixProvider(LanguageNames.CSharp, Name = nameof(ClientEvaluationFix))]
 [Shared]
-public sealed class ClientEvaluationFix : CodeFixProvider
+public sealed class ClientEvaluationFix : EnvelopeFix
 {
     /// <inheritdoc />
     public override ImmutableArray<string> FixableDiagnosticIds { get; } = [RuleIds.RefusedOperator];
 
     /// <inheritdoc />
-    public override FixAllProvider GetFixAllProvider() => WellKnownFixAllProviders.BatchFixer;
-
-    /// <inheritdoc />
     public override async Task RegisterCodeFixesAsync(CodeFixContext context)
     {
-        if (context.Diagnostics[0].AdditionalLocations.Count == 0
-            || await context.Document.GetSyntaxRootAsync(context.CancellationToken).ConfigureAwait(false) is not { } root
-            || root.FindNode(context.Diagnostics[0].AdditionalLocations[0].SourceSpan, getInnermostNodeForTie: true) is not InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax access } call)
+        if (await context.Document.GetSyntaxRootAsync(context.CancellationToken).ConfigureAwait(false) is not { } root)
         {
             return;
+        }
+
+        foreach (var diagnostic in context.Diagnostics)
+        {
+            if (Find(root, diagnostic) is { } step && await CompilesAsync(context.Document, root, step, context.CancellationToken).ConfigureAwait(false))
+            {
+                Offer(context, diagnostic, $"Read the rows and evaluate this on the client: {step.Method}()", step.Method);
+            }
+        }
+    }
+
+    private protected override async Task ApplyAsync(SolutionEditor editor, ImmutableArray<Diagnostic> diagnostics, string key, CancellationToken cancellationToken)
+    {
+        foreach (var file in diagnostics.GroupBy(d => editor.OriginalSolution.GetDocument(d.Location.SourceTree)))
+        {
+            if (file.Key is null)
+            {
+                continue;
+            }
+
+            var document = await editor.GetDocumentEditorAsync(file.Key.Id, cancellationToken).ConfigureAwait(false);
+
+            // What follows the first such operator of a query is on the client with it.
+            var steps = file.Select(d => Find(document.OriginalRoot, d)).OfType<Step>().Where(s => s.Method == key).GroupBy(s => s.Query).Select(q => q.OrderBy(s => s.Source.Span.Length).First());
+            foreach (var step in steps)
+            {
+                if (await CompilesAsync(file.Key, document.OriginalRoot, step, cancellationToken).ConfigureAwait(false))
+                {
+                    document.ReplaceNode(step.Source, (source, _) => With((ExpressionSyntax)source, step.Method));
+                }
+            }
+        }
+    }
+
+    private static Step? Find(SyntaxNode root, Diagnostic diagnostic)
+    {
+        if (diagnostic.AdditionalLocations.Count == 0
+            || root.FindNode(diagnostic.AdditionalLocations[0].SourceSpan, getInnermostNodeForTie: true) is not InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax access } call)
+        {
+            return null;
         }
 
         // ThenBy needs the ordering that it refines beside it.
@@ -37,27 +73,39 @@ public sealed class ClientEvaluationFix : CodeFixProvider
             access = previous;
         }
 
-        SyntaxNode outermost = call;
-        while (outermost.Parent is MemberAccessExpressionSyntax or InvocationExpressionSyntax)
+        SyntaxNode query = call;
+        while (query.Parent is MemberAccessExpressionSyntax or InvocationExpressionSyntax)
         {
-            outermost = outermost.Parent;
+            query = query.Parent;
         }
 
-        var method = outermost.Parent is AwaitExpressionSyntax ? "AsAsyncEnumerable" : "AsEnumerable";
-        var inserted = SyntaxFactory.InvocationExpression(SyntaxFactory.MemberAccessExpression(
-            SyntaxKind.SimpleMemberAccessExpression, access.Expression.WithoutTrailingTrivia(), SyntaxFactory.IdentifierName(method))).WithTrailingTrivia(access.Expression.GetTrailingTrivia());
-        var changed = context.Document.WithSyntaxRoot(root.ReplaceNode(access.Expression, inserted));
-        if (await CompilesAsync(context.Document, changed, context.CancellationToken).ConfigureAwait(false))
-        {
-            context.RegisterCodeFix(CodeAction.Create($"Read the rows and evaluate this on the client: {method}()", _ => Task.FromResult(changed), method), context.Diagnostics);
-        }
+        return new Step(query, access.Expression, query.Parent is AwaitExpressionSyntax ? "AsAsyncEnumerable" : "AsEnumerable");
     }
 
-    private static async Task<bool> CompilesAsync(Document before, Document after, CancellationToken cancellationToken)
-        => await ErrorsAsync(after, cancellationToken).ConfigureAwait(false) <= await ErrorsAsync(before, cancellationToken).ConfigureAwait(false);
+    private static InvocationExpressionSyntax With(ExpressionSyntax source, string method)
+        => SyntaxFactory.InvocationExpression(SyntaxFactory.MemberAccessExpression(SyntaxKind.SimpleMemberAccessExpression, source.WithoutTrailingTrivia(), SyntaxFactory.IdentifierName(method)))
+            .WithTrailingTrivia(source.GetTrailingTrivia());
 
-    private static async Task<int> ErrorsAsync(Document document, CancellationToken cancellationToken)
+    private static async Task<bool> CompilesAsync(Document document, SyntaxNode root, Step step, CancellationToken cancellationToken)
+    {
+        SyntaxNode member = step.Query.FirstAncestorOrSelf<MemberDeclarationSyntax>() ?? root;
+        var changed = root.ReplaceNode(step.Source, With(step.Source, step.Method));
+        var span = new TextSpan(member.SpanStart, member.Span.Length + changed.FullSpan.Length - root.FullSpan.Length);
+        return await ErrorsAsync(document.WithSyntaxRoot(changed), span, cancellationToken).ConfigureAwait(false) <= await ErrorsAsync(document, member.Span, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static async Task<int> ErrorsAsync(Document document, TextSpan span, CancellationToken cancellationToken)
         => await document.GetSemanticModelAsync(cancellationToken).ConfigureAwait(false) is { } model
-            ? model.GetDiagnostics(cancellationToken: cancellationToken).Count(d => d.Severity == DiagnosticSeverity.Error)
+            ? model.GetDiagnostics(span, cancellationToken).Count(d => d.Severity == DiagnosticSeverity.Error)
             : int.MaxValue;
+
+    /// <summary>Where a query goes on to the client: after its <paramref name="source"/>.</summary>
+    private sealed class Step(SyntaxNode query, ExpressionSyntax source, string method)
+    {
+        public SyntaxNode Query { get; } = query;
+
+        public ExpressionSyntax Source { get; } = source;
+
+        public string Method { get; } = method;
+    }
 }

@@ -1,56 +1,98 @@
 using System.Collections.Immutable;
 using System.Composition;
 using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CodeActions;
 using Microsoft.CodeAnalysis.CodeFixes;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
+using Microsoft.CodeAnalysis.Editing;
 
 namespace EfEnvelope.Analyzers.CodeFixes;
 
-/// <summary>EFENV002: two ways out, each by its name: the property is not encrypted, or it is no longer an index or a concurrency token.</summary>
+/// <summary>EFENV002: two ways out, each by its name: the property is not encrypted, or it is no longer indexed or a concurrency token. A key needs another property, which no fix can choose.</summary>
 [ExportCodeFixProvider(LanguageNames.CSharp, Name = nameof(KeyOrIndexFix))]
 [Shared]
-public sealed class KeyOrIndexFix : CodeFixProvider
+public sealed class KeyOrIndexFix : EnvelopeFix
 {
     /// <inheritdoc />
     public override ImmutableArray<string> FixableDiagnosticIds { get; } = [RuleIds.EncryptedKeyOrIndex];
 
     /// <inheritdoc />
-    public override FixAllProvider GetFixAllProvider() => WellKnownFixAllProviders.BatchFixer;
-
-    /// <inheritdoc />
     public override async Task RegisterCodeFixesAsync(CodeFixContext context)
     {
-        if (await context.Document.GetSyntaxRootAsync(context.CancellationToken).ConfigureAwait(false) is not { } root)
+        foreach (var diagnostic in context.Diagnostics)
         {
-            return;
-        }
-
-        var node = root.FindNode(context.Span, getInnermostNodeForTie: true);
-        var attribute = node.FirstAncestorOrSelf<AttributeSyntax>();
-        if (attribute is not null && attribute.Span == context.Span
-            && (Name(attribute) is "ConcurrencyCheck" or "Timestamp" || (Name(attribute) == "Index" && attribute.ArgumentList?.Arguments.Count(a => a.NameEquals is null) == 1)))
-        {
-            Register(context, $"Remove [{Name(attribute)}]", _ => Task.FromResult(context.Document.WithSyntaxRoot(Without(root, attribute)).Project.Solution));
-        }
-
-        if (node.FirstAncestorOrSelf<ExpressionStatementSyntax>() is { } statement && HasIndex(statement.Expression) is { } index && index.Span.Contains(context.Span)
-            && index.ArgumentList.Arguments.FirstOrDefault()?.Expression is not LambdaExpressionSyntax { Body: AnonymousObjectCreationExpressionSyntax } && index.ArgumentList.Arguments.Count == 1)
-        {
-            Register(context, "Remove the index", _ => Task.FromResult(context.Document.WithSyntaxRoot(WithoutIndex(root, statement, index)).Project.Solution));
-        }
-
-        var declared = context.Diagnostics[0].AdditionalLocations.Count > 0 ? context.Diagnostics[0].AdditionalLocations[0] : context.Diagnostics[0].Location;
-        if (declared.SourceTree is { } tree && context.Document.Project.Solution.GetDocument(tree) is { } document
-            && await document.GetSyntaxRootAsync(context.CancellationToken).ConfigureAwait(false) is { } declaring
-            && Attributes(declaring.FindNode(declared.SourceSpan)).FirstOrDefault(a => Name(a) == "Encrypted") is { } encrypted)
-        {
-            Register(context, "Remove [Encrypted]", _ => Task.FromResult(document.WithSyntaxRoot(Without(declaring, encrypted)).Project.Solution));
+            foreach (var (title, _, _) in await WaysOutAsync(context.Document.Project.Solution, diagnostic, context.CancellationToken).ConfigureAwait(false))
+            {
+                Offer(context, diagnostic, title, title);
+            }
         }
     }
 
-    private static void Register(CodeFixContext context, string title, Func<CancellationToken, Task<Solution>> change)
-        => context.RegisterCodeFix(CodeAction.Create(title, change, title), context.Diagnostics);
+    private protected override async Task ApplyAsync(SolutionEditor editor, ImmutableArray<Diagnostic> diagnostics, string key, CancellationToken cancellationToken)
+    {
+        var removed = new List<(DocumentId Document, SyntaxNode Node)>();
+        foreach (var diagnostic in diagnostics)
+        {
+            var ways = await WaysOutAsync(editor.OriginalSolution, diagnostic, cancellationToken).ConfigureAwait(false);
+            removed.AddRange(ways.Where(w => w.Title == key).Select(w => (w.Document, w.Node)));
+        }
+
+        foreach (var file in removed.Distinct().GroupBy(r => r.Document, r => r.Node))
+        {
+            var document = await editor.GetDocumentEditorAsync(file.Key, cancellationToken).ConfigureAwait(false);
+            var root = document.OriginalRoot.TrackNodes(file);
+            foreach (var node in file)
+            {
+                root = root.GetCurrentNode(node) switch
+                {
+                    AttributeSyntax attribute => Without(root, attribute),
+                    ExpressionStatementSyntax statement => WithoutIndex(root, statement),
+                    InvocationExpressionSyntax { Expression: MemberAccessExpressionSyntax access } call => root.ReplaceNode(call, access.Expression.WithTrailingTrivia(call.GetTrailingTrivia())),
+                    _ => root,
+                };
+            }
+
+            document.ReplaceNode(document.OriginalRoot, root);
+        }
+    }
+
+    /// <summary>Each way out: its title, and what it takes away.</summary>
+    private static async Task<List<(string Title, DocumentId Document, SyntaxNode Node)>> WaysOutAsync(Solution solution, Diagnostic diagnostic, CancellationToken cancellationToken)
+    {
+        var found = new List<(string, DocumentId, SyntaxNode)>();
+        if (solution.GetDocument(diagnostic.Location.SourceTree) is not { } document || await document.GetSyntaxRootAsync(cancellationToken).ConfigureAwait(false) is not { } root)
+        {
+            return found;
+        }
+
+        var span = diagnostic.Location.SourceSpan;
+        var node = root.FindNode(span, getInnermostNodeForTie: true);
+        if (node.FirstAncestorOrSelf<AttributeSyntax>() is { } attribute && attribute.Span == span
+            && (Name(attribute) is "ConcurrencyCheck" or "Timestamp" || (Name(attribute) == "Index" && attribute.ArgumentList?.Arguments.Count(a => a.NameEquals is null) == 1)))
+        {
+            found.Add(($"Remove [{Name(attribute)}]", document.Id, attribute));
+        }
+
+        if (node is IdentifierNameSyntax { Identifier.ValueText: "IsConcurrencyToken" or "IsRowVersion", Parent.Parent: InvocationExpressionSyntax token } name)
+        {
+            found.Add(($"Remove {name.Identifier.ValueText}()", document.Id, token));
+        }
+
+        // An index over several properties is not this one's to take away.
+        if (node.FirstAncestorOrSelf<ExpressionStatementSyntax>() is { } statement && HasIndex(statement.Expression) is { ArgumentList.Arguments: { Count: 1 } arguments } index && index.Span.Contains(span)
+            && arguments[0].Expression is not (LambdaExpressionSyntax { Body: AnonymousObjectCreationExpressionSyntax } or ArrayCreationExpressionSyntax or ImplicitArrayCreationExpressionSyntax or CollectionExpressionSyntax))
+        {
+            found.Add(("Remove the index", document.Id, statement));
+        }
+
+        var declared = diagnostic.AdditionalLocations.Count > 0 ? diagnostic.AdditionalLocations[0] : diagnostic.Location;
+        if (solution.GetDocument(declared.SourceTree) is { } declaring && await declaring.GetSyntaxRootAsync(cancellationToken).ConfigureAwait(false) is { } declaringRoot
+            && Attributes(declaringRoot.FindNode(declared.SourceSpan)).FirstOrDefault(a => Name(a) == "Encrypted") is { } encrypted)
+        {
+            found.Add(("Remove [Encrypted]", declaring.Id, encrypted));
+        }
+
+        return found;
+    }
 
     private static IEnumerable<AttributeSyntax> Attributes(SyntaxNode node)
     {
@@ -104,8 +146,9 @@ public sealed class KeyOrIndexFix : CodeFixProvider
     }
 
     /// <summary>What stands before <c>HasIndex</c> stays where it is a call, since <c>Entity&lt;T&gt;()</c> also maps the type.</summary>
-    private static SyntaxNode WithoutIndex(SyntaxNode root, ExpressionStatementSyntax statement, InvocationExpressionSyntax index)
+    private static SyntaxNode WithoutIndex(SyntaxNode root, ExpressionStatementSyntax statement)
     {
+        var index = HasIndex(statement.Expression)!;
         var receiver = ((MemberAccessExpressionSyntax)index.Expression).Expression;
         return receiver is InvocationExpressionSyntax
             ? root.ReplaceNode(statement.Expression, receiver.WithTriviaFrom(statement.Expression))

@@ -119,4 +119,40 @@ public sealed class EncryptedKeyOrIndexTests
             }
             """,
             "Remove the index");
+
+    [Fact]
+    public Task A_fluent_concurrency_token_can_be_removed()
+        => Check.FixAsync(
+            """
+            public class C { public int Id { get; set; } [Encrypted] public string Code { get; set; } }
+            public class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { b.Entity<C>().Property(c => c.Code).{|EFENV002:IsConcurrencyToken|}().HasMaxLength(9); } }
+            """,
+            """
+            public class C { public int Id { get; set; } [Encrypted] public string Code { get; set; } }
+            public class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { b.Entity<C>().Property(c => c.Code).HasMaxLength(9); } }
+            """,
+            "Remove IsConcurrencyToken()");
+
+    [Theory]
+    [InlineData("b.Entity<C>().HasIndex(c => new { c.Id, {|EFENV002:c.Code|} });", "Remove the index")]
+    [InlineData("b.Entity<C>().HasAlternateKey(c => {|EFENV002:c.Code|});", "Remove the index")]
+    public Task What_other_properties_share_is_not_removed(string statement, string key)
+    {
+        var code = "public class C { public int Id { get; set; } [Encrypted] public string Code { get; set; } }\npublic class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { " + statement + " } }";
+        return Check.FixAsync(code, code, key);
+    }
+
+    [Fact]
+    public Task Encryption_is_removed_once_in_another_file_for_all_that_it_stands_in_the_way_of()
+        => Verify<EncryptedKeyOrIndexAnalyzer, CodeFixes.KeyOrIndexFix>.FixesAsync(
+            [
+                "using Microsoft.EntityFrameworkCore;\npublic class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { b.Entity<C>().HasIndex(c => {|EFENV002:c.Code|}); b.Entity<C>().HasAlternateKey(c => {|EFENV002:c.Code|}); } }",
+                "using EfEnvelope;\npublic record C(int Id, [property: Encrypted] string Code);",
+            ],
+            [
+                "using Microsoft.EntityFrameworkCore;\npublic class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { b.Entity<C>().HasIndex(c => c.Code); b.Entity<C>().HasAlternateKey(c => c.Code); } }",
+                "using EfEnvelope;\npublic record C(int Id, string Code);",
+            ],
+            "Remove [Encrypted]",
+            rounds: 1);
 }

@@ -110,6 +110,12 @@ public sealed class RefusedOperatorTests
             Statement("c.People.OrderBy(p => {|EFENV003:p.Ssn|}).ToList(); _ = c.People.Any(p => {|EFENV003:p.Active|})"),
             Statement("c.People.AsEnumerable().OrderBy(p => p.Ssn).ToList(); _ = c.People.AsEnumerable().Any(p => p.Active)"));
 
+    [Fact]
+    public Task A_query_goes_to_the_client_once()
+        => Check.FixAsync(
+            Statement("c.People.Where(p => {|EFENV003:p.Ssn|} == wanted).OrderBy(p => {|EFENV003:p.Score|}).ToList()"),
+            Statement("c.People.AsEnumerable().Where(p => p.Ssn == wanted).OrderBy(p => p.Score).ToList()"));
+
     private static string Query(string query) => Model + "public class Queries { public object Run(Shop c, string wanted, List<string> list) => " + query + "; }";
 
     private static string Statement(string query) => Model + "public class Queries { public async Task Run(Shop c, string wanted) { await Task.Yield(); _ = " + query + "; } }";

@@ -11,25 +11,14 @@ internal static class Verify<TAnalyzer, TFix>
     where TAnalyzer : DiagnosticAnalyzer, new()
     where TFix : CodeFixProvider, new()
 {
-    private const string Prelude = """
-        global using System;
-        global using System.Collections.Generic;
-        global using System.ComponentModel.DataAnnotations;
-        global using System.ComponentModel.DataAnnotations.Schema;
-        global using System.Linq;
-        global using System.Threading.Tasks;
-        global using EfEnvelope;
-        global using Microsoft.EntityFrameworkCore;
-        """;
-
     public static Task ReportsAsync(string code) => ReportsAsync([code]);
 
     public static Task ReportsAsync(string[] files) => Rules.AssertAsync(new TAnalyzer(), files, broken: false);
 
     /// <summary>As <see cref="ReportsAsync(string)"/>, with the usual usings beside the code.</summary>
-    public static Task DiagnosticsAsync(string code, bool broken = false) => Rules.AssertAsync(new TAnalyzer(), [code, Prelude], broken);
+    public static Task DiagnosticsAsync(string code, bool broken = false) => Rules.AssertAsync(new TAnalyzer(), [code, Rules.Usings], broken);
 
-    public static Task FixAsync(string code, string @fixed, string? key = null) => FixesAsync([code, Prelude], [@fixed, Prelude], key, code == @fixed ? 0 : null);
+    public static Task FixAsync(string code, string @fixed, string? key = null) => FixesAsync([code, Rules.Usings], [@fixed, Rules.Usings], key, code == @fixed ? 0 : null);
 
     /// <summary>Broken code: whatever the compiler says, the rule throws nothing.</summary>
     public static Task SurvivesAsync(string code) => Rules.AssertAsync(new TAnalyzer(), [code], broken: true);

@@ -43,6 +43,10 @@ internal sealed class EncryptedValues(CompilationModel model)
     public IEnumerable<ISymbol> Elements(IOperation sequence)
         => Element(sequence) is { } element ? Parts(element).Select(p => Of(p)).OfType<ISymbol>() : [];
 
+    /// <summary>For each value in the elements of a sequence that was projected its encrypted member, or null; null where no projection is seen.</summary>
+    public IReadOnlyList<ISymbol?>? Columns(IOperation sequence)
+        => Element(sequence) is { } element ? [.. Parts(element).Select(p => Of(p))] : null;
+
     /// <summary>A value, or the values of an anonymous or initialized object.</summary>
     public static IEnumerable<IOperation> Parts(IOperation operation)
         => QueryOperators.Unwrap(operation) switch

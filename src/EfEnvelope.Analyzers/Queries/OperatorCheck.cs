@@ -49,6 +49,11 @@ internal sealed class OperatorCheck(CompilationModel model, Action<IOperation, I
             }
         }
 
+        if (name == "Concat" && call.Arguments.Length == 2)
+        {
+            CheckConcat(Sequence(call.Arguments[0].Value), Sequence(call.Arguments[1].Value));
+        }
+
         if (!hasSelector && call.Arguments.Length > 0 && name is "Distinct" or "Union" or "Intersect" or "Except" or "Order" or "OrderDescending" or "Contains" or "Min" or "Max" or "Sum" or "Average")
         {
             foreach (var source in call.Arguments.Take(name is "Union" or "Intersect" or "Except" ? 2 : 1))
@@ -58,6 +63,24 @@ internal sealed class OperatorCheck(CompilationModel model, Action<IOperation, I
                     report(Sequence(source.Value), member, name);
                     break;
                 }
+            }
+        }
+    }
+
+    /// <summary>Concat keeps envelopes as they are: sound where each column is the same on both sides, silent where one side is not seen.</summary>
+    private void CheckConcat(IOperation first, IOperation second)
+    {
+        if (_values.Columns(first) is not { } left || _values.Columns(second) is not { } right)
+        {
+            return;
+        }
+
+        foreach (var (l, r) in left.Zip(right, (l, r) => (l, r)))
+        {
+            if (!SymbolEqualityComparer.Default.Equals(l, r))
+            {
+                report(l is null ? second : first, (l ?? r)!, "Concat with another column");
+                return;
             }
         }
     }
@@ -105,6 +128,28 @@ internal sealed class OperatorCheck(CompilationModel model, Action<IOperation, I
         {
             Check(nested);
         }
+
+        // EF translates string.Join over a group to an aggregate.
+        foreach (var join in body.DescendantsAndSelf().OfType<IInvocationOperation>().Where(i => i.TargetMethod is { Name: "Join" or "Concat", ContainingType.SpecialType: SpecialType.System_String }))
+        {
+            foreach (var sequence in join.Arguments.Select(a => Sequence(a.Value)).Where(IsOverGroup))
+            {
+                if (_values.Elements(sequence).FirstOrDefault() is { } member)
+                {
+                    report(sequence, member, $"string.{join.TargetMethod.Name}");
+                }
+            }
+        }
+    }
+
+    private static bool IsOverGroup(IOperation sequence)
+    {
+        while (sequence is IInvocationOperation call && QueryOperators.Source(call) is { } source)
+        {
+            sequence = source;
+        }
+
+        return sequence.Type?.Name == "IGrouping";
     }
 
     private void Strict(IOperation operation)
