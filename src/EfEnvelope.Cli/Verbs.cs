@@ -47,6 +47,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
         }
 
         root.Add(new ProofVerbs(createContext, Print).CreateCommand());
+        root.Add(new QuarantineVerbs(createContext, Print).CreateCommand());
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {
             root.Add(recovery);

@@ -85,6 +85,12 @@ internal sealed partial class EnvelopeAudit
         LogKeyRewrapped(_logger, keyId);
     }
 
+    public void QuarantineReleased(string table, string column, Guid? keyId)
+    {
+        Telemetry.Count(nameof(QuarantineReleased));
+        LogQuarantineReleased(_logger, table, column, keyId);
+    }
+
     public void RingExported(Guid ringId, int keys)
     {
         Telemetry.Count(nameof(RingExported));
@@ -156,6 +162,9 @@ internal sealed partial class EnvelopeAudit
 
     [LoggerMessage(EnvelopeEventId.KeyRewrappedId, LogLevel.Information, "Key {KeyId} was wrapped anew.", EventName = nameof(KeyRewrapped))]
     private static partial void LogKeyRewrapped(ILogger logger, Guid keyId);
+
+    [LoggerMessage(EnvelopeEventId.QuarantineReleasedId, LogLevel.Warning, "A cell of {Table}.{Column} (key {KeyId}) that does not open was taken off the quarantine list by decision.", EventName = nameof(QuarantineReleased))]
+    private static partial void LogQuarantineReleased(ILogger logger, string table, string column, Guid? keyId);
 
     [LoggerMessage(EnvelopeEventId.RingExportedId, LogLevel.Warning, "Key ring {RingId} was exported, wrapped ({Keys} keys).", EventName = nameof(RingExported))]
     private static partial void LogRingExported(ILogger logger, Guid ringId, int keys);

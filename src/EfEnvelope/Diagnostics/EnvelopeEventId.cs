@@ -19,6 +19,7 @@ public static class EnvelopeEventId
     internal const int RingReplacedId = 45108;
     internal const int KeyDestructionScheduledId = 45109;
     internal const int KeyDestructionCancelledId = 45110;
+    internal const int QuarantineReleasedId = 45111;
     internal const int RingTamperedId = 45200;
     internal const int KeyRefusedId = 45201;
     internal const int ValueRefusedId = 45202;
@@ -57,6 +58,9 @@ public static class EnvelopeEventId
 
     /// <summary>The database holds another ring than before, or went back in time: everything held was dropped. Warning.</summary>
     public static EventId RingReplaced { get; } = new(RingReplacedId, nameof(RingReplaced));
+
+    /// <summary>A cell that does not open was taken off the quarantine list by decision; it still counts in every census. Warning.</summary>
+    public static EventId QuarantineReleased { get; } = new(QuarantineReleasedId, nameof(QuarantineReleased));
 
     /// <summary>A row of the ring is not what EfEnvelope wrote. Error.</summary>
     public static EventId RingTampered { get; } = new(RingTamperedId, nameof(RingTampered));

@@ -18,7 +18,6 @@ internal sealed class JobStore
 
     private readonly TableSql _jobs;
     private readonly TableSql _units;
-    private readonly TableSql _quarantine;
     private readonly TimeProvider _time;
 
     public JobStore(EnvelopeSession session)
@@ -27,7 +26,6 @@ internal sealed class JobStore
         var model = session.Context.Model;
         _jobs = new TableSql(model.FindEntityType(typeof(EnvelopeJobRow))!, sql);
         _units = new TableSql(model.FindEntityType(typeof(EnvelopeJobUnitRow))!, sql);
-        _quarantine = new TableSql(model.FindEntityType(typeof(EnvelopeQuarantineRow))!, sql);
         _time = session.Runtime.TimeProvider;
     }
 
@@ -59,7 +57,7 @@ internal sealed class JobStore
         {
             if (connection is Npgsql.NpgsqlConnection)
             {
-                await ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_jobs.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
+                await TableSql.ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_jobs.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
             }
 
             if (await FindUnfinishedAsync(connection, transaction, plan, cancellationToken).ConfigureAwait(false) is { } other)
@@ -73,8 +71,7 @@ internal sealed class JobStore
             }
 
             var jobId = Guid.NewGuid();
-            await ExecuteAsync(connection, transaction, command => Insert(_jobs, command,
-                (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), JsonSerializer.Serialize(plan))), cancellationToken).ConfigureAwait(false);
+            await TableSql.ExecuteAsync(connection, transaction, command => _jobs.Insert(command, (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), JsonSerializer.Serialize(plan))), cancellationToken).ConfigureAwait(false);
             await AddUnitsAsync(connection, transaction, jobId, units, cancellationToken).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             return jobId;
@@ -108,8 +105,8 @@ internal sealed class JobStore
                 return null;
             }
 
-            await ExecuteAsync(connection, transaction, command =>
-                $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Claimed), (nameof(EnvelopeJobUnitRow.Owner), owner), (nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))}, {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)}", cancellationToken).ConfigureAwait(false);
+            await TableSql.ExecuteAsync(connection, transaction, command =>
+                $"UPDATE {_units.Name} SET {_units.Set(command, (nameof(EnvelopeJobUnitRow.State), Claimed), (nameof(EnvelopeJobUnitRow.Owner), owner), (nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))}, {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)}", cancellationToken).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             return unit;
         }
@@ -118,10 +115,9 @@ internal sealed class JobStore
     /// <summary>Writes the checkpoint in the batch's own transaction; false when the unit belongs to another worker by now, and the batch must be rolled back.</summary>
     public async Task<bool> CheckpointAsync(
         DbConnection connection, DbTransaction transaction, Guid jobId, JobUnit unit, string? checkpoint, bool finished, TimeSpan lease, long rows, long conflicts, long quarantined, CancellationToken cancellationToken)
-        => await ExecuteAsync(connection, transaction, command =>
+        => await TableSql.ExecuteAsync(connection, transaction, command =>
         {
-            var sets = Set(_units, command,
-                (nameof(EnvelopeJobUnitRow.State), finished ? Finished : Claimed), (nameof(EnvelopeJobUnitRow.Checkpoint), checkpoint), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now)) + ", " + LeaseUntil(connection, lease);
+            var sets = _units.Set(command, (nameof(EnvelopeJobUnitRow.State), finished ? Finished : Claimed), (nameof(EnvelopeJobUnitRow.Checkpoint), checkpoint), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now)) + ", " + LeaseUntil(connection, lease);
             foreach (var (column, count) in new[] { (nameof(EnvelopeJobUnitRow.Rows), rows), (nameof(EnvelopeJobUnitRow.Conflicts), conflicts), (nameof(EnvelopeJobUnitRow.Quarantined), quarantined) })
             {
                 sets += $", {_units[column]} = {_units[column]} + {_units.Add(command, column, count)}";
@@ -132,27 +128,17 @@ internal sealed class JobStore
 
     /// <summary>Prolongs the lease of a unit that the worker still owns.</summary>
     public Task RenewAsync(DbConnection connection, Guid jobId, JobUnit unit, TimeSpan lease, CancellationToken cancellationToken)
-        => ExecuteAsync(connection, null, command =>
+        => TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_units.Name} SET {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
     /// <summary>Opens a claimed unit again, with the checkpoint that it has, unless another worker owns it by now.</summary>
     public Task GiveBackAsync(DbConnection connection, Guid jobId, JobUnit unit, CancellationToken cancellationToken)
-        => ExecuteAsync(connection, null, command =>
-            $"UPDATE {_units.Name} SET {Set(_units, command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
-
-    /// <summary>Lists a cell, once: what another worker or an earlier run listed is replaced.</summary>
-    public async Task QuarantineAsync(DbConnection connection, DbTransaction transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
-    {
-        await ExecuteAsync(connection, transaction, command =>
-            $"DELETE FROM {_quarantine.Name} WHERE {_quarantine[nameof(EnvelopeQuarantineRow.TableName)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.TableName), table)} AND {_quarantine[nameof(EnvelopeQuarantineRow.ColumnName)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.ColumnName), column)} AND {_quarantine[nameof(EnvelopeQuarantineRow.PrimaryKey)]} = {_quarantine.Add(command, nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey)}", cancellationToken).ConfigureAwait(false);
-        await ExecuteAsync(connection, transaction, command => Insert(_quarantine, command,
-            (nameof(EnvelopeQuarantineRow.Id), Guid.NewGuid()), (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column),
-            (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason), (nameof(EnvelopeQuarantineRow.FirstSeenAt), Now)), cancellationToken).ConfigureAwait(false);
-    }
+        => TableSql.ExecuteAsync(connection, null, command =>
+            $"UPDATE {_units.Name} SET {_units.Set(command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
     public Task FinishAsync(DbConnection connection, Guid jobId, string report, CancellationToken cancellationToken)
-        => ExecuteAsync(connection, null, command =>
-            $"UPDATE {_jobs.Name} SET {Set(_jobs, command, (nameof(EnvelopeJobRow.State), Finished), (nameof(EnvelopeJobRow.FinishedAt), Now), (nameof(EnvelopeJobRow.Report), report))} WHERE {_jobs[nameof(EnvelopeJobRow.Id)]} = {_jobs.Add(command, nameof(EnvelopeJobRow.Id), jobId)}", cancellationToken);
+        => TableSql.ExecuteAsync(connection, null, command =>
+            $"UPDATE {_jobs.Name} SET {_jobs.Set(command, (nameof(EnvelopeJobRow.State), Finished), (nameof(EnvelopeJobRow.FinishedAt), Now), (nameof(EnvelopeJobRow.Report), report))} WHERE {_jobs[nameof(EnvelopeJobRow.Id)]} = {_jobs.Add(command, nameof(EnvelopeJobRow.Id), jobId)}", cancellationToken);
 
     /// <summary>Whether every unit is done.</summary>
     public async Task<bool> IsDoneAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
@@ -176,8 +162,7 @@ internal sealed class JobStore
     {
         foreach (var unit in units)
         {
-            await ExecuteAsync(connection, transaction, command => Insert(_units, command,
-                (nameof(EnvelopeJobUnitRow.JobId), jobId), (nameof(EnvelopeJobUnitRow.Ordinal), unit.Ordinal), (nameof(EnvelopeJobUnitRow.TableName), unit.Table), (nameof(EnvelopeJobUnitRow.LowKey), unit.LowKey), (nameof(EnvelopeJobUnitRow.HighKey), unit.HighKey),
+            await TableSql.ExecuteAsync(connection, transaction, command => _units.Insert(command, (nameof(EnvelopeJobUnitRow.JobId), jobId), (nameof(EnvelopeJobUnitRow.Ordinal), unit.Ordinal), (nameof(EnvelopeJobUnitRow.TableName), unit.Table), (nameof(EnvelopeJobUnitRow.LowKey), unit.LowKey), (nameof(EnvelopeJobUnitRow.HighKey), unit.HighKey),
                 (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.LeaseUntil), 0L), (nameof(EnvelopeJobUnitRow.FencingToken), 0L), (nameof(EnvelopeJobUnitRow.Rows), 0L), (nameof(EnvelopeJobUnitRow.Conflicts), 0L), (nameof(EnvelopeJobUnitRow.Quarantined), 0L), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now)), cancellationToken).ConfigureAwait(false);
         }
     }
@@ -194,21 +179,7 @@ internal sealed class JobStore
     private string Unit(DbCommand command, Guid jobId, int ordinal)
         => $"{_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.JobId), jobId)} AND {_units[nameof(EnvelopeJobUnitRow.Ordinal)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.Ordinal), ordinal)}";
 
-    private static string Insert(TableSql table, DbCommand command, params (string Column, object? Value)[] values)
-        => $"INSERT INTO {table.Name} ({table.Columns(values.Select(v => v.Column))}) VALUES ({string.Join(", ", values.Select(v => table.Add(command, v.Column, v.Value)))})";
-
-    private static string Set(TableSql table, DbCommand command, params (string Column, object? Value)[] values)
-        => string.Join(", ", values.Select(v => $"{table[v.Column]} = {table.Add(command, v.Column, v.Value)}"));
-
     private static string? Text(DbDataReader reader, int ordinal) => reader.IsDBNull(ordinal) ? null : reader.GetString(ordinal);
-
-    private static async Task<int> ExecuteAsync(DbConnection connection, DbTransaction? transaction, Func<DbCommand, string> sql, CancellationToken cancellationToken)
-    {
-        using var command = connection.CreateCommand();
-        command.Transaction = transaction;
-        command.CommandText = sql(command);
-        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-    }
 }
 
 /// <summary>A unit of work: a key range of a table.</summary>

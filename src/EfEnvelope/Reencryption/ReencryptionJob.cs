@@ -112,6 +112,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 continue;
             }
 
+            // Entries that the application healed, or whose row is gone, leave the list by themselves.
+            await new QuarantineRetry(session, retired).PruneAsync(cancellationToken).ConfigureAwait(false);
             notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
             notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Select(e => e.Table).Distinct())}" : null;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
@@ -161,9 +163,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         RingConnection source, JobStore jobs, Guid jobId, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
         var count = source.IsCallers || session.Context.Database.GetDbConnection() is not Npgsql.NpgsqlConnection ? 1 : options.DegreeOfParallelism;
-        var workers = Enumerable.Range(0, count).Select(n => Task.Run(
-            () => new UnitWorker(session, jobs, jobId, $"{_owner}/{n}", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken), cancellationToken));
-        await Task.WhenAll(workers).ConfigureAwait(false);
+        await Task.WhenAll(Enumerable.Range(0, count).Select(n => Task.Run(() => RunWorkerAsync(source, jobs, jobId, $"{_owner}/{n}", scans, stale, cancellationToken), cancellationToken))).ConfigureAwait(false);
         await WaitForOthersAsync(source, jobs, jobId, scans, stale, cancellationToken).ConfigureAwait(false);
     }
 
@@ -183,8 +183,15 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(500), session.Runtime.TimeProvider, cancellationToken).ConfigureAwait(false);
-            await new UnitWorker(session, jobs, jobId, $"{_owner}/w", scans, stale, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
+            await RunWorkerAsync(source, jobs, jobId, $"{_owner}/w", scans, stale, cancellationToken).ConfigureAwait(false);
         }
+    }
+
+    private async Task RunWorkerAsync(
+        RingConnection source, JobStore jobs, Guid jobId, string owner, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
+    {
+        using var resealer = new BatchResealer(session, stale);
+        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, IEnumerable<Guid> jobIds, CancellationToken cancellationToken)

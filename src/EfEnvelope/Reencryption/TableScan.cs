@@ -62,10 +62,22 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
             conditions.Add($"{_keyTuple} < {Tuple(command, high)}");
         }
 
+        return await PrepareAsync(command, conditions, after is not null, keyAt, count, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Reads one row, where it names a stale key.</summary>
+    public Task<RangeReader> OpenRowAsync(DbConnection connection, object[] key, CancellationToken cancellationToken)
+    {
+        var command = connection.CreateCommand();
+        return PrepareAsync(command, [filter.Condition(command), $"{_keyTuple} = {Tuple(command, key)}"], movesOn: false, 0, count: 1, cancellationToken);
+    }
+
+    private async Task<RangeReader> PrepareAsync(DbCommand command, IReadOnlyList<string> conditions, bool movesOn, int keyAt, int count, CancellationToken cancellationToken)
+    {
         var columns = table.Columns.Select(c => c.Storage == EncryptedStorage.Document ? $"CAST({c.Delimited} AS TEXT)" : c.Delimited);
         command.CommandText = $"SELECT {_keyList}, {string.Join(", ", columns)} FROM {table.Delimited} WHERE {string.Join(" AND ", conditions)} ORDER BY {_keyList} LIMIT {count.ToString(CultureInfo.InvariantCulture)}";
         await command.PrepareAsync(cancellationToken).ConfigureAwait(false);
-        return new RangeReader(this, command, after is not null, keyAt, count);
+        return new RangeReader(this, command, movesOn, keyAt, count);
     }
 
     /// <summary>A key as JSON, for the job's tables.</summary>

@@ -12,11 +12,8 @@ namespace EfEnvelope.Reencryption;
 /// is then visited by the next pass. A cell that does not open goes to quarantine, and the job goes on.
 /// </summary>
 internal sealed class UnitWorker(
-    EnvelopeSession session, JobStore jobs, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, StaleKeys stale, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter)
+    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter)
 {
-    private readonly KeyRing _ring = session.Ring;
-    private readonly TransientKeys _transient = new();
-
     /// <summary>Claims units until there is none left to claim.</summary>
     public async Task RunAsync(RingConnection source, CancellationToken cancellationToken)
     {
@@ -101,7 +98,7 @@ internal sealed class UnitWorker(
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
         using var pins = new KeyPins();
-        var pairs = await LoadKeysAsync(scan.Table, batch.Rows, pins, cancellationToken).ConfigureAwait(false);
+        var pairs = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, cancellationToken).ConfigureAwait(false);
         await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
@@ -137,7 +134,7 @@ internal sealed class UnitWorker(
             {
                 try
                 {
-                    replacement[i] = Reseal(table, i, row, pairs);
+                    replacement[i] = resealer.Reseal(table, i, row, pairs);
                     any |= replacement[i] is not null;
                 }
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
@@ -155,120 +152,6 @@ internal sealed class UnitWorker(
         return (changes, poisoned);
     }
 
-    private object? Reseal(EncryptedTable table, int index, ScannedRow row, Dictionary<Guid, (RingKey Old, RingKey New)> pairs)
-    {
-        var column = table.Columns[index];
-        if (row.Cells[index] is not { } cell)
-        {
-            return null;
-        }
-
-        if (column.Storage == EncryptedStorage.Document)
-        {
-            var document = (string)cell;
-            var resealed = CellResealer.ResealDocument(document, column, id => stale.Contains(id) ? Pair(id) : null);
-            return ReferenceEquals(resealed, document) ? null : resealed;
-        }
-
-        if (NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId))
-        {
-            return null;
-        }
-
-        var envelope = column.Storage == EncryptedStorage.Armor ? TextArmor.Decode((string)cell) : (byte[])cell;
-        var rowId = column.Declaration!.RowBound ? ScopeValue.RowId(row.Key) : null;
-        var (oldKey, newKey) = Pair(keyId);
-        var result = CellResealer.Reseal(envelope, column.Declaration, oldKey, newKey, rowId);
-        return column.Storage == EncryptedStorage.Armor ? TextArmor.Encode(result) : result;
-
-        (RingKey Old, RingKey New) Pair(Guid id)
-            => pairs.TryGetValue(id, out var pair) ? pair : throw Explain(id);
-    }
-
-    /// <summary>The key that a cell names by its header, as the census reads it: also of one that was cut off behind it, which then does not open.</summary>
-    private Guid? NamedKey(EncryptedColumn column, object cell)
-    {
-        if (column.Storage == EncryptedStorage.Armor)
-        {
-            var text = (string)cell;
-            return TextArmor.TryReadKeyId(text, out var id) ? id
-                : text.Length >= 30 && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) ? stale.FindByArmor(text.AsSpan(9, 21)) : null;
-        }
-
-        var bytes = (byte[])cell;
-        return bytes.Length >= EnvelopeLayout.BoundHeaderBytes && bytes[0] == EnvelopeLayout.Marker ? EnvelopeLayout.KeyId(bytes) : null;
-    }
-
-    private EnvelopeEncryptionException Explain(Guid id)
-    {
-        try
-        {
-            _ring.GetForOpening(id, _transient);
-            return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
-        }
-        catch (EnvelopeEncryptionException error)
-        {
-            return error;
-        }
-    }
-
-    /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
-    private async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, List<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
-    {
-        var ids = new HashSet<Guid>();
-        foreach (var row in rows)
-        {
-            for (var i = 0; i < row.Cells.Length; i++)
-            {
-                foreach (var id in KeyIds(table.Columns[i], row.Cells[i]))
-                {
-                    if (stale.Contains(id))
-                    {
-                        ids.Add(id);
-                    }
-                }
-            }
-        }
-
-        var store = session.OpenStore();
-        await _ring.LoadForOpeningAsync(ids, store, _transient, pins, cancellationToken).ConfigureAwait(false);
-        var old = new List<RingKey>();
-        foreach (var id in ids)
-        {
-            if (pins.TryGet(id, out var key))
-            {
-                old.Add(key);
-            }
-        }
-
-        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        var successors = rowScopes.Count == 0
-            ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
-            : await _ring.RotateRowKeysAsync(rowScopes, store, pins, cancellationToken).ConfigureAwait(false);
-        var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, pins, cancellationToken).ConfigureAwait(false))
-        {
-            successors[scope] = key;
-        }
-
-        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
-    }
-
-    private static IEnumerable<Guid> KeyIds(EncryptedColumn column, object? cell)
-    {
-        switch (cell)
-        {
-            case byte[] bytes when EnvelopeCodec.TryReadKeyId(bytes, out var id):
-                return [id];
-            case string text when column.Storage == EncryptedStorage.Armor:
-                return TextArmor.TryReadKeyId(text, out var armored) ? [armored] : [];
-            case string document:
-                return Documents.Find(document).Select(d => d.KeyId);
-            default:
-                return [];
-        }
-    }
-
     private async Task<int> QuarantineAsync(
         DbConnection connection, DbTransaction transaction, EncryptedTable table, int index, ScannedRow row, EnvelopeEncryptionException error, CancellationToken cancellationToken)
     {
@@ -281,9 +164,7 @@ internal sealed class UnitWorker(
             }
         }
 
-        var keyId = table.Columns[index].Storage == EncryptedStorage.Document ? null : NamedKey(table.Columns[index], row.Cells[index]!);
-        keyId ??= KeyIds(table.Columns[index], row.Cells[index]).Select(id => (Guid?)id).FirstOrDefault();
-        await jobs.QuarantineAsync(connection, transaction, jobId, table.Name, table.Columns[index].Name, key, keyId, error.GetType().Name, cancellationToken).ConfigureAwait(false);
+        await quarantine.AddAsync(connection, transaction, jobId, table.Name, table.Columns[index].Name, key, resealer.ListedKey(table.Columns[index], row.Cells[index]!), error.GetType().Name, cancellationToken).ConfigureAwait(false);
         return 1;
     }
 }

@@ -63,4 +63,25 @@ internal sealed class TableSql
 
         return (T)raw;
     }
+
+    /// <summary>An INSERT of one row, with its parameters added to the command.</summary>
+    public string Insert(DbCommand command, params (string Property, object? Value)[] values)
+        => $"INSERT INTO {Name} ({Columns(values.Select(v => v.Property))}) VALUES ({string.Join(", ", values.Select(v => Add(command, v.Property, v.Value)))})";
+
+    /// <summary>Assignments for a SET clause.</summary>
+    public string Set(DbCommand command, params (string Property, object? Value)[] values)
+        => string.Join(", ", values.Select(v => $"{this[v.Property]} = {Add(command, v.Property, v.Value)}"));
+
+    /// <summary>Comparisons for a WHERE clause; none of the values is null.</summary>
+    public string Where(DbCommand command, params (string Property, object Value)[] values)
+        => string.Join(" AND ", values.Select(v => $"{this[v.Property]} = {Add(command, v.Property, v.Value)}"));
+
+    /// <summary>Runs a statement that <paramref name="sql"/> writes.</summary>
+    public static async Task<int> ExecuteAsync(DbConnection connection, DbTransaction? transaction, Func<DbCommand, string> sql, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        command.CommandText = sql(command);
+        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+    }
 }

@@ -1,0 +1,135 @@
+using EfEnvelope.Census;
+using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>Takes rows from their stale keys to the keys that follow: loads both, then opens and seals in memory. Used by one worker.</summary>
+internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : IDisposable
+{
+    private readonly KeyRing _ring = session.Ring;
+    private readonly TransientKeys _transient = new();
+
+    /// <summary>The cell that replaces a stale one; null where the cell stays.</summary>
+    /// <exception cref="EnvelopeEncryptionException">It does not open, or its key has no successor.</exception>
+    public object? Reseal(EncryptedTable table, int index, ScannedRow row, Dictionary<Guid, (RingKey Old, RingKey New)> pairs)
+    {
+        var column = table.Columns[index];
+        if (row.Cells[index] is not { } cell)
+        {
+            return null;
+        }
+
+        if (column.Storage == EncryptedStorage.Document)
+        {
+            var document = (string)cell;
+            var resealed = CellResealer.ResealDocument(document, column, id => stale.Contains(id) ? Pair(id) : null);
+            return ReferenceEquals(resealed, document) ? null : resealed;
+        }
+
+        if (NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId))
+        {
+            return null;
+        }
+
+        var envelope = column.Storage == EncryptedStorage.Armor ? TextArmor.Decode((string)cell) : (byte[])cell;
+        var rowId = column.Declaration!.RowBound ? ScopeValue.RowId(row.Key) : null;
+        var (oldKey, newKey) = Pair(keyId);
+        var result = CellResealer.Reseal(envelope, column.Declaration, oldKey, newKey, rowId);
+        return column.Storage == EncryptedStorage.Armor ? TextArmor.Encode(result) : result;
+
+        (RingKey Old, RingKey New) Pair(Guid id)
+            => pairs.TryGetValue(id, out var pair) ? pair : throw Explain(id);
+    }
+
+    /// <summary>The key that a cell names by its header, as the census reads it: also of one that was cut off behind it, which then does not open.</summary>
+    public Guid? NamedKey(EncryptedColumn column, object cell)
+    {
+        if (column.Storage == EncryptedStorage.Armor)
+        {
+            var text = (string)cell;
+            return TextArmor.TryReadKeyId(text, out var id) ? id
+                : text.Length >= 30 && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) ? stale.FindByArmor(text.AsSpan(9, 21)) : null;
+        }
+
+        var bytes = (byte[])cell;
+        return bytes.Length >= EnvelopeLayout.BoundHeaderBytes && bytes[0] == EnvelopeLayout.Marker ? EnvelopeLayout.KeyId(bytes) : null;
+    }
+
+    private EnvelopeEncryptionException Explain(Guid id)
+    {
+        try
+        {
+            _ring.GetForOpening(id, _transient);
+            return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
+        }
+        catch (EnvelopeEncryptionException error)
+        {
+            return error;
+        }
+    }
+
+    /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
+    public async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
+    {
+        var ids = new HashSet<Guid>();
+        foreach (var row in rows)
+        {
+            for (var i = 0; i < row.Cells.Length; i++)
+            {
+                foreach (var id in KeyIds(table.Columns[i], row.Cells[i]))
+                {
+                    if (stale.Contains(id))
+                    {
+                        ids.Add(id);
+                    }
+                }
+            }
+        }
+
+        var store = session.OpenStore();
+        await _ring.LoadForOpeningAsync(ids, store, _transient, pins, cancellationToken).ConfigureAwait(false);
+        var old = new List<RingKey>();
+        foreach (var id in ids)
+        {
+            if (pins.TryGet(id, out var key))
+            {
+                old.Add(key);
+            }
+        }
+
+        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var successors = rowScopes.Count == 0
+            ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
+            : await _ring.RotateRowKeysAsync(rowScopes, store, pins, cancellationToken).ConfigureAwait(false);
+        var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, pins, cancellationToken).ConfigureAwait(false))
+        {
+            successors[scope] = key;
+        }
+
+        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
+    }
+
+    public static IEnumerable<Guid> KeyIds(EncryptedColumn column, object? cell)
+    {
+        switch (cell)
+        {
+            case byte[] bytes when EnvelopeCodec.TryReadKeyId(bytes, out var id):
+                return [id];
+            case string text when column.Storage == EncryptedStorage.Armor:
+                return TextArmor.TryReadKeyId(text, out var armored) ? [armored] : [];
+            case string document:
+                return Documents.Find(document).Select(d => d.KeyId);
+            default:
+                return [];
+        }
+    }
+
+    /// <summary>The key that a cell is listed under in quarantine; null where none can be read.</summary>
+    public Guid? ListedKey(EncryptedColumn column, object cell)
+        => (column.Storage == EncryptedStorage.Document ? null : NamedKey(column, cell)) ?? KeyIds(column, cell).Select(id => (Guid?)id).FirstOrDefault();
+
+    public void Dispose() => _transient.Dispose();
+}

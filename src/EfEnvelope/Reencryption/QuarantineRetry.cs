@@ -1,0 +1,152 @@
+using System.Data.Common;
+using EfEnvelope.Census;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Reencryption;
+
+/// <summary>Looks at quarantined cells again, one by one, where they stand: moves those that open, takes those off the list that no longer name a stale key, and keeps the rest.</summary>
+internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
+{
+    private readonly QuarantineStore _store = new(session);
+    private readonly Dictionary<string, EncryptedTable> _tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()).ToDictionary(t => t.Name, StringComparer.Ordinal);
+
+    /// <summary>Takes off the list what no longer names a stale key: the application rewrote or deleted it. Released entries too.</summary>
+    public async Task<int> PruneAsync(CancellationToken cancellationToken)
+    {
+        var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            var gone = 0;
+            foreach (var cell in await _store.ListAsync(lease.Connection, includeReleased: true, cancellationToken).ConfigureAwait(false))
+            {
+                if (Find(cell) is var (scan, index) && !IsStale(scan, index, await ReadAsync(lease.Connection, scan, cell, cancellationToken).ConfigureAwait(false)))
+                {
+                    await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
+                    gone++;
+                }
+            }
+
+            return gone;
+        }
+    }
+
+    public async Task<QuarantineRetryReport> RunAsync(IReadOnlyCollection<Guid>? ids, CancellationToken cancellationToken)
+    {
+        var source = RingStoreFactory.Connect(session.Context, null);
+        if (source.IsTransient)
+        {
+            throw new EnvelopeConfigurationException("Quarantined cells cannot be tried again inside a transaction. Use a context of its own. Nothing was changed.");
+        }
+
+        using var resealer = new BatchResealer(session, stale);
+        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            int moved = 0, gone = 0;
+            var kept = new List<QuarantinedCell>();
+            var cells = await _store.ListAsync(lease.Connection, includeReleased: false, cancellationToken).ConfigureAwait(false);
+            foreach (var cell in Choose(cells, ids))
+            {
+                if (Find(cell) is not var (scan, index))
+                {
+                    // Another context's table: its job is to look at it.
+                    kept.Add(cell);
+                    continue;
+                }
+
+                var row = await ReadAsync(lease.Connection, scan, cell, cancellationToken).ConfigureAwait(false);
+                if (!IsStale(scan, index, row))
+                {
+                    await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
+                    gone++;
+                }
+                else if (await MoveAsync(lease.Connection, resealer, scan, index, row!, cell, cancellationToken).ConfigureAwait(false) is { } reason)
+                {
+                    kept.Add(cell with { Reason = reason });
+                }
+                else
+                {
+                    moved++;
+                }
+            }
+
+            return new QuarantineRetryReport(moved, gone, kept);
+        }
+    }
+
+    /// <summary>The listed cells that were named; all of them where none was.</summary>
+    /// <exception cref="EnvelopeConfigurationException">One of them is not listed.</exception>
+    public static IReadOnlyList<QuarantinedCell> Choose(List<QuarantinedCell> cells, IReadOnlyCollection<Guid>? ids)
+        => ids is null ? cells
+            : ids.Where(id => !cells.Exists(c => c.Id == id)).Select(id => (Guid?)id).FirstOrDefault() is { } unknown
+                ? throw new EnvelopeConfigurationException($"Quarantine has no entry {unknown}. `quarantine list` shows them. Nothing was changed.")
+                : cells.FindAll(c => ids.Contains(c.Id));
+
+    /// <returns>Null when the cell was moved; else why not.</returns>
+    private async Task<string?> MoveAsync(DbConnection connection, BatchResealer resealer, TableScan scan, int index, ScannedRow row, QuarantinedCell cell, CancellationToken cancellationToken)
+    {
+        var replacement = new object?[row.Cells.Length];
+        string? reason = null;
+        using var pins = new KeyPins();
+        try
+        {
+            replacement[index] = resealer.Reseal(scan.Table, index, row, await resealer.LoadKeysAsync(scan.Table, [row], pins, cancellationToken).ConfigureAwait(false));
+        }
+        catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
+        {
+            reason = error.GetType().Name;
+        }
+
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            var writer = RowWriter.For(scan.Table, connection);
+            await using (writer.ConfigureAwait(false))
+            {
+                if (reason is null && await writer.WriteAsync(transaction, [new RowChange(row, replacement)], cancellationToken).ConfigureAwait(false) == 0)
+                {
+                    reason = "Conflict";
+                }
+            }
+
+            await (reason is null
+                ? _store.RemoveAsync(connection, transaction, cell.Id, cancellationToken)
+                : _store.AddAsync(connection, transaction, cell.JobId, cell.Table, cell.Column, cell.PrimaryKey, cell.KeyId, reason, cancellationToken)).ConfigureAwait(false);
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            return reason;
+        }
+    }
+
+    private (TableScan Scan, int Index)? Find(QuarantinedCell cell)
+    {
+        if (!_tables.TryGetValue(cell.Table, out var table))
+        {
+            return null;
+        }
+
+        for (var i = 0; i < table.Columns.Count; i++)
+        {
+            if (table.Columns[i].Name == cell.Column)
+            {
+                return (new TableScan(table, new StaleFilter(table, stale)), i);
+            }
+        }
+
+        return null;
+    }
+
+    private static bool IsStale(TableScan scan, int index, ScannedRow? row) => row is not null && scan.Filter.NamesStale(scan.Table.Columns[index], row.Cells[index]);
+
+    private static async Task<ScannedRow?> ReadAsync(DbConnection connection, TableScan scan, QuarantinedCell cell, CancellationToken cancellationToken)
+    {
+        var range = await scan.OpenRowAsync(connection, scan.Deserialize(cell.PrimaryKey)!, cancellationToken).ConfigureAwait(false);
+        await using (range.ConfigureAwait(false))
+        {
+            return (await range.ReadAsync(cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();
+        }
+    }
+}
