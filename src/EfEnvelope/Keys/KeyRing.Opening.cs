@@ -31,7 +31,7 @@ internal sealed partial class KeyRing
         => _keys.TryGetValue(id, out var key) ? (key.Kek ?? key).Refusal : _unopenable.TryGetValue(id, out var known) ? known.Error : null;
 
     /// <summary>
-    /// Makes keys ready to open with, and pins them: confirms the ring where the lease is over, loads what is missing in at most one ring query per 500 ids, unwraps each key once.
+    /// Makes keys ready to open with, and pins them: confirms the ring where the lease is over, loads what is missing in at most one ring query per 1,000 ids, unwraps each key once.
     /// Ids that cannot be opened are remembered; <see cref="GetForOpening"/> says why.
     /// </summary>
     public async ValueTask LoadForOpeningAsync(IReadOnlyCollection<Guid> ids, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
