@@ -104,7 +104,11 @@ internal sealed class ReadPlanner : IQueryPlanner
                 return i;
             }
 
-            only = only == -1 ? i : -2;
+            // Another instance of the cell's own table is another row (a self-join): what it says is of that row.
+            if (cell is not { } other || origin.Table != other.Table)
+            {
+                only = only == -1 ? i : -2;
+            }
         }
 
         return Math.Max(only, -1);

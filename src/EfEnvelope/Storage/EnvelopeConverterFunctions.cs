@@ -108,6 +108,16 @@ public static class EnvelopeConverterFunctions
         {
             return (T)readerWriter.FromJsonString(System.Text.Encoding.UTF8.GetString(json));
         }
+        catch (Exception error) when (error is System.Text.Json.JsonException or InvalidOperationException or FormatException or InvalidCastException or OverflowException)
+        {
+            // Not kept as the inner exception: it may print a part of the value.
+            throw new EnvelopeRefusedException(
+                $"A value of column '{column.ColumnId}' is genuine, but its JSON is no {typeof(T).Name} ({error.GetType().Name}). Check whether the property's type was changed. It is not returned.")
+            {
+                ColumnId = column.ColumnId,
+                KeyId = EnvelopeCodec.TryReadKeyId(envelope, out var keyId) ? keyId : null,
+            };
+        }
         finally
         {
             System.Security.Cryptography.CryptographicOperations.ZeroMemory(json);

@@ -146,6 +146,15 @@ public abstract class RoundTripTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_self_join_over_two_tenants_is_not_taken_for_a_moved_cell()
+    {
+        await SaveAsync(Sample(TenantA, 7), Sample(TenantB, 8));
+        await using var context = New();
+        var pairs = await (from a in context.Customers from b in context.Customers where a.TenantId != b.TenantId select new { a.FullName, b.TenantId }).ToListAsync();
+        Assert.Equal([("Name 7", TenantB), ("Name 8", TenantA)], pairs.Select(p => (p.FullName, p.TenantId)).OrderBy(p => p.FullName, StringComparer.Ordinal));
+    }
+
+    [Fact]
     public async Task Inheritance_and_all_query_forms_work()
     {
         await SaveAsync(Sample(TenantA, 6));
