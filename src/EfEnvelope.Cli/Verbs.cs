@@ -28,16 +28,26 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
             : CensusAsync(cancellationToken));
         var rotate = new Command("rotate", "a new data key for new writes") { scope, reason };
         rotate.SetAction((parsed, cancellationToken) => RotateAsync(parsed.GetValue(scope), parsed.GetValue(reason), cancellationToken));
-        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff, sample, report };
-        reencrypt.SetAction((parsed, cancellationToken) => ReencryptAsync(
-            new ReencryptionOptions
+        var planning = new PlanVerbs(createContext, console, Print);
+        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff, sample, report, planning.Json };
+        foreach (var option in planning.Options)
+        {
+            reencrypt.Add(option);
+        }
+
+        reencrypt.SetAction(async (parsed, cancellationToken) =>
+        {
+            var options = new ReencryptionOptions
             {
                 BatchSize = parsed.GetValue(batch),
                 DegreeOfParallelism = parsed.GetValue(parallel),
                 MaxRowsPerSecond = parsed.GetValue(rate),
                 CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
                 SampleSize = parsed.GetValue(sample),
-            }, parsed.GetValue(report), cancellationToken));
+            };
+            return await planning.PrepareAsync(parsed, options, parsed.GetValue(planning.Json), cancellationToken).ConfigureAwait(false)
+                ?? await ReencryptAsync(options, parsed.GetValue(report), cancellationToken).ConfigureAwait(false);
+        });
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
         var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, reencrypt, rewrap };

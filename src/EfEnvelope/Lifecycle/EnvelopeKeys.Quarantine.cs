@@ -10,7 +10,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <exception cref="EnvelopeConfigurationException">The quarantine table is missing: the message says which migration.</exception>
     public Task<IReadOnlyList<QuarantinedCell>> ListQuarantineAsync(CancellationToken cancellationToken = default)
-        => WithQuarantineAsync<IReadOnlyList<QuarantinedCell>>(async () =>
+        => ExplainingAsync<IReadOnlyList<QuarantinedCell>>(async () =>
         {
             var lease = await RingStoreFactory.Connect(_session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
             await using (lease.ConfigureAwait(false))
@@ -27,7 +27,7 @@ public sealed partial class EnvelopeKeys
     /// <exception cref="EnvelopeConfigurationException">An id is not listed, or the quarantine table is missing.</exception>
     /// <exception cref="KeyUnavailableException">The key service or the ring cannot be reached; run it again.</exception>
     public Task<QuarantineRetryReport> RetryQuarantineAsync(IReadOnlyCollection<Guid>? ids = null, CancellationToken cancellationToken = default)
-        => WithQuarantineAsync(async () =>
+        => ExplainingAsync(async () =>
         {
             var stale = StaleKeys.Of(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
             return await new QuarantineRetry(_session, stale).RunAsync(ids, cancellationToken).ConfigureAwait(false);
@@ -42,7 +42,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <exception cref="EnvelopeConfigurationException">An id is not listed, the reason is missing or too long, or the quarantine table is missing. Nothing was changed.</exception>
     public Task<IReadOnlyList<QuarantinedCell>> ReleaseQuarantineAsync(IReadOnlyCollection<Guid> ids, string reason, CancellationToken cancellationToken = default)
-        => WithQuarantineAsync<IReadOnlyList<QuarantinedCell>>(async () =>
+        => ExplainingAsync<IReadOnlyList<QuarantinedCell>>(async () =>
         {
             ArgumentNullException.ThrowIfNull(ids);
             if (string.IsNullOrWhiteSpace(reason) || reason.Length > 500)
@@ -68,7 +68,7 @@ public sealed partial class EnvelopeKeys
             }
         });
 
-    private static async Task<T> WithQuarantineAsync<T>(Func<Task<T>> work)
+    private static async Task<T> ExplainingAsync<T>(Func<Task<T>> work)
     {
         try
         {

@@ -48,6 +48,20 @@ internal static class CellResealer
         return result;
     }
 
+    /// <summary>Opens a cell and seals it again under the same key, in memory; false where it does not open.</summary>
+    public static bool Try(object cell, ColumnDeclaration column, RingKey key, object[] primaryKey)
+    {
+        try
+        {
+            Reseal(cell as byte[] ?? TextArmor.Decode((string)cell), column, key, key, column.RowBound ? ScopeValue.RowId(primaryKey) : null);
+            return true;
+        }
+        catch (EnvelopeRefusedException)
+        {
+            return false;
+        }
+    }
+
     private static byte[] ResealMember(byte[] envelope, EncryptedColumn column, RingKey oldKey, RingKey newKey)
     {
         foreach (var member in column.Members.Values)

@@ -140,6 +140,18 @@ internal sealed class JobStore
         => TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_jobs.Name} SET {_jobs.Set(command, (nameof(EnvelopeJobRow.State), Finished), (nameof(EnvelopeJobRow.FinishedAt), Now), (nameof(EnvelopeJobRow.Report), report))} WHERE {_jobs[nameof(EnvelopeJobRow.Id)]} = {_jobs.Add(command, nameof(EnvelopeJobRow.Id), jobId)}", cancellationToken);
 
+    /// <summary>Rows a second of the job that finished last, over all its workers; null where none did more than a thousand rows.</summary>
+    public async Task<double?> FindRateAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        var (id, created, finished) = (_jobs[nameof(EnvelopeJobRow.Id)], _jobs[nameof(EnvelopeJobRow.CreatedAt)], _jobs[nameof(EnvelopeJobRow.FinishedAt)]);
+        command.CommandText = $"SELECT SUM(u.{_units[nameof(EnvelopeJobUnitRow.Rows)]}), j.{finished} - j.{created} FROM {_jobs.Name} AS j JOIN {_units.Name} AS u ON u.{_units[nameof(EnvelopeJobUnitRow.JobId)]} = j.{id} WHERE j.{_jobs[nameof(EnvelopeJobRow.State)]} = {Finished} AND j.{finished} > j.{created} GROUP BY j.{id}, j.{finished}, j.{created} HAVING SUM(u.{_units[nameof(EnvelopeJobUnitRow.Rows)]}) >= 1000 ORDER BY j.{finished} DESC LIMIT 1";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        return await reader.ReadAsync(cancellationToken).ConfigureAwait(false)
+            ? Convert.ToDouble(reader.GetValue(0), CultureInfo.InvariantCulture) / TimeSpan.FromTicks(reader.GetInt64(1)).TotalSeconds
+            : null;
+    }
+
     /// <summary>Whether every unit is done.</summary>
     public async Task<bool> IsDoneAsync(DbConnection connection, Guid jobId, CancellationToken cancellationToken)
     {

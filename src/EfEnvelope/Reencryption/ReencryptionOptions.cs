@@ -26,6 +26,9 @@ public sealed record ReencryptionOptions
     /// <summary>Random cells of every encrypted column that are opened at the end, for the completion report. 0 to 1,000, default 10.</summary>
     public int SampleSize { get; init; } = 10;
 
+    /// <summary>How old a key that still seals may be before a plan says that it is expired; the job itself rotates nothing. 1 to 3,650 days, default 365.</summary>
+    public TimeSpan KeyLifetime { get; init; } = TimeSpan.FromDays(365);
+
     /// <summary>How long a claimed unit stays with a worker that gives no sign of life. 5 s to 1 h, default 60 s.</summary>
     public TimeSpan UnitLease { get; init; } = TimeSpan.FromSeconds(60);
 
@@ -37,10 +40,10 @@ public sealed record ReencryptionOptions
     internal void Validate()
     {
         if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0 || SampleSize is < 0 or > 1_000
-            || UnitLease < TimeSpan.FromSeconds(5) || UnitLease > TimeSpan.FromHours(1))
+            || UnitLease < TimeSpan.FromSeconds(5) || UnitLease > TimeSpan.FromHours(1) || KeyLifetime < TimeSpan.FromDays(1) || KeyLifetime > TimeSpan.FromDays(3650))
         {
             throw new EnvelopeConfigurationException(
-                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond 0 or more, SampleSize 0-1,000, UnitLease 5 s-1 h.");
+                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond 0 or more, SampleSize 0-1,000, UnitLease 5 s-1 h, KeyLifetime 1-3,650 days.");
         }
     }
 }

@@ -1,0 +1,62 @@
+using EfEnvelope.Census;
+using EfEnvelope.Keys;
+using EfEnvelope.Reencryption;
+
+namespace EfEnvelope;
+
+/// <content>What a job would do.</content>
+public sealed partial class EnvelopeKeys
+{
+    /// <summary>
+    /// Finds out what <see cref="ReencryptAsync"/> would do: which keys are stale and why, how many rows and bytes, how many calls of the key service, how long. Writes nothing and makes no key; reads every table with encrypted
+    /// columns, and asks the key service for the keys of a sample.
+    /// </summary>
+    /// <param name="options">The job's options; null for the defaults.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="EnvelopeConfigurationException">Options are out of range, or a table is missing: the message says which.</exception>
+    /// <exception cref="KeyUnavailableException">The key service or the ring cannot be reached.</exception>
+    public async Task<ReencryptionPlan> PlanReencryptionAsync(ReencryptionOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        string? rootKey = null;
+        try
+        {
+            rootKey = (await _session.Runtime.KeyManagement.DescribeRootKeyAsync(cancellationToken).ConfigureAwait(false)).RootKeyId;
+        }
+        catch (EnvelopeEncryptionException)
+        {
+            // A key service that does not describe its key: keys under another one are not told apart then.
+        }
+
+        return await ExplainingAsync(() => new ReencryptionPlanner(_session, options ?? new ReencryptionOptions()).MakeAsync(rootKey, cancellationToken)).ConfigureAwait(false);
+    }
+
+    /// <summary>What one census costs, by the database's statistics; no table is read on PostgreSQL.</summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public Task<CensusCost> EstimateCensusAsync(CancellationToken cancellationToken = default) => ExplainingAsync(() => CensusEstimate.TakeAsync(_session, cancellationToken));
+
+    /// <summary>
+    /// Rotates every scope whose sealing key is older than a policy allows, or is wrapped by a root key that is to be left: their rows are stale then, and the job moves them.
+    /// </summary>
+    /// <param name="keyLifetime">How old a sealing key may be; null for any age.</param>
+    /// <param name="rootKeyId">A root key (ARN) whose keys are to be left; null for none.</param>
+    /// <param name="reason">For the record; no personal data.</param>
+    /// <param name="cancellationToken">Stops between two scopes.</param>
+    /// <returns>The new keys.</returns>
+    public async Task<IReadOnlyList<KeyInfo>> RotateExpiredAsync(TimeSpan? keyLifetime, string? rootKeyId = null, string? reason = null, CancellationToken cancellationToken = default)
+    {
+        var now = _session.Runtime.TimeProvider.GetUtcNow();
+        var ring = await _session.Ring.ListAsync(includeRowKeys: false, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var scopes = ring
+            .Where(e => e.State == KeyState.Active && e.Purpose is KeyPurpose.Field or KeyPurpose.Kek && KeyScope.KindOf(e.Scope) != ScopeKind.Row
+                && ((keyLifetime is { } most && now - (e.ActivatedAt ?? e.CreatedAt) > most) || (rootKeyId is not null && e.RootKeyId == rootKeyId)))
+            .Select(e => e.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var rotated = new List<KeyInfo>();
+        foreach (var scope in scopes)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            rotated.AddRange(await RotateAsync(EnvelopeScope.Parse(scope), reason, cancellationToken).ConfigureAwait(false));
+        }
+
+        return rotated;
+    }
+}

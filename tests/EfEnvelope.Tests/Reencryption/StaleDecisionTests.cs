@@ -1,0 +1,59 @@
+using EfEnvelope.Keys;
+using EfEnvelope.Reencryption;
+
+namespace EfEnvelope.Tests.Reencryption;
+
+public sealed class StaleDecisionTests
+{
+    private static readonly DateTimeOffset Now = DateTimeOffset.Parse("2026-06-01T00:00:00Z");
+    private static readonly TimeSpan Year = TimeSpan.FromDays(365);
+
+    [Fact]
+    public void Each_reason_is_told_compromised_keys_first_then_the_oldest()
+    {
+        var retired = Key(KeyPurpose.Kek, KeyState.Deactivated, 10);
+        var stolen = Key(KeyPurpose.Kek, KeyState.Compromised, 10);
+        KeyRingEntry[] ring =
+        [
+            retired, stolen,
+            Key(KeyPurpose.Field, KeyState.Active, 30),
+            Key(KeyPurpose.Field, KeyState.Active, 366),
+            Key(KeyPurpose.Field, KeyState.Deactivated, 400),
+            Key(KeyPurpose.Field, KeyState.Deactivated, 500),
+            Key(KeyPurpose.Field, KeyState.Compromised, 20),
+            Key(KeyPurpose.Field, KeyState.Active, 900, retired.Id),
+            Key(KeyPurpose.Field, KeyState.Active, 15, stolen.Id),
+            Key(KeyPurpose.Field, KeyState.Active, 40) with { RootKeyId = "former" },
+            Key(KeyPurpose.Field, KeyState.Revoked, 50),
+            Key(KeyPurpose.Field, KeyState.Destroyed, 50),
+            Key(KeyPurpose.Field, KeyState.PendingDestruction, 50),
+            Key(KeyPurpose.Mac, KeyState.Active, 900),
+        ];
+
+        var decided = StaleDecision.Of(ring, Now, Year, "root");
+
+        Assert.Equal(
+            [
+                (StaleReason.Compromised, 20), (StaleReason.Compromised, 15), (StaleReason.KekRetired, 900), (StaleReason.Rotated, 500), (StaleReason.Rotated, 400), (StaleReason.Expired, 366), (StaleReason.OtherRootKey, 40),
+            ],
+            decided.Select(d => (d.Reason, (int)(Now - d.Key.CreatedAt).TotalDays)));
+    }
+
+    [Fact]
+    public void A_key_is_expired_after_its_lifetime_not_at_its_end()
+    {
+        var key = Key(KeyPurpose.Field, KeyState.Active, 365);
+        Assert.Empty(StaleDecision.Of([key], Now, Year, "root"));
+        Assert.Equal(StaleReason.Expired, Assert.Single(StaleDecision.Of([key], Now.AddTicks(1), Year, "root")).Reason);
+    }
+
+    [Fact]
+    public void Without_the_key_services_word_no_key_is_said_to_be_under_another_root_key()
+        => Assert.Empty(StaleDecision.Of([Key(KeyPurpose.Field, KeyState.Active, 1) with { RootKeyId = "former" }], Now, Year, null));
+
+    private static KeyRingEntry Key(KeyPurpose purpose, KeyState state, int days, Guid? kek = null) => new()
+    {
+        Id = Guid.NewGuid(), Scope = kek is null ? "global" : $"row:{Guid.NewGuid()}@global", Purpose = purpose, Version = 1, State = state, KekId = kek, Wrapped = [1], RootKeyId = kek is null ? "root" : null,
+        CreatedAt = Now.AddDays(-days), ActivatedAt = Now.AddDays(-days), Revision = 1,
+    };
+}
