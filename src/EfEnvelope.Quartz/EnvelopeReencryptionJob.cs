@@ -14,7 +14,10 @@ namespace EfEnvelope.Quartz;
 /// <see cref="IJobExecutionContext.Result"/> is the <see cref="ReencryptionReport"/>, which says whether it is proven, or why not: a run whose end is not proven has not failed. A run that failed
 /// raises <see cref="JobExecutionException"/> and is not fired again at once, but by its schedule or by the retry policy that the application gave; its rows so far are re-encrypted.
 /// </para>
-/// <para>A registered <see cref="IProgress{T}"/> of <see cref="ReencryptionProgress"/> is told after each batch, from any thread.</para>
+/// <para>
+/// Reports its progress to the scheduler (<see cref="IJobExecutionContext.ReportProgress"/>: every node sees it, about once a second), and after each batch, from any thread, to an
+/// <see cref="IProgress{T}"/> of <see cref="ReencryptionProgress"/> if one is registered.
+/// </para>
 /// </remarks>
 [DisallowConcurrentExecution]
 public sealed class EnvelopeReencryptionJob : IJob
@@ -43,12 +46,12 @@ public sealed class EnvelopeReencryptionJob : IJob
         {
             var name = context.MergedJobDataMap.TryGetValue(ReencryptedContext.JobDataName, out var value) ? value as string : null;
             var known = _services.GetKeyedService<ReencryptedContext>(name ?? "")
-                ?? throw new EnvelopeConfigurationException($"This node does not know the context '{name}' of the job {context.JobDetail.Key}. No row was changed; call AddEnvelopeReencryption for it on every node of the cluster.");
+                ?? throw new JobExecutionException($"This node does not know the context '{name}' of the job {context.JobDetail.Key}. No row was changed; call AddEnvelopeReencryption for it on every node of the cluster.");
             var options = ReencryptionJobData.Read(context.MergedJobDataMap);
             var database = (DbContext)_services.GetRequiredService(known.Type);
-            context.Result = await new EnvelopeKeys(database).ReencryptAsync(options, _services.GetService<IProgress<ReencryptionProgress>>(), cancellationToken).ConfigureAwait(false);
+            context.Result = await new EnvelopeKeys(database).ReencryptAsync(options, new FiringProgress(context, _services.GetService<IProgress<ReencryptionProgress>>()), cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
+        catch (Exception error) when (error is not JobExecutionException && (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested))
         {
             throw new JobExecutionException($"Re-encryption failed; what it did stays, the next run goes on from there. {error.Message}", error) { RefireImmediately = false };
         }

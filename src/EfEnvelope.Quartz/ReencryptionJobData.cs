@@ -39,7 +39,7 @@ internal static class ReencryptionJobData
             }
             catch (Exception error) when (error is ArgumentException or FormatException or InvalidCastException or NotSupportedException)
             {
-                throw new EnvelopeConfigurationException($"The job data '{member.Name}' is no {member.PropertyType.Name} in invariant form. No row was changed; schedule the job again with a right value.", error);
+                throw new JobExecutionException($"The job data '{member.Name}' is no {member.PropertyType.Name} in invariant form. No row was changed; schedule the job again with a right value.", error);
             }
         }
 

@@ -10,7 +10,7 @@ using EfEnvelope.Reencryption;
 // A process of a test: the job, or the application that writes meanwhile. See each verb.
 if (args.Length == 0)
 {
-    Console.Error.WriteLine($"Verbs: load, rotate, job, write, observe, verify, interleave, chaos, postgres, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
+    Console.Error.WriteLine($"Verbs: load, rotate, job, scheduler, write, observe, verify, interleave, chaos, postgres, envelope (the command line's own: -- after the target). Steps of EFENVELOPE_FAULT: {string.Join(", ", Enum.GetNames<JobStep>())}.");
     return 2;
 }
 
@@ -31,6 +31,8 @@ switch (verb)
         return 0;
     case "job":
         return await JobVerb.RunAsync(arguments);
+    case "scheduler":
+        return await SchedulerVerb.RunAsync(arguments);
     case "write":
         return await WriteVerb.RunAsync(arguments);
     case "observe":

@@ -33,11 +33,7 @@ internal static class JobVerb
         try
         {
             var report = await new EnvelopeKeys(context).ReencryptAsync(options, new Printer(), stop.Token);
-            Print(new
-            {
-                Event = "report", Proven = report.IsProven, Because = report.NotProvenBecause, report.Rows, report.Conflicts, report.Quarantined, Seconds = report.Elapsed.TotalSeconds,
-                StaleKeys = report.StaleKeys.Count, Stale = report.Census.StaleCells, report.Census.Cells, Completion = report.Completion.ToJson(),
-            });
+            PrintReport(report);
             return report.IsProven ? EnvelopeCommandLine.Proven : report.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
         }
         catch (OperationCanceledException)
@@ -57,13 +53,20 @@ internal static class JobVerb
         }
     }
 
-    private static void Print<T>(T line)
+    internal static void PrintReport(ReencryptionReport report)
+        => Print(new
+        {
+            Event = "report", Proven = report.IsProven, Because = report.NotProvenBecause, report.Rows, report.Conflicts, report.Quarantined, Seconds = report.Elapsed.TotalSeconds,
+            StaleKeys = report.StaleKeys.Count, Stale = report.Census.StaleCells, report.Census.Cells, Completion = report.Completion.ToJson(),
+        });
+
+    internal static void Print<T>(T line)
     {
         Console.WriteLine(JsonSerializer.Serialize(line, JsonSerializerOptions.Web));
         Console.Out.Flush();
     }
 
-    private sealed class Printer : IProgress<ReencryptionProgress>
+    internal sealed class Printer : IProgress<ReencryptionProgress>
     {
         public void Report(ReencryptionProgress value)
             => Print(new { Event = "progress", value.Table, value.Done, value.ToDo, value.RowsPerSecond, value.Conflicts, value.Quarantined });
