@@ -12,7 +12,7 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
 dotnet pack "$root/EfEnvelope.sln" -c Release -o "$work/packages" -v quiet -clp:NoSummary -p:Version="$version" >"$work/pack.log" 2>&1 || { tail -n 20 "$work/pack.log"; fail "pack"; }
-for package in EfEnvelope EfEnvelope.Cli; do [ -s "$work/packages/$package.$version.nupkg" ] || fail "no package $package"; done
+for package in EfEnvelope EfEnvelope.Cli EfEnvelope.Quartz; do [ -s "$work/packages/$package.$version.nupkg" ] || fail "no package $package"; done
 
 mkdir "$work/shop"; cd "$work/shop"
 ef="$(sed -n 's:.*<EfCoreVersion>\(.*\)</EfCoreVersion>.*:\1:p' "$root/Directory.Packages.props")"

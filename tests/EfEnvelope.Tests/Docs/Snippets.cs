@@ -1,9 +1,12 @@
 using Amazon.KeyManagementService;
 using EfEnvelope.Cli;
 using EfEnvelope.KeyManagement;
+using EfEnvelope.Quartz;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+using Quartz;
 
 #pragma warning disable IDE0059 // A snippet's result is for its reader.
 
@@ -59,6 +62,22 @@ internal static class Snippets
         var cell = await protector.SealAsync((Customer c) => c.FullName, "Ada Lovelace", EnvelopeScope.Tenant(tenantId));
         var name = await protector.OpenAsync((Customer c) => c.FullName, cell, EnvelopeScope.Tenant(tenantId));
         return name;
+    }
+
+    public static void Scheduler(IServiceCollection services, string connectionString)
+    {
+        services.AddQuartz(quartz =>
+        {
+            quartz.ConfigureScheduler(scheduler => scheduler.GenerateInstanceId = true);
+            quartz.UsePersistentStore(store =>
+            {
+                store.UsePostgres(NpgsqlFactory.Instance, connectionString);
+                store.UseSystemTextJsonSerializer();
+                store.UseClustering();
+            });
+            quartz.AddEnvelopeReencryption<BankContext>("0 0 3 * * ?", options => options with { BatchSize = 500 }); // every night at 3
+        });
+        services.AddQuartzHostedService(hosted => hosted.WaitForJobsToComplete = true);
     }
 
     public sealed class Customer
