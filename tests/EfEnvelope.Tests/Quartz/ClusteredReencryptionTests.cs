@@ -30,8 +30,8 @@ public sealed class ClusteredReencryptionTests
         Assert.InRange(left, 1, (2 * rows) - 1);
 
         Assert.Equal("""{"event":"fired","recovering":true}""", await other.LineAsync(l => l.Contains("fired", StringComparison.Ordinal), Patience));
+        await using var last = await StartAsync(target, "--batch", "200", "--pause", "0");
         await ProgressAsync(other);
-        await using var last = await StartAsync(target, "--pause", "0");
         other.Signal(ChildProcess.Terminate);
         Assert.True(await other.ExitAsync(Patience) == 0, other.Output);
         Assert.NotNull(other.Event("stopped"));
