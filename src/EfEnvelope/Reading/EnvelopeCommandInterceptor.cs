@@ -17,7 +17,7 @@ internal sealed class EnvelopeCommandInterceptor(EnvelopeSession session) : DbCo
 
     public override InterceptionResult<DbCommand> CommandCreating(CommandCorrelatedEventData eventData, InterceptionResult<DbCommand> result)
     {
-        CommandFrame.Push();
+        CommandFrame.Push(this);
         return result;
     }
 

@@ -14,6 +14,9 @@ namespace EfEnvelope.Reading;
 /// </summary>
 internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
 {
+    /// <summary>A row without a tenant, subject or row id was never written by EfEnvelope: it is nobody's, and no key is of its scope.</summary>
+    private const string NoScope = "";
+
     private readonly IProperty? _scopeProperty = cell.Type?.ScopeProperty;
     private readonly Type? _scopeType = cell.Type?.ScopeProperty is { } property ? StoredType(property) : null;
     private long _row;
@@ -46,9 +49,14 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         }
 
         var parent = Parent(reader, type);
-        if (cell.RowIdOrdinal < 0 || reader.IsDBNull(cell.RowIdOrdinal))
+        if (cell.RowIdOrdinal < 0)
         {
             return type.Scope.PerRow ? null : parent;
+        }
+
+        if (reader.IsDBNull(cell.RowIdOrdinal))
+        {
+            return NoScope;
         }
 
         var rowId = reader.GetFieldValue<Guid>(cell.RowIdOrdinal);
@@ -90,9 +98,14 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
             return KeyScope.Global;
         }
 
-        if (cell.ScopeOrdinal < 0 || reader.IsDBNull(cell.ScopeOrdinal))
+        if (cell.ScopeOrdinal < 0)
         {
             return null;
+        }
+
+        if (reader.IsDBNull(cell.ScopeOrdinal))
+        {
+            return NoScope;
         }
 
         if (_scopeType == typeof(Guid))

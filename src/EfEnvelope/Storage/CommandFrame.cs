@@ -6,15 +6,21 @@ namespace EfEnvelope.Storage;
 /// <summary>
 /// What happens while one database command is put together: converters are synchronous, so a parameter of an encrypted column first gets a random
 /// placeholder, and the envelope replaces it when the command is about to run and its key has been awaited. A stack on the current thread;
-/// pushed at CommandCreating, popped at CommandInitialized, cleared on failure.
+/// pushed at CommandCreating, popped at CommandInitialized; what a failure leaves goes with the context's next command.
 /// </summary>
 internal sealed class CommandFrame
 {
     [ThreadStatic]
     private static CommandFrame? _current;
 
+    /// <summary>Commands of so many contexts are never put together inside one another; frames below are left over.</summary>
+    private const int MaxDepth = 8;
+
+    private readonly object _owner;
     private CommandFrame? _outer;
     private List<PendingValue>? _pending;
+
+    private CommandFrame(object owner) => _owner = owner;
 
     public static CommandFrame? Current => _current;
 
@@ -29,10 +35,24 @@ internal sealed class CommandFrame
     /// <summary>The scope that the command's filter fixes for the values which it writes; null where none is.</summary>
     public string? Scope { get; set; }
 
-    public static CommandFrame Push()
+    /// <summary>
+    /// Begins a command of a context. EF tells of no command that could not be put together, so its frame stays; but a context puts together one command at a time, so a frame of the same context is left over from a failure,
+    /// and goes with everything above it.
+    /// </summary>
+    /// <param name="owner">The context's own object.</param>
+    public static CommandFrame Push(object owner)
     {
-        var frame = new CommandFrame { _outer = _current };
-        return _current = frame;
+        var depth = 0;
+        for (var frame = _current; frame is not null; frame = frame._outer)
+        {
+            if (ReferenceEquals(frame._owner, owner) || ++depth > MaxDepth)
+            {
+                _current = frame._outer;
+                break;
+            }
+        }
+
+        return _current = new CommandFrame(owner) { _outer = _current };
     }
 
     /// <summary>Takes the innermost frame off; null when there is none.</summary>
@@ -42,9 +62,6 @@ internal sealed class CommandFrame
         _current = frame?._outer;
         return frame;
     }
-
-    /// <summary>Drops every frame of this thread, after a command failed to be put together.</summary>
-    public static void Clear() => _current = null;
 }
 
 /// <summary>A plaintext that waits for its key; holds the value itself, never encoded bytes.</summary>
@@ -52,8 +69,8 @@ internal abstract class PendingValue(ColumnDeclaration column)
 {
     public ColumnDeclaration Column => column;
 
-    /// <summary>32 random bytes: matches nothing in any table should it ever reach the database.</summary>
-    public byte[] Placeholder { get; } = System.Security.Cryptography.RandomNumberGenerator.GetBytes(32);
+    /// <summary>32 random bytes, which match nothing in any table; and an <c>sbyte[]</c> in the place of a <c>byte[]</c>, which no provider accepts, should one ever not be replaced.</summary>
+    public byte[] Placeholder { get; } = (byte[])(object)Array.ConvertAll(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32), static b => unchecked((sbyte)b));
 
     public abstract byte[] Seal(SealingFrame frame);
 }
