@@ -23,6 +23,11 @@ internal sealed class PlanVerbs(Func<DbContext> createContext, IAnsiConsole cons
     /// <returns>An exit code when the verb ends here; null when the job goes on.</returns>
     public async Task<int?> PrepareAsync(ParseResult parsed, ReencryptionOptions options, bool json, CancellationToken cancellationToken)
     {
+        if (parsed.GetValue(DryRun) && (parsed.GetValue(Expired) || parsed.GetValue(FromKmsKey) is not null))
+        {
+            throw new EnvelopeConfigurationException("--dry-run rotates nothing: leave --expired and --from-kms-key out; the plan names expired keys, and keys under another root key, with their cells. Nothing was changed.");
+        }
+
         options = options with { KeyLifetime = TimeSpan.FromDays(parsed.GetValue(LifetimeDays)) };
         var context = createContext();
         await using (context.ConfigureAwait(false))

@@ -13,12 +13,19 @@ namespace EfEnvelope.Reencryption;
 internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionOptions options)
 {
     private const int SampleRows = 500;
+    private const string NoRate = "none";
 
     public async Task<ReencryptionPlan> MakeAsync(string? rootKeyId, CancellationToken cancellationToken)
     {
         options.Validate();
         var time = session.Runtime.TimeProvider;
         var takenAt = time.GetUtcNow();
+        if ((await session.OpenStore().ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false)).Count == 0)
+        {
+            // A ring that holds no key yet is not opened: opening it would make its first one.
+            return new ReencryptionPlan(takenAt, [], 0, [], 0, 0, null, NoRate, null, await CensusEstimate.TakeAsync(session, cancellationToken).ConfigureAwait(false), []);
+        }
+
         var ring = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var decided = StaleDecision.Of(ring, takenAt, options.KeyLifetime, rootKeyId);
         var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
@@ -59,7 +66,7 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
                 (int)Math.Min(int.MaxValue, units),
                 CountCalls(stale),
                 rate,
-                tables.Count == 0 ? "none" : last is not null ? "the last finished job" : "a sample that was read, opened and sealed in memory; writing comes on top",
+                tables.Count == 0 ? NoRate : last is not null ? "the last finished job" : "a sample that was read, opened and sealed in memory; writing comes on top",
                 rate is > 0 ? TimeSpan.FromSeconds(tables.Sum(t => t.Rows) / rate.Value) : null,
                 await CensusEstimate.TakeAsync(session, cancellationToken).ConfigureAwait(false),
                 unreadable);

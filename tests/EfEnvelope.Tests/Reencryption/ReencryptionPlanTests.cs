@@ -74,6 +74,26 @@ public abstract class ReencryptionPlanTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_plan_of_an_empty_ring_makes_no_key()
+    {
+        await using var database = await JobDatabase.CreateAsync(provider);
+        var target = database.Target();
+        await using var context = target.CreateContext();
+        await context.Database.EnsureCreatedAsync();
+        Assert.Equal(0, (await new EnvelopeKeys(context).PlanReencryptionAsync()).Rows);
+        await using var connection = target.Connect();
+        await connection.OpenAsync();
+        foreach (var table in new[] { "EnvelopeRing", "EnvelopeKeys" })
+        {
+            await using var command = connection.CreateCommand();
+            command.CommandText = $"SELECT COUNT(*) FROM \"{table}\"";
+            Assert.Equal(0L, await command.ExecuteScalarAsync());
+        }
+
+        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt", "--dry-run", "--expired"], () => target.CreateContext()));
+    }
+
+    [Fact]
     public async Task Keys_beyond_their_lifetime_are_planned_and_rotated_on_request_only()
     {
         await using var context = _database.Target(skew: TimeSpan.FromDays(400)).CreateContext();
