@@ -12,6 +12,7 @@ namespace EfEnvelope.Census;
 /// <summary>
 /// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. On PostgreSQL with
 /// <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
+/// Columns that only another context over the same database knows are counted too, from the ring's table of columns.
 /// </summary>
 internal static class CensusTaker
 {
@@ -40,6 +41,7 @@ internal static class CensusTaker
         var known = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var byId = known.ToDictionary(k => k.Id);
         var byArmor = known.GroupBy(k => ArmorPrefix(k.Id), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First().Id, StringComparer.Ordinal);
+        var others = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
         var counts = new Dictionary<(string Table, string Column, Guid? Key), long>();
         var lease = await RingStoreFactory.Connect(context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -56,7 +58,8 @@ internal static class CensusTaker
                     await security.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
                 }
 
-                foreach (var table in EncryptedTable.Of(context.Model, context.GetService<ISqlGenerationHelper>()))
+                var sql = context.GetService<ISqlGenerationHelper>();
+                foreach (var table in EncryptedTable.Of(context.Model, sql).Concat(await ForeignColumns.FindAsync(lease.Connection, current, others, sql, cancellationToken).ConfigureAwait(false)))
                 {
                     await CountCellsAsync(lease.Connection, current, table, byArmor, counts, cancellationToken).ConfigureAwait(false);
                     foreach (var column in table.Columns.Where(c => c.Storage == EncryptedStorage.Document))

@@ -24,6 +24,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     /// <summary>Names this run, and no other of the same process: what it lost hold of it may take back at once.</summary>
     private readonly string _owner = $"{Environment.MachineName}/{Environment.ProcessId}/{Guid.NewGuid().ToString("N")[..8]}";
 
+    private readonly JobThrottle _throttle = new(options, session.Runtime.TimeProvider);
+
     private ProgressMeter? _meter;
 
     /// <summary>Runs, and begins again after a deadlock, a lost connection or a server that restarts: what was committed stands, the units are taken up.</summary>
@@ -66,7 +68,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
-        var keyless = tables.Where(t => t.Key.Count == 0).Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
+        var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
+        var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
         var jobId = Guid.Empty;
         var jobIds = new HashSet<Guid>();
@@ -106,7 +109,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
             var ids = retired.Entries.Select(e => e.Id).ToHashSet();
             var left = census.Entries.Where(e => e.KeyId is { } key && ids.Contains(key)).ToList();
-            var inReach = left.Where(e => !keyless.Contains(e.Table)).Sum(e => e.Cells);
+            var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
             if (inReach > _quarantined.Count && pass < MaxPasses)
             {
                 continue;
@@ -115,7 +118,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             // Entries that the application healed, or whose row is gone, leave the list by themselves.
             await new QuarantineRetry(session, retired).PruneAsync(cancellationToken).ConfigureAwait(false);
             notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
-            notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Select(e => e.Table).Distinct())}" : null;
+            var foreign = left.Where(e => !known.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct().ToList();
+            notProven ??= foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares: {string.Join(", ", foreign)}. Run the job with that context too" : null;
+            notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Where(e => !reachable.Contains((e.Table, e.Column))).Select(e => e.Table).Distinct())}" : null;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
             var (jobRows, jobConflicts) = await SumAsync(source, jobs, jobIds, cancellationToken).ConfigureAwait(false);
             var completion = await ProofMaker.MakeAsync(
@@ -191,7 +196,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         RingConnection source, JobStore jobs, Guid jobId, string owner, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
         using var resealer = new BatchResealer(session, stale);
-        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _quarantined, options, _meter!).RunAsync(source, cancellationToken).ConfigureAwait(false);
+        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _quarantined, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
     }
 
     private static async Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, IEnumerable<Guid> jobIds, CancellationToken cancellationToken)

@@ -18,6 +18,15 @@ public sealed record ReencryptionOptions
     /// <summary>Most rows a second of all workers of this process; 0, the default, is no limit.</summary>
     public int MaxRowsPerSecond { get; init; }
 
+    /// <summary>When the job may work; null, the default, is always. It concerns the rows: a job whose rows are done goes on to its cut-off and census.</summary>
+    public ReencryptionWindow? Window { get; init; }
+
+    /// <summary>
+    /// Bytes of write-ahead log that a replica may lag behind before the workers wait for it: the greatest distance in <c>pg_stat_replication</c>, asked for at most twice a second. 0, the default, is no limit.
+    /// PostgreSQL only; the role needs <c>pg_read_all_stats</c>.
+    /// </summary>
+    public long MaxReplicaLagBytes { get; init; }
+
     /// <summary>
     /// How long the job waits for the cut-off: the sealing lease of the last rotation, then every older transaction's end. Default 15 minutes; zero leaves the proof out, which the report says.
     /// </summary>
@@ -32,6 +41,9 @@ public sealed record ReencryptionOptions
     /// <summary>How long a claimed unit stays with a worker that gives no sign of life. 5 s to 1 h, default 60 s.</summary>
     public TimeSpan UnitLease { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>What tests say instead of <c>pg_stat_replication</c>.</summary>
+    internal Func<long>? ReplicaLag { get; init; }
+
     /// <summary>Where tests inject faults; awaited at each step of each worker.</summary>
     internal Func<Reencryption.JobStep, ValueTask>? FaultPoint { get; init; }
 
@@ -39,11 +51,11 @@ public sealed record ReencryptionOptions
 
     internal void Validate()
     {
-        if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0 || SampleSize is < 0 or > 1_000
+        if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0 || MaxReplicaLagBytes < 0 || SampleSize is < 0 or > 1_000
             || UnitLease < TimeSpan.FromSeconds(5) || UnitLease > TimeSpan.FromHours(1) || KeyLifetime < TimeSpan.FromDays(1) || KeyLifetime > TimeSpan.FromDays(3650))
         {
             throw new EnvelopeConfigurationException(
-                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond 0 or more, SampleSize 0-1,000, UnitLease 5 s-1 h, KeyLifetime 1-3,650 days.");
+                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond and MaxReplicaLagBytes 0 or more, SampleSize 0-1,000, UnitLease 5 s-1 h, KeyLifetime 1-3,650 days.");
         }
     }
 }

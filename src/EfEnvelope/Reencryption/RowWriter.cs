@@ -24,10 +24,14 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
 
     protected EncryptedTable Table => table;
 
+    /// <summary>Asked once in each transaction, before its first statement.</summary>
+    protected virtual Task BeginAsync(DbTransaction transaction, CancellationToken cancellationToken) => Task.CompletedTask;
+
     /// <returns>How many rows were written; the others changed since they were read.</returns>
     public async Task<long> WriteAsync(DbTransaction transaction, IReadOnlyList<RowChange> changes, CancellationToken cancellationToken)
     {
         long written = 0;
+        await BeginAsync(transaction, cancellationToken).ConfigureAwait(false);
         foreach (var group in changes.GroupBy(c => Replaced(c.Replacement)))
         {
             var columns = Enumerable.Range(0, table.Columns.Count).Where(i => !((group.Key >> i) & 1).IsZero).ToArray();
@@ -74,6 +78,19 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
 
     private sealed class BulkRowWriter(EncryptedTable table, DbConnection connection) : RowWriter(table, connection)
     {
+        private readonly DbConnection _connection = connection;
+
+        /// <summary>
+        /// Only a nested loop takes the rows in the order of the arrays, which is that of the primary key: rows are locked in one order by all workers, and by an application that keeps to it. For this transaction only.
+        /// </summary>
+        protected override async Task BeginAsync(DbTransaction transaction, CancellationToken cancellationToken)
+        {
+            using var command = _connection.CreateCommand();
+            command.Transaction = transaction;
+            command.CommandText = "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)";
+            await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         protected override void Describe(DbCommand command, int[] columns, RowChange example)
         {
             List<string> sources = [], names = [], sets = [], conditions = [];

@@ -12,7 +12,7 @@ namespace EfEnvelope.Reencryption;
 /// is then visited by the next pass. A cell that does not open goes to quarantine, and the job goes on.
 /// </summary>
 internal sealed class UnitWorker(
-    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter)
+    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
 {
     /// <summary>Claims units until there is none left to claim.</summary>
     public async Task RunAsync(RingConnection source, CancellationToken cancellationToken)
@@ -20,6 +20,7 @@ internal sealed class UnitWorker(
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
+            await throttle.WaitForWindowAsync(cancellationToken).ConfigureAwait(false);
             while (await jobs.ClaimAsync(lease.Connection, jobId, owner, options.UnitLease, cancellationToken).ConfigureAwait(false) is { } unit)
             {
                 await options.ReachAsync(JobStep.Claimed).ConfigureAwait(false);
@@ -32,6 +33,8 @@ internal sealed class UnitWorker(
                     await GiveBackAsync(lease.Connection, unit).ConfigureAwait(false);
                     throw;
                 }
+
+                await throttle.WaitForWindowAsync(cancellationToken).ConfigureAwait(false);
             }
         }
     }
@@ -63,6 +66,13 @@ internal sealed class UnitWorker(
             while (true)
             {
                 cancellationToken.ThrowIfCancellationRequested();
+                if (!throttle.IsOpen)
+                {
+                    await GiveBackAsync(connection, unit).ConfigureAwait(false);
+                    return;
+                }
+
+                await throttle.WaitForReplicasAsync(connection, cancellationToken).ConfigureAwait(false);
                 if (range is { MovesOn: true })
                 {
                     range.MoveTo(after!);

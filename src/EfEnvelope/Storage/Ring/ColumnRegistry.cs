@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Runtime.CompilerServices;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
@@ -28,18 +29,7 @@ internal static class ColumnRegistry
         var ring = (RelationalKeyRingStore)store;
         await ring.RunAsync(async (connection, transaction) =>
         {
-            var known = new Dictionary<(string, string), string>();
-            using (var select = connection.CreateCommand())
-            {
-                select.Transaction = transaction;
-                select.CommandText = $"SELECT {table.Columns(nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))} FROM {table.Name}";
-                using var reader = await select.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-                while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
-                {
-                    known[(reader.GetString(0), reader.GetString(1))] = reader.GetString(2);
-                }
-            }
-
+            var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
             foreach (var (place, property) in declared)
             {
                 var columnId = property.FindEnvelope()!.ColumnId;
@@ -78,6 +68,31 @@ internal static class ColumnRegistry
         {
             Checked.GetOrCreateValue(model)[session.Ring] = true;
         }
+    }
+
+    /// <summary>Columns that other contexts over the same ring registered, and that the session's model does not hold.</summary>
+    public static Task<List<(string Table, string Column)>> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    {
+        var model = session.Context.Model;
+        var table = new TableSql(model.FindEntityType(typeof(EnvelopeColumnRow))!, session.Context.GetService<ISqlGenerationHelper>());
+        var declared = Declared(model);
+        return ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
+            async (connection, transaction) => (await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false)).Keys.Where(place => !declared.ContainsKey(place)).Order().ToList(), cancellationToken);
+    }
+
+    private static async Task<Dictionary<(string Table, string Column), string>> ReadAsync(TableSql table, DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    {
+        var known = new Dictionary<(string, string), string>();
+        using var select = connection.CreateCommand();
+        select.Transaction = transaction;
+        select.CommandText = $"SELECT {table.Columns(nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))} FROM {table.Name}";
+        using var reader = await select.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            known[(reader.GetString(0), reader.GetString(1))] = reader.GetString(2);
+        }
+
+        return known;
     }
 
     /// <summary>Envelope columns by table and column; members of JSON documents by their path.</summary>
