@@ -90,13 +90,13 @@ internal static class CensusTaker
 
     /// <summary>
     /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as
-    /// rows, and each column is counted by itself.
+    /// rows, and each column is counted by itself; so are those of which only the name is known.
     /// </summary>
     private static async Task CountCellsAsync(
         DbConnection connection, DbTransaction? transaction, EncryptedTable table, Dictionary<string, Guid> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
     {
         var columns = table.Columns.Where(c => c.Storage != EncryptedStorage.Document).ToList();
-        foreach (var scanned in columns.Exists(c => c.Declaration!.PerRow) ? columns.Select(c => new List<EncryptedColumn> { c }) : columns.Chunk(MaxGrouped).Select(c => c.ToList()))
+        foreach (var scanned in columns.Exists(c => c.Declaration is null or { PerRow: true }) ? columns.Select(c => new List<EncryptedColumn> { c }) : columns.Chunk(MaxGrouped).Select(c => c.ToList()))
         {
             var headers = scanned.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader)})").ToList();
             using var command = Command(connection, transaction, $"SELECT {string.Join(", ", headers)}, COUNT(*) FROM {table.Delimited} GROUP BY {string.Join(", ", headers)}");
