@@ -39,6 +39,7 @@ public abstract class JobThrottleTests(string provider)
     public async Task Outside_of_its_window_no_row_is_treated()
     {
         await using var database = await CreateAsync();
+        database.Time.Advance(TimeSpan.FromHours(6));
         await using var context = new LoadContext(database.Options());
         var outside = 0;
         var job = Task.Run(() => new EnvelopeKeys(context).ReencryptAsync(Small with

@@ -110,6 +110,8 @@ public abstract class KeyShapeTests(string provider) : IAsyncLifetime
     {
         var entity = model.Entity<Row<T>>().ToTable(table);
         entity.Property(r => r.Id).ValueGeneratedNever();
+        entity.Property(r => r.First).IsEncrypted(e => e.HasColumnId($"{table}.First"));
+        entity.Property(r => r.Second).IsEncrypted(e => e.HasColumnId($"{table}.Second"));
         return entity;
     }
 
