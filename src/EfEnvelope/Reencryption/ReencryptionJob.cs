@@ -64,6 +64,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             throw new EnvelopeConfigurationException("The re-encryption job commits batch by batch and cannot run inside a transaction. Run it with a context of its own.");
         }
 
+        // So that the census of every other context over this database knows of this one's columns, and of a context that only reads.
+        await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
