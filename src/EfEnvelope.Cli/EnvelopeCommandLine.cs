@@ -37,11 +37,13 @@ public static class EnvelopeCommandLine
     {
         ArgumentNullException.ThrowIfNull(args);
         ArgumentNullException.ThrowIfNull(createContext);
-        var verbs = new Verbs(createContext, console ?? AnsiConsole.Console);
+        console ??= AnsiConsole.Console;
+        var events = new EventStream(console.Profile.Out.Writer, TimeProvider.System);
+        var verbs = new Verbs(createContext, console, events);
         var result = verbs.CreateCommand().Parse(args);
         if (result.Errors.Count > 0)
         {
-            await result.InvokeAsync(cancellationToken: CancellationToken.None).ConfigureAwait(false);
+            await result.InvokeAsync(new InvocationConfiguration { Output = Console.Error }, CancellationToken.None).ConfigureAwait(false);
             return BadInput;
         }
 
@@ -52,20 +54,35 @@ public static class EnvelopeCommandLine
         {
             return await result.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token).ConfigureAwait(false);
         }
-        catch (OperationCanceledException)
+        catch (Exception error) when (stop.IsCancellationRequested && (error is OperationCanceledException or System.Data.Common.DbException))
         {
-            verbs.Print("Stopped after the current batch. Nothing is lost: run `envelope reencrypt` again.");
-            return Stopped;
+            // The worker that notices the stop first may break the statement of another.
+            return End(Stopped, "Stopped after the current batch. Nothing is lost: run the same command again.");
         }
         catch (System.Data.Common.DbException error)
         {
-            verbs.Print($"The database failed: {(error as Npgsql.PostgresException)?.MessageText ?? error.Message} What was committed stands. Put it right, then run the verb again.");
-            return Failed;
+            return End(Failed, $"The database failed: {(error as Npgsql.PostgresException)?.MessageText ?? error.Message} What was committed stands. Put it right, then run the verb again.", error);
         }
         catch (EnvelopeEncryptionException error)
         {
-            verbs.Print(error.Message);
-            return error is EnvelopeConfigurationException or KeyNotFoundInRingException or KeyRevokedException or KeyDestroyedException ? BadInput : Failed;
+            return End(error is EnvelopeConfigurationException or KeyNotFoundInRingException or KeyRevokedException or KeyDestroyedException ? BadInput : Failed, error.Message, error);
+        }
+        catch (Exception error)
+        {
+            // Of a library below: its text may hold anything, so it is no event.
+            await Console.Error.WriteLineAsync(error.ToString()).ConfigureAwait(false);
+            return End(Failed, $"Failed: {error.GetType().Name}; standard error has more. What was committed stands: run the verb again.", error);
+        }
+
+        int End(int exitCode, string message, Exception? error = null)
+        {
+            if (args.Contains("--json"))
+            {
+                return events.Finish(exitCode, message, error?.GetType().Name);
+            }
+
+            verbs.Print(message);
+            return exitCode;
         }
     }
 }

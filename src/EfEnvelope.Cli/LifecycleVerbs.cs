@@ -1,16 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
 
 namespace EfEnvelope.Cli;
 
 /// <summary><c>compromise</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c> and <c>erase</c>: the ends that a key can come to.</summary>
-internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole console)
+internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole console, EventStream events)
 {
-    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
-
     private readonly Option<Guid?> _key = new("--key") { Description = "a key id" };
     private readonly Option<string?> _scope = new("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
     private readonly Option<string?> _reason = new("--reason") { Description = "for the record; no personal data" };
@@ -50,33 +47,29 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         var markOnly = new Option<bool>("--mark-only") { Description = "stop sealing and make new keys, no more" };
         var report = new Option<string?>("--report") { Description = "write the exposure report to a new file, as JSON" };
         var proof = new Option<string?>("--proof") { Description = "write the re-encryption's completion report to a new file, as JSON, and as text beside it" };
-        var json = new Option<bool>("--json") { Description = "print JSON instead of text" };
         var by = new Option<string?>("--by") { Description = "who reports, for the record" };
-        var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => defaults.BatchSize };
-        var parallel = new Option<int>("--parallel") { Description = "workers of this process", DefaultValueFactory = _ => defaults.DegreeOfParallelism };
-        var rate = new Option<int>("--max-rows-per-second") { Description = "0 is no limit" };
+        var job = new JobOptions();
         var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off", DefaultValueFactory = _ => (int)defaults.CutOffTimeout.TotalSeconds };
         var compromise = new Command("compromise", "stop sealing with keys at once, re-encrypt their rows, say what was exposed, and refuse the keys")
         {
-            _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, proof, json, batch, parallel, rate, cutOff,
+            _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, proof, cutOff,
         };
+        foreach (var option in job.All)
+        {
+            compromise.Add(option);
+        }
+
         compromise.SetAction((parsed, cancellationToken) =>
         {
             var selection = Select(parsed.GetValue(_key), parsed.GetValue(_scope), parsed.GetValue(kmsKey), parsed.GetValue(before));
             var options = new CompromiseOptions
             {
                 ReportedBy = parsed.GetValue(by),
-                Reencryption = new ReencryptionOptions
-                {
-                    BatchSize = parsed.GetValue(batch),
-                    DegreeOfParallelism = parsed.GetValue(parallel),
-                    MaxRowsPerSecond = parsed.GetValue(rate),
-                    CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
-                },
+                Reencryption = job.Read(parsed, parsed.GetValue(cutOff), defaults.SampleSize),
             };
-            return WithKeysAsync(keys => parsed.GetValue(dryRun) ? PreviewAsync(keys, selection, parsed.GetValue(report), parsed.GetValue(json), cancellationToken)
+            return WithKeysAsync(keys => parsed.GetValue(dryRun) ? PreviewAsync(keys, selection, parsed.GetValue(report), parsed.GetValue(job.Json), cancellationToken)
                 : parsed.GetValue(markOnly) ? MarkAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), parsed.GetValue(by), cancellationToken)
-                : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(proof), parsed.GetValue(json), cancellationToken));
+                : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(proof), parsed.GetValue(job.Json), cancellationToken));
         });
         return compromise;
     }
@@ -114,6 +107,11 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
 
     private async Task<int> CompromiseAsync(EnvelopeKeys keys, KeySelection selection, string reason, CompromiseOptions options, string? path, string? proof, bool json, CancellationToken cancellationToken)
     {
+        if (json)
+        {
+            events.Start("compromise", options.Reencryption);
+        }
+
         // Before anything is changed: a report that cannot be kept is found out now.
         using var file = ReportFile.Open(path);
         using var files = CompletionFiles.Open(proof);
@@ -122,15 +120,22 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
             OnExposure = (exposure, _) =>
             {
                 file?.Write(exposure.ToJson());
-                PrintAside(json ? exposure.ToJson() : exposure.ToText().TrimEnd());
+                if (json)
+                {
+                    events.Exposure(exposure.ToJson());
+                }
+                else
+                {
+                    PrintAside(exposure.ToText().TrimEnd());
+                }
+
                 return Task.CompletedTask;
             },
         };
         CompromiseReport whole;
         if (json)
         {
-            whole = await keys.CompromiseAsync(selection, reason, options, null, cancellationToken).ConfigureAwait(false);
-            Print(JsonSerializer.Serialize(new { whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open, whole.Reencryption.Rows, whole.Reencryption.Conflicts, whole.Reencryption.Quarantined }, Json));
+            whole = await keys.CompromiseAsync(selection, reason, options, events, cancellationToken).ConfigureAwait(false);
         }
         else
         {
@@ -148,7 +153,8 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         }
 
         files.Write(whole.Reencryption.Completion);
-        return whole.IsComplete ? EnvelopeCommandLine.Proven : whole.Reencryption.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
+        var exitCode = whole.IsComplete ? EnvelopeCommandLine.Proven : whole.Reencryption.Quarantined > 0 ? EnvelopeCommandLine.Quarantined : EnvelopeCommandLine.Stopped;
+        return json ? events.Finish(whole, exitCode) : exitCode;
     }
 
     private Task<int> RevokeAsync(Guid key, string? reason, CancellationToken cancellationToken)

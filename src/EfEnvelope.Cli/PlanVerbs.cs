@@ -16,8 +16,6 @@ internal sealed class PlanVerbs(Func<DbContext> createContext, IAnsiConsole cons
 
     public Option<string?> FromKmsKey { get; } = new("--from-kms-key") { Description = "rotate keys that this root key (ARN) wraps first, so that their rows follow (`rewrap` is cheaper, and touches no row)" };
 
-    public Option<bool> Json { get; } = new("--json") { Description = "with --dry-run: print JSON" };
-
     public IEnumerable<Option> Options => [DryRun, Expired, LifetimeDays, FromKmsKey];
 
     /// <returns>An exit code when the verb ends here; null when the job goes on.</returns>

@@ -6,15 +6,13 @@ using Spectre.Console;
 namespace EfEnvelope.Cli;
 
 /// <summary>The verbs themselves.</summary>
-internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
+internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console, EventStream events)
 {
     public RootCommand CreateCommand()
     {
         var scope = new Option<string?>("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
         var reason = new Option<string?>("--reason") { Description = "for the record; no personal data" };
-        var batch = new Option<int>("--batch-size") { Description = "rows a transaction", DefaultValueFactory = _ => new ReencryptionOptions().BatchSize };
-        var parallel = new Option<int>("--parallel") { Description = "workers of this process", DefaultValueFactory = _ => new ReencryptionOptions().DegreeOfParallelism };
-        var rate = new Option<int>("--max-rows-per-second") { Description = "0 is no limit" };
+        var job = new JobOptions();
         var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off; 0 leaves the proof out", DefaultValueFactory = _ => (int)new ReencryptionOptions().CutOffTimeout.TotalSeconds };
 
         var sample = new Option<int>("--sample") { Description = "random cells of every column to open at the end", DefaultValueFactory = _ => new ReencryptionOptions().SampleSize };
@@ -29,29 +27,22 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
         var rotate = new Command("rotate", "a new data key for new writes") { scope, reason };
         rotate.SetAction((parsed, cancellationToken) => RotateAsync(parsed.GetValue(scope), parsed.GetValue(reason), cancellationToken));
         var planning = new PlanVerbs(createContext, console, Print);
-        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { batch, parallel, rate, cutOff, sample, report, planning.Json };
-        foreach (var option in planning.Options)
+        var reencrypt = new Command("reencrypt", "move every row off stale keys, and prove it") { cutOff, sample, report };
+        foreach (var option in job.All.Concat(planning.Options))
         {
             reencrypt.Add(option);
         }
 
         reencrypt.SetAction(async (parsed, cancellationToken) =>
         {
-            var options = new ReencryptionOptions
-            {
-                BatchSize = parsed.GetValue(batch),
-                DegreeOfParallelism = parsed.GetValue(parallel),
-                MaxRowsPerSecond = parsed.GetValue(rate),
-                CutOffTimeout = TimeSpan.FromSeconds(parsed.GetValue(cutOff)),
-                SampleSize = parsed.GetValue(sample),
-            };
-            return await planning.PrepareAsync(parsed, options, parsed.GetValue(planning.Json), cancellationToken).ConfigureAwait(false)
-                ?? await ReencryptAsync(options, parsed.GetValue(report), cancellationToken).ConfigureAwait(false);
+            var (options, json) = (job.Read(parsed, parsed.GetValue(cutOff), parsed.GetValue(sample)), parsed.GetValue(job.Json));
+            return await planning.PrepareAsync(parsed, options, json, cancellationToken).ConfigureAwait(false)
+                ?? await ReencryptAsync(options, parsed.GetValue(report), json, cancellationToken).ConfigureAwait(false);
         });
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
         var root = new RootCommand("EfEnvelope: keys and re-encryption") { status, census, rotate, reencrypt, rewrap };
-        foreach (var lifecycle in new LifecycleVerbs(createContext, console).CreateCommands())
+        foreach (var lifecycle in new LifecycleVerbs(createContext, console, events).CreateCommands())
         {
             root.Add(lifecycle);
         }
@@ -68,13 +59,25 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console)
 
     public void Print(string text) => console.Profile.Out.Writer.WriteLine(text);
 
-    public async Task<int> ReencryptAsync(ReencryptionOptions options, string? path, CancellationToken cancellationToken)
+    public async Task<int> ReencryptAsync(ReencryptionOptions options, string? path, bool json, CancellationToken cancellationToken)
     {
+        if (json)
+        {
+            events.Start("reencrypt", options);
+        }
+
         // Before anything is changed: a report that cannot be kept is found out now.
         using var files = CompletionFiles.Open(path);
         var context = createContext();
         await using (context.ConfigureAwait(false))
         {
+            if (json)
+            {
+                var ended = await new EnvelopeKeys(context).ReencryptAsync(options, events, cancellationToken).ConfigureAwait(false);
+                files.Write(ended.Completion);
+                return events.Finish(ended, ProofVerbs.ExitCode(ended.Completion));
+            }
+
             var report = await ProgressDisplay.RunAsync(console, progress => new EnvelopeKeys(context).ReencryptAsync(options, progress, cancellationToken)).ConfigureAwait(false);
             files.Write(report.Completion);
             Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.StaleKeys.Count} stale key(s)."));

@@ -70,7 +70,12 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
         Assert.Equal(4, await RunAsync("compromise", "--key", key, "--reason", "test", "--cut-off-timeout", "0"));
         Assert.Contains("Run the same command again", Printed, StringComparison.Ordinal);
         Assert.Equal(0, await RunAsync("compromise", "--key", key, "--reason", "test", "--cut-off-timeout", "30", "--json"));
-        Assert.Contains("\"isComplete\": true", Printed, StringComparison.Ordinal);
+        var events = Printed.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement).ToList();
+        Assert.Equal("started", events[0].GetProperty("event").GetString());
+        Assert.Single(events, e => e.GetProperty("event").GetString() == "exposure");
+        Assert.Equal("finished", events[^1].GetProperty("event").GetString());
+        Assert.True(events[^1].GetProperty("isComplete").GetBoolean());
+        Assert.Equal(0, events[^1].GetProperty("exitCode").GetInt32());
         Assert.Equal(2, await RunAsync("compromise", "--key", key, "--reason", "test"));
     }
 
