@@ -47,7 +47,7 @@ public abstract class EventStreamTests(string provider) : IAsyncLifetime
         Assert.Equal(verified.Report!.Sha256, last.GetProperty("reportSha256").GetString());
         for (var number = 0; number < Rows; number++)
         {
-            Assert.DoesNotContain(Values.Text(number, 0, 'f'), printed, StringComparison.Ordinal);
+            Assert.DoesNotContain(Values.Text(number, 0, 'f')!, printed, StringComparison.Ordinal);
         }
     }
 
