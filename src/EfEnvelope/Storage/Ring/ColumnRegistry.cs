@@ -95,7 +95,7 @@ internal static class ColumnRegistry
         return known;
     }
 
-    /// <summary>Envelope columns by table and column; members of JSON documents by their path.</summary>
+    /// <summary>Envelope columns by table and column; members of JSON documents are not registered.</summary>
     private static Dictionary<(string Table, string Column), IProperty> Declared(IModel model)
     {
         var places = new Dictionary<(string, string), IProperty>();
