@@ -35,9 +35,11 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
 
         reencrypt.SetAction(async (parsed, cancellationToken) =>
         {
+            // Before anything is changed, keys too: a report that cannot be kept is found out now.
+            using var files = CompletionFiles.Open(parsed.GetValue(planning.DryRun) ? null : parsed.GetValue(report));
             var (options, json) = (job.Read(parsed, parsed.GetValue(cutOff), parsed.GetValue(sample)), parsed.GetValue(job.Json));
             return await planning.PrepareAsync(parsed, options, json, cancellationToken).ConfigureAwait(false)
-                ?? await ReencryptAsync(options, parsed.GetValue(report), json, cancellationToken).ConfigureAwait(false);
+                ?? await ReencryptAsync(options, files, json, cancellationToken).ConfigureAwait(false);
         });
         var rewrap = new Command("rewrap", "wrap the same keys under the root key's current material");
         rewrap.SetAction((_, cancellationToken) => RewrapAsync(cancellationToken));
@@ -59,15 +61,13 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
 
     public void Print(string text) => console.Profile.Out.Writer.WriteLine(text);
 
-    public async Task<int> ReencryptAsync(ReencryptionOptions options, string? path, bool json, CancellationToken cancellationToken)
+    public async Task<int> ReencryptAsync(ReencryptionOptions options, CompletionFiles files, bool json, CancellationToken cancellationToken)
     {
         if (json)
         {
             events.Start("reencrypt", options);
         }
 
-        // Before anything is changed: a report that cannot be kept is found out now.
-        using var files = CompletionFiles.Open(path);
         var context = createContext();
         await using (context.ConfigureAwait(false))
         {

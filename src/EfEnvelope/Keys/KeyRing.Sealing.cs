@@ -112,43 +112,6 @@ internal sealed partial class KeyRing
         return found;
     }
 
-    /// <summary>
-    /// Makes a key for a row: random here, wrapped under the parent scope's kek, which is committed before. The entry is the caller's to insert together with the row.
-    /// </summary>
-    /// <remarks>The scope is <c>row:…@…</c>; the version is 1 for a new row, and one more than the lineage's newest otherwise.</remarks>
-    public async ValueTask<RowKeyDraft> DraftRowKeyAsync(string rowScope, int version, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
-    {
-        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
-        using var pins = new KeyPins();
-        RingKey kek;
-        do
-        {
-            await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
-            kek = await GetScopeKeyAsync(KeyScope.ParentOf(rowScope), KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
-        }
-        while (!store.IsTransient && !IsConfirmed);
-
-        var key = Generate();
-        var now = Now();
-        var entry = new KeyRingEntry
-        {
-            Id = key.Id,
-            Scope = rowScope,
-            Purpose = KeyPurpose.Field,
-            Version = version,
-            State = KeyState.Active,
-            KekId = kek.Id,
-            Wrapped = EnvelopeCodec.WrapKey(kek.Key, key, rowScope),
-            CreatedAt = now,
-            ActivatedAt = now,
-            StateChangedAt = now,
-            Revision = 1,
-        };
-        entry = KeyMetadataMac.Sign(mac.Key, identity.Id, entry);
-        return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
-    }
-
     /// <summary>The scope's sealing key, when it is held, its state is confirmed within the lease and its age is in bounds. No I/O.</summary>
     /// <remarks>The lease is looked at before the state, so that the state is at least as new as the confirmation.</remarks>
     private bool TryGetForSealing(string name, out RingKey key)
@@ -170,20 +133,6 @@ internal sealed partial class KeyRing
         }
 
         return true;
-    }
-
-    private DataKey Generate()
-    {
-        Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
-        RandomNumberGenerator.Fill(material);
-        try
-        {
-            return DataKey.Import(KeyPurpose.Field, material, _backend, _time);
-        }
-        finally
-        {
-            CryptographicOperations.ZeroMemory(material);
-        }
     }
 
     /// <summary>A scope's field key or kek, pinned.</summary>
@@ -277,102 +226,6 @@ internal sealed partial class KeyRing
 
         var asked = _time.GetTimestamp();
         return new RingKey(entry, await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, asked);
-    }
-
-    /// <returns>False when the ring changed meanwhile: what was read of it is no longer sure.</returns>
-    private async Task<bool> LoadRowSealingAsync(
-        List<string> scopes, Dictionary<string, RingKey> found, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
-    {
-        var generation = Interlocked.Read(ref _generation);
-        var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
-        var sealing = new List<KeyRingEntry>();
-        var retired = new List<(string Scope, int Version)>();
-        foreach (var lineage in versions.GroupBy(v => v.Scope, StringComparer.Ordinal))
-        {
-            if (KeyResolver.FindSealing(lineage) is { } entry)
-            {
-                sealing.Add(entry);
-            }
-            else if (lineage.All(v => v.State == KeyState.Destroyed))
-            {
-                throw new KeyDestroyedException("The row's keys were destroyed: the row is erased and takes no new values. Nothing was written.") { KeyId = lineage.First().Id };
-            }
-            else
-            {
-                retired.Add((lineage.Key, lineage.Max(v => v.Version)));
-            }
-        }
-
-        foreach (var key in await UnwrapRowKeysAsync(sealing, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
-        {
-            if (MaySeal(key))
-            {
-                found[key.Scope] = key;
-            }
-            else
-            {
-                // Its kek was reported compromised, and the row key's own row does not say so yet.
-                retired.Add((key.Scope, versions.Where(v => v.Scope == key.Scope).Max(v => v.Version)));
-            }
-        }
-
-        if (retired.Count > 0)
-        {
-            foreach (var key in await RenewRowKeysAsync(retired, store, transient, pins, cancellationToken).ConfigureAwait(false))
-            {
-                found[key.Scope] = key;
-            }
-        }
-
-        foreach (var scope in scopes)
-        {
-            if (found.ContainsKey(scope))
-            {
-                continue;
-            }
-
-            if (versions.FirstOrDefault(v => v.Scope == scope) is { } unopened)
-            {
-                if (generation != Interlocked.Read(ref _generation))
-                {
-                    return false;
-                }
-
-                throw _unopenable.TryGetValue(unopened.Id, out var known) ? known.Error : KeyResolver.OpeningError(unopened.Id, unopened);
-            }
-
-            if (!transient.TryGetDraft(scope, out var drafted) || !pins.TryPin(drafted, out drafted))
-            {
-                throw new KeyNotFoundInRingException("A row of an entity with keys per row has no key in the ring: the row was copied, or the ring was restored from before it was made. Nothing was written.");
-            }
-
-            found[scope] = drafted;
-        }
-
-        return true;
-    }
-
-    /// <summary>Rows whose every version is retired go on under new ones, committed beforehand.</summary>
-    private async Task<List<RingKey>> RenewRowKeysAsync(
-        List<(string Scope, int Version)> retired, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
-    {
-        var drafts = new List<KeyRingEntry>(retired.Count);
-        foreach (var (scope, version) in retired)
-        {
-            var draft = await DraftRowKeyAsync(scope, version + 1, store, transient, cancellationToken).ConfigureAwait(false);
-            draft.Key.Drop();
-            drafts.Add(draft.Entry);
-        }
-
-        await store.TryInsertAsync(drafts, cancellationToken).ConfigureAwait(false);
-        var generation = Interlocked.Read(ref _generation);
-        var renewed = new List<KeyRingEntry>(drafts.Count);
-        foreach (var lineage in (await store.FindByScopeAsync([.. drafts.Select(d => d.Scope)], KeyPurpose.Field, cancellationToken).ConfigureAwait(false)).GroupBy(v => v.Scope, StringComparer.Ordinal))
-        {
-            renewed.Add(KeyResolver.FindSealing(lineage) ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
-        }
-
-        return await UnwrapRowKeysAsync(renewed, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>

@@ -110,6 +110,20 @@ public abstract class ReencryptionPlanTests(string provider) : IAsyncLifetime
         Assert.Empty(await keys.RotateExpiredAsync(TimeSpan.FromDays(365)));
     }
 
+    [Fact]
+    public async Task A_report_that_cannot_be_kept_is_found_out_before_a_key_is_rotated()
+    {
+        var taken = Path.Combine(_database.Folder, "taken.json");
+        await File.WriteAllTextAsync(taken, "somebody's");
+        var before = await ContentAsync();
+        var later = _database.Target(skew: TimeSpan.FromDays(400));
+
+        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt", "--expired", "--report", taken], () => later.CreateContext()));
+
+        Assert.Equal(before, await ContentAsync());
+        Assert.Equal("somebody's", await File.ReadAllTextAsync(taken));
+    }
+
     private async Task<long> BytesAsync(string table)
         => Convert.ToInt64(await ScalarAsync(provider == "PostgreSQL" ? $"SELECT SUM(octet_length(\"First\") + octet_length(\"Second\")) FROM \"{table}\"" : $"SELECT SUM(length(\"First\") + length(\"Second\")) FROM \"{table}\""), System.Globalization.CultureInfo.InvariantCulture);
 
