@@ -68,7 +68,8 @@ internal static class KeyDerivation
         _ => throw new ArgumentOutOfRangeException(nameof(purpose)),
     };
 
-    private static void Expand(ReadOnlySpan<byte> material, ReadOnlySpan<byte> label, ReadOnlySpan<byte> context, Span<byte> destination)
+    /// <summary>HKDF-Expand of at most one block; the label and the context stand one behind the other in its info.</summary>
+    internal static void Expand(ReadOnlySpan<byte> material, ReadOnlySpan<byte> label, ReadOnlySpan<byte> context, Span<byte> destination)
     {
         // No output here is longer than one block, and that is T(1) = HMAC(key, info || 01): one call of the library, which takes half the time of HKDF.Expand.
         ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, HMACSHA256.HashSizeInBytes, nameof(destination));
