@@ -24,14 +24,10 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
 
     protected EncryptedTable Table => table;
 
-    /// <summary>Asked once in each transaction, before its first statement.</summary>
-    protected virtual Task BeginAsync(DbTransaction transaction, CancellationToken cancellationToken) => Task.CompletedTask;
-
     /// <returns>How many rows were written; the others changed since they were read.</returns>
     public async Task<long> WriteAsync(DbTransaction transaction, IReadOnlyList<RowChange> changes, CancellationToken cancellationToken)
     {
         long written = 0;
-        await BeginAsync(transaction, cancellationToken).ConfigureAwait(false);
         foreach (var group in changes.GroupBy(c => Replaced(c.Replacement)))
         {
             var columns = Enumerable.Range(0, table.Columns.Count).Where(i => !((group.Key >> i) & 1).IsZero).ToArray();
@@ -67,8 +63,14 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
 
     private static BigInteger Replaced(object?[] replacement)
     {
-        var set = BigInteger.Zero;
-        for (var i = 0; i < replacement.Length; i++)
+        var low = 0UL;
+        for (var i = 0; i < Math.Min(64, replacement.Length); i++)
+        {
+            low |= replacement[i] is null ? 0 : 1UL << i;
+        }
+
+        BigInteger set = low;
+        for (var i = 64; i < replacement.Length; i++)
         {
             set |= replacement[i] is null ? BigInteger.Zero : BigInteger.One << i;
         }
@@ -78,28 +80,20 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
 
     private sealed class BulkRowWriter(EncryptedTable table, DbConnection connection) : RowWriter(table, connection)
     {
-        private readonly DbConnection _connection = connection;
-
         /// <summary>
-        /// Only a nested loop takes the rows in the order of the arrays, which is that of the primary key: rows are locked in one order by all workers, and by an application that keeps to it. For this transaction only.
+        /// Stands before each statement, for its transaction only: a nested loop alone takes the rows in the order of the arrays, which is that of the primary key, so that rows are locked in one order by all workers, and by
+        /// an application that keeps to it.
         /// </summary>
-        protected override async Task BeginAsync(DbTransaction transaction, CancellationToken cancellationToken)
-        {
-            using var command = _connection.CreateCommand();
-            command.Transaction = transaction;
-            command.CommandText = "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)";
-            await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-        }
+        private const string InOrder = "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true); ";
 
         protected override void Describe(DbCommand command, int[] columns, RowChange example)
         {
-            List<string> sources = [], names = [], sets = [], conditions = [];
+            List<string> sources = [], sets = [], conditions = [];
             for (var i = 0; i < Table.Key.Count; i++)
             {
                 var key = Table.Key[i];
                 var name = key.AddArray(command);
-                sources.Add($"CAST({name} AS {key.Mapping.StoreType}[])");
-                names.Add($"k{i}");
+                sources.Add($"unnest(CAST({name} AS {key.Mapping.StoreType}[])) AS k{i}");
                 conditions.Add($"t.{key.Delimited} = v.k{i}");
             }
 
@@ -107,16 +101,15 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
             {
                 var column = Table.Columns[i];
                 var (type, none) = column.Storage == EncryptedStorage.Binary ? (NpgsqlDbType.Bytea, (Array)Array.Empty<byte[]>()) : (NpgsqlDbType.Text, Array.Empty<string>());
-                sources.Add(Sql.AddArray(command, type, none));
-                sources.Add(Sql.AddArray(command, type, none));
-                names.Add($"o{i}");
-                names.Add($"n{i}");
+                sources.Add($"unnest({Sql.AddArray(command, type, none)}) AS o{i}");
+                sources.Add($"unnest({Sql.AddArray(command, type, none)}) AS n{i}");
                 var isDocument = column.Storage == EncryptedStorage.Document;
                 sets.Add($"{column.Delimited} = {(isDocument ? $"CAST(v.n{i} AS jsonb)" : $"v.n{i}")}");
                 conditions.Add($"{(isDocument ? $"CAST(t.{column.Delimited} AS TEXT)" : $"t.{column.Delimited}")} = v.o{i}");
             }
 
-            command.CommandText = $"UPDATE {Table.Delimited} AS t SET {string.Join(", ", sets)} FROM unnest({string.Join(", ", sources)}) AS v({string.Join(", ", names)}) WHERE {string.Join(" AND ", conditions)}";
+            // Set-returning functions of a select list are streamed; in FROM, each array would first be stored as a table of its own.
+            command.CommandText = $"{InOrder}UPDATE {Table.Delimited} AS t SET {string.Join(", ", sets)} FROM (SELECT {string.Join(", ", sources)}) AS v WHERE {string.Join(" AND ", conditions)}";
         }
 
         protected override async Task<long> ExecuteAsync(DbCommand command, int[] columns, RowChange[] rows, CancellationToken cancellationToken)

@@ -12,7 +12,7 @@ namespace EfEnvelope.Reencryption;
 internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
 {
     /// <summary>Tables above this size are sampled for unit boundaries, a hundred rows for each unit; smaller ones are walked through once, along their key.</summary>
-    private const long SampleAbove = 2_000_000;
+    private const long SampleAbove = 200_000;
 
     private readonly string _keyList = string.Join(", ", table.Key.Select(k => k.Delimited));
     private readonly string _keyTuple = table.Key.Count == 1 ? table.Key[0].Delimited : $"({string.Join(", ", table.Key.Select(k => k.Delimited))})";

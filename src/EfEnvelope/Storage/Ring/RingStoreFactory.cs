@@ -15,6 +15,9 @@ internal static class RingStoreFactory
     private const int RingPoolSize = 8;
     private const int RingIdleSeconds = 60;
 
+    /// <summary>A batch is half a megabyte and more: with the driver's 8 KiB each would cost a hundred calls of the system, and as many changes of thread.</summary>
+    private const int JobBufferBytes = 256 * 1024;
+
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<(string Callers, int Workers), string> OwnConnectionStrings = new();
     private static readonly ConcurrentDictionary<string, string> SqliteFiles = new(StringComparer.Ordinal);
@@ -102,15 +105,25 @@ internal static class RingStoreFactory
     }
 
     /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
-    private static string OwnConnectionString(string callers, int workers) => new NpgsqlConnectionStringBuilder(callers)
+    private static string OwnConnectionString(string callers, int workers)
     {
-        ApplicationName = workers > 0 ? "EfEnvelope job" : "EfEnvelope",
-        Enlist = false,
-        MinPoolSize = 0,
-        MaxPoolSize = workers > 0 ? (2 * workers) + 2 : RingPoolSize,
-        Multiplexing = false,
-        ConnectionIdleLifetime = RingIdleSeconds,
-    }.ConnectionString;
+        var settings = new NpgsqlConnectionStringBuilder(callers)
+        {
+            ApplicationName = workers > 0 ? "EfEnvelope job" : "EfEnvelope",
+            Enlist = false,
+            MinPoolSize = 0,
+            MaxPoolSize = workers > 0 ? (2 * workers) + 2 : RingPoolSize,
+            Multiplexing = false,
+            ConnectionIdleLifetime = RingIdleSeconds,
+        };
+        if (workers > 0)
+        {
+            settings.ReadBufferSize = Math.Max(settings.ReadBufferSize, JobBufferBytes);
+            settings.WriteBufferSize = Math.Max(settings.WriteBufferSize, JobBufferBytes);
+        }
+
+        return settings.ConnectionString;
+    }
 
     private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
