@@ -38,6 +38,11 @@ internal static class EncryptedModel
 
         foreach (var entityType in entityTypes)
         {
+            HistoryDeclaration.Apply(entityType);
+        }
+
+        foreach (var entityType in entityTypes)
+        {
             ScopeProperties.Validate(entityType);
             foreach (var property in EncryptedProperties(entityType).ToList())
             {
@@ -152,9 +157,9 @@ internal static class EncryptedModel
             _ => false,
         };
 
-    /// <summary>Two properties may share a column id only when they share the table column, or when one of them reads it through a view or query.</summary>
+    /// <summary>Two properties may share a column id only when they share the table column, when one of them reads it through a view or query, or when one keeps the other's former values.</summary>
     private static bool SameColumn(IMutableProperty one, IMutableProperty other)
-        => ReadsOnly(one) || ReadsOnly(other) || Columns(one).Intersect(Columns(other)).Any();
+        => ReadsOnly(one) || ReadsOnly(other) || HistoryDeclaration.Related(one, other) || Columns(one).Intersect(Columns(other)).Any();
 
     private static bool ReadsOnly(IMutableProperty property)
         => (property.DeclaringType is IMutableComplexType complex ? complex.ContainingEntityType : (IMutableEntityType)property.DeclaringType).GetTableName() is null;

@@ -83,7 +83,8 @@ internal static class ScopeProperties
             rowId.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
             if (entityType.FindIndex(rowId) is null)
             {
-                entityType.AddIndex(rowId).IsUnique = true;
+                // Of a row's former values there may be many.
+                entityType.AddIndex(rowId).IsUnique = HistoryDeclaration.SourceOf(entityType) is null;
             }
         }
     }

@@ -94,6 +94,25 @@ public static class EnvelopeEntityTypeBuilderExtensions
         return builder;
     }
 
+    /// <summary>
+    /// Declares that the entity's table keeps former values of another entity's rows, which the database copies (a trigger, a temporal extension) without opening them. Properties with the names of encrypted ones of that
+    /// entity become encrypted with the same column ids, under the same data key scope: the table is read, counted by the census and re-encrypted like any other. Members of owned and complex types are matched by name too.
+    /// </summary>
+    /// <remarks>Its tenant, subject and row id columns must be copied with the values. An envelope may be moved between the two tables unnoticed: they hold the same column's values.</remarks>
+    /// <typeparam name="THistory">The history's root entity type; a shared-type entity (<c>Dictionary&lt;string, object&gt;</c>) where the application has no class for it.</typeparam>
+    /// <param name="builder">The history's builder.</param>
+    /// <param name="source">The entity type whose former values the table keeps; an entity of the same model.</param>
+    /// <returns>The same builder.</returns>
+    /// <exception cref="EnvelopeConfigurationException">While the model is built: the source is no entity of the model or a history itself, no property has the name of an encrypted one of it, types differ, or the source's property is row-bound.</exception>
+    public static EntityTypeBuilder<THistory> IsEncryptedHistoryOf<THistory>(this EntityTypeBuilder<THistory> builder, Type source)
+        where THistory : class
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        ArgumentNullException.ThrowIfNull(source);
+        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.HistoryOf, source.FullName ?? source.Name);
+        return builder;
+    }
+
     private static void Set<TEntity>(EntityTypeBuilder<TEntity> builder, ScopeDeclaration scope)
         where TEntity : class
         => builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Scope, scope.ToAnnotation());

@@ -29,6 +29,9 @@ internal static class EnvelopeAnnotationNames
     /// <summary>Root entity type: rows have keys of their own; the value is the name of the row id property.</summary>
     public const string PerRow = Prefix + "PerRow";
 
+    /// <summary>Root entity type: its table keeps former values of another entity's rows; the value is that entity's name.</summary>
+    public const string HistoryOf = Prefix + "HistoryOf";
+
     /// <summary>Entity type: a table of the key ring; the value is its role.</summary>
     public const string RingTable = Prefix + "RingTable";
 }

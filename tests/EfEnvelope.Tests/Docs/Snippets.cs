@@ -80,6 +80,23 @@ internal static class Snippets
         services.AddQuartzHostedService(hosted => hosted.WaitForJobsToComplete = true);
     }
 
+    public static void History(ModelBuilder modelBuilder)
+    {
+        modelBuilder.Entity<CustomerHistory>(history =>
+        {
+            history.ToTable("customers_history", table => table.ExcludeFromMigrations());
+            history.HasKey(h => h.Entry);
+            history.IsEncryptedHistoryOf(typeof(Customer));
+        });
+    }
+
+    public sealed class CustomerHistory
+    {
+        public long Entry { get; set; }
+        public Guid TenantId { get; set; }
+        public string? FullName { get; set; }
+    }
+
     public sealed class Customer
     {
         public int Id { get; set; }
