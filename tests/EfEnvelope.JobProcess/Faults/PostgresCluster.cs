@@ -31,15 +31,8 @@ public sealed class PostgresCluster : IAsyncDisposable
     /// <param name="parent">Where its folder is made; null for the temporary folder.</param>
     public static async Task<PostgresCluster> StartAsync(string settings = "", string? parent = null, string initialize = "")
     {
-        var bin = FindBinaries();
-        var root = parent is null ? Directory.CreateTempSubdirectory("efenvelope-pg-").FullName : Directory.CreateDirectory(Path.Combine(parent, $"efenvelope-pg-{Guid.NewGuid():N}")).FullName;
-        var cluster = new PostgresCluster(bin, root, FreePort());
-        if (AsRoot)
-        {
-            await RunAsync("chown", $"postgres {root}", asPostgres: false);
-        }
-
-        await RunAsync(Path.Combine(bin, "initdb"), $"-D {cluster.DataDirectory} -U postgres -A trust -E UTF8 --no-sync --locale=C.UTF-8 {initialize}", AsRoot);
+        var cluster = await NewAsync(parent);
+        await RunAsync(Path.Combine(cluster._bin, "initdb"), $"-D {cluster.DataDirectory} -U postgres -A trust -E UTF8 --no-sync --locale=C.UTF-8 {initialize}", AsRoot);
         await File.AppendAllTextAsync(
             Path.Combine(cluster.DataDirectory, "postgresql.conf"),
             $"\nlisten_addresses = '127.0.0.1'\nport = {cluster._port}\nunix_socket_directories = ''\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 600\nmax_prepared_transactions = 20\nshared_buffers = 256MB\n{settings}\n");
@@ -49,6 +42,16 @@ public sealed class PostgresCluster : IAsyncDisposable
             Path.Combine(cluster.DataDirectory, "pg_hba.conf"), "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\nhost replication postgres 127.0.0.1/32 trust\n");
         await cluster.ControlAsync("-w -t 60 start");
         return cluster;
+    }
+
+    /// <summary>Starts a second server that follows this one by streaming replication.</summary>
+    public async Task<PostgresCluster> AddStandbyAsync()
+    {
+        var standby = await NewAsync(parent: null);
+        await RunAsync(Path.Combine(_bin, "pg_basebackup"), $"-h 127.0.0.1 -p {_port} -U postgres -D {standby.DataDirectory} -X stream -c fast -R --no-sync", AsRoot);
+        await File.AppendAllTextAsync(Path.Combine(standby.DataDirectory, "postgresql.conf"), $"\nport = {standby._port}\n");
+        await standby.ControlAsync("-w -t 60 start");
+        return standby;
     }
 
     /// <summary>Stops the server and starts it again; every connection is lost.</summary>
@@ -67,6 +70,18 @@ public sealed class PostgresCluster : IAsyncDisposable
             await ControlAsync("-m immediate stop");
             Directory.Delete(_root, recursive: true);
         }
+    }
+
+    private static async Task<PostgresCluster> NewAsync(string? parent)
+    {
+        var bin = FindBinaries();
+        var root = parent is null ? Directory.CreateTempSubdirectory("efenvelope-pg-").FullName : Directory.CreateDirectory(Path.Combine(parent, $"efenvelope-pg-{Guid.NewGuid():N}")).FullName;
+        if (AsRoot)
+        {
+            await RunAsync("chown", $"postgres {root}", asPostgres: false);
+        }
+
+        return new PostgresCluster(bin, root, FreePort());
     }
 
     private Task ControlAsync(string words, long maximumFileBytes = 0)
