@@ -27,7 +27,7 @@ public static class EnvelopeCommandLine
     /// <summary>Stopped before the end (or not proven); run it again.</summary>
     public const int Stopped = 4;
 
-    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>quarantine</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
+    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
     /// <param name="args">The words after <c>envelope</c>.</param>
     /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
     /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>
@@ -59,6 +59,10 @@ public static class EnvelopeCommandLine
             // The worker that notices the stop first may break the statement of another.
             return End(Stopped, "Stopped after the current batch. Nothing is lost: run the same command again.");
         }
+        catch (Reencryption.WindowClosedException closed)
+        {
+            return End(Stopped, closed.Message);
+        }
         catch (System.Data.Common.DbException error)
         {
             return End(Failed, $"The database failed: {(error as Npgsql.PostgresException)?.MessageText ?? error.Message} What was committed stands. Put it right, then run the verb again.", error);
@@ -76,7 +80,7 @@ public static class EnvelopeCommandLine
 
         int End(int exitCode, string message, Exception? error = null)
         {
-            if (args.Contains("--json"))
+            if (result.CommandResult.Command.Options.OfType<Option<bool>>().FirstOrDefault(o => o.Name == "--json") is { } json && result.GetValue(json))
             {
                 return events.Finish(exitCode, message, error?.GetType().Name);
             }

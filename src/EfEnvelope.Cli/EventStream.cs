@@ -24,6 +24,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         {
             Event = "started", Schema, At = Now, Verb = verb, options.BatchSize, options.DegreeOfParallelism, options.UnitSize, options.MaxRowsPerSecond,
             PauseMilliseconds = (long)options.Pause.TotalMilliseconds, UnitLeaseSeconds = options.UnitLease.TotalSeconds, CutOffTimeoutSeconds = options.CutOffTimeout.TotalSeconds, options.SampleSize,
+            Window = options.Window?.ToString(), options.MaxReplicaLagBytes, StopGraceSeconds = options.StopGrace.TotalSeconds, KeyLifetimeDays = options.KeyLifetime.TotalDays,
         });
 
     public void Report(ReencryptionProgress value)
@@ -51,6 +52,15 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
     {
         using var document = JsonDocument.Parse(json);
         Write(new { Event = "exposure", At = Now, Report = document.RootElement });
+    }
+
+    /// <summary>Keys that were marked compromised, without their rows being treated. Row keys are counted only: there may be millions.</summary>
+    public int Mark(IReadOnlyList<KeyInfo> keys, string next)
+    {
+        var scopes = keys.Where(k => !k.Scope.StartsWith("row:", StringComparison.Ordinal)).ToList();
+        Write(new { Event = "marked", At = Now, Keys = scopes.Select(k => new { k.Id, k.Scope, Purpose = k.Purpose.ToString(), k.Version, State = k.State.ToString() }), RowKeys = keys.Count - scopes.Count });
+        Write(new { Event = "finished", At = Now, ExitCode = EnvelopeCommandLine.Proven, Outcome = "marked", IsProven = false, NotProvenBecause = next });
+        return EnvelopeCommandLine.Proven;
     }
 
     /// <summary>The end of a job that came to one.</summary>

@@ -68,7 +68,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
                 Reencryption = job.Read(parsed, parsed.GetValue(cutOff), defaults.SampleSize),
             };
             return WithKeysAsync(keys => parsed.GetValue(dryRun) ? PreviewAsync(keys, selection, parsed.GetValue(report), parsed.GetValue(job.Json), cancellationToken)
-                : parsed.GetValue(markOnly) ? MarkAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), parsed.GetValue(by), cancellationToken)
+                : parsed.GetValue(markOnly) ? MarkAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(job.Json), cancellationToken)
                 : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(proof), parsed.GetValue(job.Json), cancellationToken));
         });
         return compromise;
@@ -98,10 +98,17 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         return EnvelopeCommandLine.Proven;
     }
 
-    private async Task<int> MarkAsync(EnvelopeKeys keys, KeySelection selection, string reason, string? by, CancellationToken cancellationToken)
+    private async Task<int> MarkAsync(EnvelopeKeys keys, KeySelection selection, string reason, CompromiseOptions options, bool json, CancellationToken cancellationToken)
     {
-        var marked = await keys.ReportCompromisedAsync(selection, reason, by, cancellationToken).ConfigureAwait(false);
-        Print($"{marked.Count} key(s) marked compromised: they seal nothing any more, and new ones took over. Repeat without --mark-only to re-encrypt their rows and to refuse them.");
+        const string next = "Repeat without --mark-only to re-encrypt their rows and to refuse them.";
+        if (json)
+        {
+            events.Start("compromise", options.Reencryption);
+            return events.Mark(await keys.ReportCompromisedAsync(selection, reason, options.ReportedBy, cancellationToken).ConfigureAwait(false), next);
+        }
+
+        var marked = await keys.ReportCompromisedAsync(selection, reason, options.ReportedBy, cancellationToken).ConfigureAwait(false);
+        Print($"{marked.Count} key(s) marked compromised: they seal nothing any more, and new ones took over. {next}");
         return EnvelopeCommandLine.Proven;
     }
 

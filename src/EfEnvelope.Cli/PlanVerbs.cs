@@ -12,7 +12,7 @@ internal sealed class PlanVerbs(Func<DbContext> createContext, IAnsiConsole cons
 
     public Option<bool> Expired { get; } = new("--expired") { Description = "rotate keys that are older than --key-lifetime-days first, so that their rows follow" };
 
-    public Option<int> LifetimeDays { get; } = new("--key-lifetime-days") { Description = "how old a sealing key may be, in days", DefaultValueFactory = _ => (int)new ReencryptionOptions().KeyLifetime.TotalDays };
+    public Option<int> LifetimeDays { get; } = new("--key-lifetime-days") { Description = "how old a sealing key may be, in days, 1 to 3,650", DefaultValueFactory = _ => (int)new ReencryptionOptions().KeyLifetime.TotalDays };
 
     public Option<string?> FromKmsKey { get; } = new("--from-kms-key") { Description = "rotate keys that this root key (ARN) wraps first, so that their rows follow (`rewrap` is cheaper, and touches no row)" };
 
@@ -26,7 +26,6 @@ internal sealed class PlanVerbs(Func<DbContext> createContext, IAnsiConsole cons
             throw new EnvelopeConfigurationException("--dry-run rotates nothing: leave --expired and --from-kms-key out; the plan names expired keys, and keys under another root key, with their cells. Nothing was changed.");
         }
 
-        options = options with { KeyLifetime = TimeSpan.FromDays(parsed.GetValue(LifetimeDays)) };
         var context = createContext();
         await using (context.ConfigureAwait(false))
         {
@@ -39,7 +38,6 @@ internal sealed class PlanVerbs(Func<DbContext> createContext, IAnsiConsole cons
 
             if (parsed.GetValue(Expired) || parsed.GetValue(FromKmsKey) is not null)
             {
-                options.Validate();
                 foreach (var key in await keys.RotateExpiredAsync(parsed.GetValue(Expired) ? options.KeyLifetime : null, parsed.GetValue(FromKmsKey), "before a re-encryption", cancellationToken).ConfigureAwait(false))
                 {
                     Say($"{key.Scope}: {key.Purpose} key v{key.Version} {key.Id} is active.");

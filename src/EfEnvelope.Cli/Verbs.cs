@@ -37,7 +37,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
         {
             // Before anything is changed, keys too: a report that cannot be kept is found out now.
             using var files = CompletionFiles.Open(parsed.GetValue(planning.DryRun) ? null : parsed.GetValue(report));
-            var (options, json) = (job.Read(parsed, parsed.GetValue(cutOff), parsed.GetValue(sample)), parsed.GetValue(job.Json));
+            var (options, json) = (job.Read(parsed, parsed.GetValue(cutOff), parsed.GetValue(sample), parsed.GetValue(planning.LifetimeDays)), parsed.GetValue(job.Json));
             return await planning.PrepareAsync(parsed, options, json, cancellationToken).ConfigureAwait(false)
                 ?? await ReencryptAsync(options, files, json, cancellationToken).ConfigureAwait(false);
         });
@@ -50,6 +50,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
         }
 
         root.Add(new ProofVerbs(createContext, Print).CreateCommand());
+        root.Add(new JobVerbs(createContext, Print).CreateCommand());
         root.Add(new QuarantineVerbs(createContext, Print).CreateCommand());
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {

@@ -42,6 +42,7 @@ public sealed class EnvelopeReencryptionJob : IJob
     public async ValueTask Execute(IJobExecutionContext context, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(context);
+        ReencryptionWindow? window = null;
         try
         {
             var name = context.MergedJobDataMap.TryGetValue(ReencryptedContext.JobDataName, out var value) ? value as string : null;
@@ -49,7 +50,12 @@ public sealed class EnvelopeReencryptionJob : IJob
                 ?? throw new JobExecutionException($"This node does not know the context '{name}' of the job {context.JobDetail.Key}. No row was changed; call AddEnvelopeReencryption for it on every node of the cluster.");
             var options = ReencryptionJobData.Read(context.MergedJobDataMap);
             var database = (DbContext)_services.GetRequiredService(known.Type);
+            window = options.Window;
             context.Result = await new EnvelopeKeys(database).ReencryptAsync(options, new FiringProgress(context, _services.GetService<IProgress<ReencryptionProgress>>()), cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested && window is { StopsOutside: true } && !window.IsOpen(TimeProvider.System.GetUtcNow()))
+        {
+            // Its window closed: no failure. The next firing goes on.
         }
         catch (Exception error) when (error is not JobExecutionException && (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested))
         {

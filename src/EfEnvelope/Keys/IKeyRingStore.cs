@@ -44,6 +44,9 @@ internal interface IKeyRingStore
     /// <summary>Every entry, in id order; row keys included only when asked for.</summary>
     Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
 
+    /// <summary>Every entry in a state, row keys too.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken);
+
     /// <summary>Row keys that a kek wraps.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken);
 

@@ -59,4 +59,15 @@ public sealed partial class EnvelopeKeys
 
         return rotated;
     }
+
+    /// <summary>
+    /// The keys whose rows a job would look for, by the ring alone: keys and keks of scopes that were retired, and row keys that were reported compromised by themselves. What else retires a row key is its kek. Never opens an empty ring.
+    /// </summary>
+    internal async Task<HashSet<Guid>> FindRetiredAsync(CancellationToken cancellationToken)
+    {
+        var store = _session.OpenStore();
+        var scopes = await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false);
+        var compromised = await store.FindByStateAsync(KeyState.Compromised, cancellationToken).ConfigureAwait(false);
+        return [.. scopes.Where(e => e.State == KeyState.Deactivated).Concat(compromised).Where(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(e => e.Id)];
+    }
 }

@@ -13,8 +13,8 @@ namespace EfEnvelope.Reencryption;
 internal sealed class JobStore
 {
     private const int Open = 0;
-    private const int Claimed = 1;
-    private const int Finished = 2;
+    internal const int Claimed = 1;
+    internal const int Finished = 2;
 
     private readonly TableSql _jobs;
     private readonly TableSql _units;
@@ -129,7 +129,7 @@ internal sealed class JobStore
     /// <summary>Prolongs the lease of a unit that the worker still owns.</summary>
     public Task RenewAsync(DbConnection connection, Guid jobId, JobUnit unit, TimeSpan lease, CancellationToken cancellationToken)
         => TableSql.ExecuteAsync(connection, null, command =>
-            $"UPDATE {_units.Name} SET {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
+            $"UPDATE {_units.Name} SET {_units.Set(command, (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))}, {LeaseUntil(connection, lease)} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
     /// <summary>Opens a claimed unit again, with the checkpoint that it has, unless another worker owns it by now.</summary>
     public Task GiveBackAsync(DbConnection connection, Guid jobId, JobUnit unit, CancellationToken cancellationToken)
@@ -183,7 +183,7 @@ internal sealed class JobStore
         => string.Create(CultureInfo.InvariantCulture, $"{_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} = {Clock(connection)} + {lease.Ticks}");
 
     /// <summary>The database's clock in ticks: workers on machines whose clocks differ must not take each other's units.</summary>
-    private static string Clock(DbConnection connection)
+    internal static string Clock(DbConnection connection)
         => connection is Npgsql.NpgsqlConnection
             ? "(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 10000000 AS bigint) + 621355968000000000)"
             : "(CAST((julianday('now') - 1721425.5) * 86400000 AS INTEGER) * 10000)";

@@ -29,7 +29,7 @@ internal sealed class JobThrottle(ReencryptionOptions options, TimeProvider time
         {
             if (window.StopsOutside)
             {
-                throw new OperationCanceledException($"The window for re-encryption ({window.From}-{window.To} {window.Zone.Id}) is closed. What was committed stands; the next run goes on from there.");
+                throw new WindowClosedException(window);
             }
 
             await Task.Delay(wait, time, cancellationToken).ConfigureAwait(false);

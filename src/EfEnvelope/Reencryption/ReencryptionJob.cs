@@ -76,7 +76,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var jobId = Guid.Empty;
         var jobIds = new HashSet<Guid>();
         var moved = new Dictionary<Guid, KeyRingEntry>();
-        _meter ??= new ProgressMeter(census.StaleCells, options, time, progress);
+        _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
         for (var pass = 0; ; pass++)
         {
             // Keys are taken in groups: a statement names at most so many, and compromised ones come first.
@@ -136,6 +136,11 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             return new ReencryptionReport(jobId, [.. moved.Keys], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
         }
     }
+
+    /// <summary>Rows that name a retired key, as far as a census tells: the column with most such cells, of each table.</summary>
+    private static long RowsOf(StaleKeys retired, EnvelopeCensus census)
+        => census.Entries.Where(e => e.KeyId is { } key && retired.Contains(key)).GroupBy(e => e.Table, StringComparer.Ordinal)
+            .Sum(table => table.GroupBy(e => e.Column, StringComparer.Ordinal).Max(column => column.Sum(e => e.Cells)));
 
     private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
         => StaleKeys.Of(await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false));

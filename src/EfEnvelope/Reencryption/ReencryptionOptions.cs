@@ -12,7 +12,7 @@ public sealed record ReencryptionOptions
     /// <summary>Rows of a unit, the key range that a worker claims. 100 to 10,000,000, default 20,000.</summary>
     public int UnitSize { get; init; } = 20_000;
 
-    /// <summary>Pause of each worker between two batches. Default none.</summary>
+    /// <summary>Pause of each worker between two batches. 0 to 1 hour, default none.</summary>
     public TimeSpan Pause { get; init; }
 
     /// <summary>Most rows a second of all workers of this process; 0, the default, is no limit.</summary>
@@ -28,7 +28,7 @@ public sealed record ReencryptionOptions
     public long MaxReplicaLagBytes { get; init; }
 
     /// <summary>
-    /// How long the job waits for the cut-off: the sealing lease of the last rotation, then every older transaction's end. Default 15 minutes; zero leaves the proof out, which the report says.
+    /// How long the job waits for the cut-off: the sealing lease of the last rotation, then every older transaction's end. 0 to 7 days, default 15 minutes; zero leaves the proof out, which the report says.
     /// </summary>
     public TimeSpan CutOffTimeout { get; init; } = TimeSpan.FromMinutes(15);
 
@@ -41,6 +41,9 @@ public sealed record ReencryptionOptions
     /// <summary>How long a claimed unit stays with a worker that gives no sign of life. 5 s to 1 h, default 60 s.</summary>
     public TimeSpan UnitLease { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>How long the batch that is under way may go on after the job was told to stop; then it is rolled back, and the next run does it again. 0 to 10 minutes, default 30 s.</summary>
+    public TimeSpan StopGrace { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>What tests say instead of <c>pg_stat_replication</c>.</summary>
     internal Func<long>? ReplicaLag { get; init; }
 
@@ -49,13 +52,28 @@ public sealed record ReencryptionOptions
 
     internal ValueTask ReachAsync(Reencryption.JobStep step) => FaultPoint?.Invoke(step) ?? ValueTask.CompletedTask;
 
+    /// <exception cref="EnvelopeConfigurationException">An option is out of its range; the message names it.</exception>
     internal void Validate()
     {
-        if (BatchSize is < 1 or > 10_000 || DegreeOfParallelism is < 1 or > 64 || UnitSize is < 100 or > 10_000_000 || MaxRowsPerSecond < 0 || MaxReplicaLagBytes < 0 || SampleSize is < 0 or > 1_000
-            || UnitLease < TimeSpan.FromSeconds(5) || UnitLease > TimeSpan.FromHours(1) || KeyLifetime < TimeSpan.FromDays(1) || KeyLifetime > TimeSpan.FromDays(3650))
+        Check(BatchSize is >= 1 and <= 10_000, "BatchSize must be 1 to 10,000");
+        Check(DegreeOfParallelism is >= 1 and <= 64, "DegreeOfParallelism must be 1 to 64");
+        Check(UnitSize is >= 100 and <= 10_000_000, "UnitSize must be 100 to 10,000,000");
+        Check(Pause >= TimeSpan.Zero && Pause <= TimeSpan.FromHours(1), "Pause must be 0 to 1 hour");
+        Check(MaxRowsPerSecond >= 0, "MaxRowsPerSecond must be 0 or more");
+        Check(Window is null or { Zone: not null }, "Window needs a time zone");
+        Check(MaxReplicaLagBytes >= 0, "MaxReplicaLagBytes must be 0 or more");
+        Check(CutOffTimeout >= TimeSpan.Zero && CutOffTimeout <= TimeSpan.FromDays(7), "CutOffTimeout must be 0 to 7 days");
+        Check(SampleSize is >= 0 and <= 1_000, "SampleSize must be 0 to 1,000");
+        Check(KeyLifetime >= TimeSpan.FromDays(1) && KeyLifetime <= TimeSpan.FromDays(3650), "KeyLifetime must be 1 to 3,650 days");
+        Check(UnitLease >= TimeSpan.FromSeconds(5) && UnitLease <= TimeSpan.FromHours(1), "UnitLease must be 5 s to 1 h");
+        Check(StopGrace >= TimeSpan.Zero && StopGrace <= TimeSpan.FromMinutes(10), "StopGrace must be 0 to 10 minutes");
+    }
+
+    private static void Check(bool isInRange, string range)
+    {
+        if (!isInRange)
         {
-            throw new EnvelopeConfigurationException(
-                "ReencryptionOptions are out of range: BatchSize 1-10,000, DegreeOfParallelism 1-64, UnitSize 100-10,000,000, MaxRowsPerSecond and MaxReplicaLagBytes 0 or more, SampleSize 0-1,000, UnitLease 5 s-1 h, KeyLifetime 1-3,650 days.");
+            throw new EnvelopeConfigurationException($"An option of the re-encryption is out of its range: {range}. Nothing was changed.");
         }
     }
 }

@@ -60,6 +60,7 @@ internal sealed class UnitWorker(
         var after = scan.Deserialize(unit.Checkpoint);
         RangeReader? range = null;
         var writer = RowWriter.For(scan.Table, connection);
+        using var grace = new BatchGrace(options.StopGrace, session.Runtime.TimeProvider, cancellationToken);
         var heartbeat = new UnitHeartbeat(source, jobs, jobId, unit, options.UnitLease, session.Runtime.TimeProvider);
         try
         {
@@ -85,7 +86,7 @@ internal sealed class UnitWorker(
 
                 var batch = await range.ReadAsync(cancellationToken).ConfigureAwait(false);
                 after = batch.Last ?? after;
-                if (!await RunBatchAsync(connection, scan, writer, unit, batch, after, cancellationToken).ConfigureAwait(false) || batch.IsLast)
+                if (!await RunBatchAsync(connection, scan, writer, unit, batch, after, cancellationToken, grace.Token).ConfigureAwait(false) || batch.IsLast)
                 {
                     return;
                 }
@@ -101,14 +102,14 @@ internal sealed class UnitWorker(
 
     private static ValueTask DisposeAsync(RangeReader? range) => range?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    /// <summary>Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now.</summary>
+    /// <summary>Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now. Once its transaction has begun, a stop no longer breaks it off, only the other token does.</summary>
     private async Task<bool> RunBatchAsync(
-        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken cancellationToken)
+        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken)
     {
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
         using var pins = new KeyPins();
-        var pairs = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, cancellationToken).ConfigureAwait(false);
+        var pairs = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, stop).ConfigureAwait(false);
         await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
@@ -126,7 +127,7 @@ internal sealed class UnitWorker(
             await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
-            await meter.BatchAsync(unit.Table, written, changes.Count - written, poisoned, cancellationToken).ConfigureAwait(false);
+            await meter.BatchAsync(unit.Table, written, changes.Count - written, poisoned, stop).ConfigureAwait(false);
             return true;
         }
     }

@@ -24,6 +24,9 @@ public sealed partial class ImportRuleTests
         ["Proof"] = ["Census", "Storage", "Keys", "Envelopes", "Cryptography", "Metadata"],
         ["Reencryption"] = ["Proof", "Census", "Storage", "Scoping", "Keys", "Envelopes", "Cryptography", "Metadata"],
         ["Lifecycle"] = ["Proof", "Census", "Reencryption", "Storage", "Keys", "KeyManagement", "Cryptography", "Envelopes", "Metadata"],
+
+        // A schedule around what a user calls himself, and no more.
+        ["Hosting"] = [],
     };
 
     /// <summary>Events and measures: imports nothing of the library, and every folder above the cipher tells through it.</summary>

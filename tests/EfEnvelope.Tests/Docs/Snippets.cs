@@ -64,6 +64,17 @@ internal static class Snippets
         return name;
     }
 
+    public static void Scheduled(IServiceCollection services)
+    {
+        services.AddEnvelopeReencryption<BankContext>(options =>
+        {
+            options.Interval = TimeSpan.FromHours(6);
+            options.Window = ReencryptionWindow.Parse("22:00-05:00 Europe/Zurich");
+            options.Job = options.Job with { MaxRowsPerSecond = 2_000 };
+        });
+        services.AddHealthChecks().AddCheck<ReencryptionHealthCheck<BankContext>>("re-encryption");
+    }
+
     public static void Scheduler(IServiceCollection services, string connectionString)
     {
         services.AddQuartz(quartz =>

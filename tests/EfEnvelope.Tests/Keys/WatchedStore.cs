@@ -55,6 +55,8 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken) => Run(() => inner.ListAsync(includeRowKeys, cancellationToken));
 
+    public Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken) => Run(() => inner.FindByStateAsync(state, cancellationToken));
+
     public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));
 
     public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken) => Run(() => inner.TryTakeOverAsync(identity, macKey, cancellationToken));

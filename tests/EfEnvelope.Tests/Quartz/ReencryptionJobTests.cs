@@ -51,7 +51,7 @@ public abstract class ReencryptionJobTests(string provider)
     [Fact]
     public void Options_are_kept_as_strings_and_come_back_whole()
     {
-        var options = new ReencryptionOptions { BatchSize = 7, DegreeOfParallelism = 3, UnitSize = 12_345, Pause = TimeSpan.FromSeconds(1.5), MaxRowsPerSecond = 9, CutOffTimeout = TimeSpan.Zero, SampleSize = 4, UnitLease = TimeSpan.FromMinutes(2) };
+        var options = new ReencryptionOptions { BatchSize = 7, DegreeOfParallelism = 3, UnitSize = 12_345, Pause = TimeSpan.FromSeconds(1.5), MaxRowsPerSecond = 9, CutOffTimeout = TimeSpan.Zero, SampleSize = 4, UnitLease = TimeSpan.FromMinutes(2), StopGrace = TimeSpan.Zero, MaxReplicaLagBytes = 5, KeyLifetime = TimeSpan.FromDays(9), Window = ReencryptionWindow.Parse("22:00-05:00 Europe/Zurich stop") };
         var data = new JobDataMap();
         foreach (var (name, text) in ReencryptionJobData.Write(options))
         {

@@ -118,6 +118,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken)
         => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.KekId)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.KekId), kekId)}", cancellationToken);
 
+    public Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken)
+        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.State)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.State), (int)state)}", cancellationToken);
+
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken)
         => QueryAsync(_ => $"{(includeRowKeys ? "1 = 1" : $"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NULL")} ORDER BY {_keys[nameof(EnvelopeKeyRow.Id)]}", cancellationToken);
 

@@ -1,0 +1,126 @@
+using System.Security.Cryptography;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace EfEnvelope.Hosting;
+
+/// <summary>
+/// Re-encrypts on a schedule while the host runs. Instances of the application need not know of each other: their runs join one job and share its units. A run that fails is logged and made again when it is next due.
+/// </summary>
+internal sealed class ReencryptionService<TContext>(
+    IServiceScopeFactory scopes, ReencryptionScheduleOptions options, ReencryptionSchedule<TContext> schedule, TimeProvider time, ILogger<ReencryptionService<TContext>> logger) : BackgroundService
+    where TContext : DbContext
+{
+    /// <summary>What the options are called by, and the log names.</summary>
+    public static readonly string Name = typeof(TContext).FullName ?? typeof(TContext).Name;
+
+    private HashSet<Guid> _settled = [];
+    private DateTimeOffset _settledUntil;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        // Due at once, so that a process which is restarted often comes to a run at all.
+        var earliest = time.GetUtcNow();
+        while (true)
+        {
+            var due = Timetable.Next(options, earliest, Chance());
+            var waiting = schedule.WaitForRequestAsync(due - time.GetUtcNow(), time, stoppingToken);
+
+            // Whoever sees the time may rely on its timer.
+            schedule.Update(s => s with { NextRunAt = due });
+            var isRequested = await waiting.ConfigureAwait(false);
+            stoppingToken.ThrowIfCancellationRequested();
+            var now = time.GetUtcNow();
+            if (options.Window is { } window && !window.IsOpen(now))
+            {
+                // Asked for outside of the window, or the clock was put forward while this slept: when it opens, then.
+                earliest = now;
+                continue;
+            }
+
+            if (isRequested)
+            {
+                _settledUntil = DateTimeOffset.MinValue;
+            }
+
+            await RunAsync(stoppingToken).ConfigureAwait(false);
+            earliest = Later(now + options.Interval, time.GetUtcNow());
+        }
+    }
+
+    /// <summary>One run, in a scope of its own. Throws nothing.</summary>
+    private async Task RunAsync(CancellationToken stopping)
+    {
+        schedule.Update(s => s with { IsRunning = true, LastStartedAt = time.GetUtcNow(), Progress = null });
+        var outcome = ReencryptionOutcome.Failed;
+        ReencryptionReport? report = null;
+        Exception? failure = null;
+        try
+        {
+            (outcome, report) = await ReencryptAsync(stopping).ConfigureAwait(false);
+        }
+        catch (Exception error) when (IsStop(error, stopping))
+        {
+            outcome = ReencryptionOutcome.Stopped;
+            ReencryptionLog.Stopped(logger, Name);
+        }
+#pragma warning disable CA1031 // The application goes on without this run; the next one is due.
+        catch (Exception error)
+#pragma warning restore CA1031
+        {
+            failure = error;
+            ReencryptionLog.Failed(logger, error, Name, error.GetType().Name);
+        }
+
+        schedule.Update(s => s with
+        {
+            IsRunning = false, LastEndedAt = time.GetUtcNow(), LastOutcome = outcome, LastReport = report ?? s.LastReport, LastError = failure, FailuresInARow = failure is null ? 0 : s.FailuresInARow + 1,
+        });
+    }
+
+    /// <summary>The host stops, or the window closed. A time-out of a library below is neither, though it comes as a cancellation.</summary>
+    private bool IsStop(Exception error, CancellationToken stopping)
+        => stopping.IsCancellationRequested ? error is OperationCanceledException or System.Data.Common.DbException
+            : error is OperationCanceledException && options.Window is { } window && !window.IsOpen(time.GetUtcNow());
+
+    private async Task<(ReencryptionOutcome Outcome, ReencryptionReport? Report)> ReencryptAsync(CancellationToken cancellationToken)
+    {
+        var scope = scopes.CreateAsyncScope();
+        await using (scope.ConfigureAwait(false))
+        {
+            var keys = new EnvelopeKeys(scope.ServiceProvider.GetRequiredService<TContext>());
+
+            // The cheap check: two queries of the ring.
+            var retired = await keys.FindRetiredAsync(cancellationToken).ConfigureAwait(false);
+            if (retired.Count == 0 || (retired.IsSubsetOf(_settled) && time.GetUtcNow() < _settledUntil))
+            {
+                ReencryptionLog.NothingStale(logger, Name);
+                return (ReencryptionOutcome.NothingStale, null);
+            }
+
+            ReencryptionLog.Started(logger, Name, retired.Count);
+            var report = await keys.ReencryptAsync(options.JobInWindow, new ScheduleProgress<TContext>(schedule, Name, time, logger), cancellationToken).ConfigureAwait(false);
+            if (report.IsProven)
+            {
+                (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.MaximumProofAge);
+                ReencryptionLog.Proven(logger, Name, report.Rows, report.Conflicts, report.Elapsed);
+                return (ReencryptionOutcome.Proven, report);
+            }
+
+            ReencryptionLog.NotProven(logger, Name, report.Rows, report.Quarantined, report.NotProvenBecause);
+            if (report.Quarantined == 0)
+            {
+                return (ReencryptionOutcome.NotProven, report);
+            }
+
+            (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.QuarantineInterval);
+            return (ReencryptionOutcome.Quarantined, report);
+        }
+    }
+
+    private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
+
+    private static double Chance() => RandomNumberGenerator.GetInt32(1_000_001) / 1_000_000d;
+}
