@@ -78,7 +78,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
         {
             for (var i = 0; i < row.Cells.Length; i++)
             {
-                foreach (var id in KeyIds(table.Columns[i], row.Cells[i]))
+                foreach (var id in NamedKeys(table.Columns[i], row.Cells[i]))
                 {
                     if (stale.Contains(id))
                     {
@@ -111,6 +111,10 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
 
         return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
     }
+
+    /// <summary>Also of cells that are cut off behind their header: without its keys such a cell would not be told from one whose key has no successor.</summary>
+    private IEnumerable<Guid> NamedKeys(EncryptedColumn column, object? cell)
+        => cell is null || column.Storage == EncryptedStorage.Document ? KeyIds(column, cell) : NamedKey(column, cell) is { } id ? [id] : [];
 
     public static IEnumerable<Guid> KeyIds(EncryptedColumn column, object? cell)
     {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using EfEnvelope.Cli;
+using EfEnvelope.KeyManagement;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
@@ -77,6 +78,47 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
         Assert.True(events[^1].GetProperty("isComplete").GetBoolean());
         Assert.Equal(0, events[^1].GetProperty("exitCode").GetInt32());
         Assert.Equal(2, await RunAsync("compromise", "--key", key, "--reason", "test"));
+    }
+
+    [Theory]
+    [InlineData("--key")]
+    [InlineData("--scope")]
+    [InlineData("--kms-key")]
+    [InlineData("--created-before")]
+    public async Task Each_way_to_select_keys_marks_those_and_no_other(string selector)
+    {
+        var former = new InMemoryKeyManagementService();
+        Database.KeyService = former;
+        await using var context = Live();
+        await SeedAsync(context, 1, 2);
+        var (field, kek) = (await KeyAsync(context, ScopeA.Value), await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek));
+        var before = TimeProvider.System.GetUtcNow();
+        context.Add(new Customer { TenantId = TenantB, Branch = "later", FullName = "Name", Ssn = "canary-ssn" });
+        await context.SaveChangesAsync();
+        var other = await KeyAsync(context, EnvelopeScope.Tenant(TenantB).Value);
+        var value = selector switch
+        {
+            "--key" => kek.Id.ToString(),
+            "--scope" => ScopeA.Value,
+            "--kms-key" => field.RootKeyId!,
+            _ => before.ToString("O"),
+        };
+
+        // What a root key wraps can be left once another one is configured.
+        Database.KeyService = new TwoRootKeys(new InMemoryKeyManagementService(), former);
+        Assert.Equal(0, await RunAsync("compromise", selector, value, "--reason", "test", "--by", "on call", "--mark-only", "--json=true"));
+
+        var events = Printed.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement).ToList();
+        Assert.Equal(["started", "marked", "finished"], events.Select(e => e.GetProperty("event").GetString()));
+        Assert.Equal((0, "marked", false), (events[2].GetProperty("exitCode").GetInt32(), events[2].GetProperty("outcome").GetString(), events[2].GetProperty("isProven").GetBoolean()));
+        var marked = events[1].GetProperty("keys").EnumerateArray().Select(k => k.GetProperty("id").GetGuid()).ToList();
+        var ring = (await new EnvelopeKeys(context).ListAsync(includeRowKeys: true)).ToDictionary(k => k.Id);
+        Assert.Equal(marked.Order(), ring.Values.Where(k => k.State == KeyState.Compromised && !k.Scope.StartsWith("row:", StringComparison.Ordinal)).Select(k => k.Id).Order());
+        Assert.Equal(
+            (selector != "--key", true, selector == "--kms-key"),
+            (marked.Contains(field.Id), marked.Contains(kek.Id), marked.Contains(other.Id)));
+        Assert.Equal(("test", "on call"), (ring[kek.Id].Reason, ring[kek.Id].ChangedBy));
+        Assert.Equal(KeyState.Active, (await KeyAsync(context, ScopeA.Value, version: 2, purpose: KeyPurpose.Kek)).State);
     }
 
     [Theory]
