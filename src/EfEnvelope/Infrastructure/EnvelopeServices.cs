@@ -25,7 +25,9 @@ internal static class EnvelopeServices
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
         services.AddScoped<IInterceptor, EnvelopeCommandInterceptor>();
         Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(
-            new EnvelopeDatabase(inner, provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()), provider.GetRequiredService<ICurrentDbContext>()));
+            new EnvelopeDatabase(
+                new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()), provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()),
+            provider.GetRequiredService<ICurrentDbContext>()));
         Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));
         Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>(), [new ReadPlanner(), new BulkUpdatePlanner()]));
         Decorate<IQueryTranslationPreprocessorFactory>(

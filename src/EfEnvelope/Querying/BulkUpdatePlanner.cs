@@ -22,6 +22,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
         foreach (var setter in update.ColumnValueSetters)
         {
             RefuseScopeChange(update, setter);
+            RefuseDocument(update, setter);
             if (EnvelopeValueConverters.FindToken(setter.Column.TypeMapping?.Converter) is not { } token || setter.Value is SqlConstantExpression { Value: null })
             {
                 continue;
@@ -29,15 +30,14 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
 
             var column = ColumnDeclaration.Of(token);
             var property = Property(update, setter.Column);
-            var display = property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
             if (column.PerRow || column.RowBound)
             {
-                throw Error(display, column, column.PerRow ? "each row has a key of its own" : "each value is bound to its row");
+                throw Error(property, column, column.PerRow ? "each row has a key of its own" : "each value is bound to its row");
             }
 
             if (setter.Value is not SqlParameterExpression)
             {
-                throw Error(display, column, "the database cannot compute or copy encrypted values; only a value of the application can be set");
+                throw Error(property, column, "the database cannot compute or copy encrypted values; only a value of the application can be set");
             }
 
             if (column.Parent == DeclaredScope.Global || column.IsAmbient)
@@ -46,7 +46,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             }
 
             plan ??= FindScope(update, property)
-                ?? throw Error(display, column, "the filter must equate the property that chooses the data key with one value (such as c.TenantId == tenant)");
+                ?? throw Error(property, column, "the filter must equate the property that chooses the data key with one value (such as c.TenantId == tenant)");
         }
 
         return plan;
@@ -125,8 +125,20 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
     private static IProperty? Property(UpdateExpression update, ColumnExpression column)
         => update.Table.Table.FindColumn(column.Name)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null);
 
-    private static EnvelopeQueryException Error(string display, ColumnDeclaration column, string why)
-        => new($"{display} is encrypted and cannot be set by this ExecuteUpdate: {why}. Load the rows and use SaveChanges.") { Property = display, ColumnId = column.ColumnId };
+    /// <summary>A whole document, whose encrypted members nobody would seal, or whose armour would come from another column.</summary>
+    private static void RefuseDocument(UpdateExpression update, ColumnValueSetter setter)
+    {
+        if (setter.Value is not (SqlFunctionExpression or SqlConstantExpression { Value: null })
+            && JsonDocuments.FindMember(new ColumnOrigin("", update.Table.Table, setter.Column.Name)) is { } member)
+        {
+            throw QueryRefusal.BulkUpdate(member, "its document is rendered and sealed by SaveChanges only");
+        }
+    }
+
+    private static EnvelopeQueryException Error(IProperty? property, ColumnDeclaration column, string why)
+        => property is not null
+            ? QueryRefusal.BulkUpdate(property, why)
+            : new EnvelopeQueryException($"Column '{column.ColumnId}' is encrypted and cannot be set by this ExecuteUpdate: {why}. Load the rows and use SaveChanges.") { ColumnId = column.ColumnId };
 }
 
 /// <summary>The scope that a bulk update's filter fixes.</summary>

@@ -1,10 +1,10 @@
 using System.Linq.Expressions;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Query;
 using Microsoft.EntityFrameworkCore.Query.SqlExpressions;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Querying;
 
@@ -14,6 +14,8 @@ namespace EfEnvelope.Querying;
 /// </summary>
 internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisitor
 {
+    private readonly Stack<SelectExpression> _selects = new();
+
     protected override Expression VisitExtension(Expression node)
     {
         switch (node)
@@ -23,19 +25,24 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
                 return node;
             case UpdateExpression update:
                 BulkUpdatePlanner.Check(update);
+                _selects.Push(update.SelectExpression);
                 foreach (var setter in update.ColumnValueSetters)
                 {
                     RefuseSetter(setter);
                 }
 
+                _selects.Pop();
                 Visit(update.SelectExpression);
                 return node;
             case DeleteExpression delete:
                 Visit(delete.SelectExpression);
                 return node;
             case SelectExpression select:
+                _selects.Push(select);
                 VisitSelect(select);
-                return base.VisitExtension(node);
+                base.VisitExtension(node);
+                _selects.Pop();
+                return node;
             case SetOperationBase set:
                 RefuseComparingSet(set);
                 return base.VisitExtension(node);
@@ -52,22 +59,19 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             case OrderingExpression ordering:
                 Refuse(ordering.Expression, "ORDER BY");
                 return base.VisitExtension(node);
-            case CaseExpression or ScalarSubqueryExpression or ProjectionExpression or ColumnExpression or SqlConstantExpression or SqlParameterExpression or SqlFragmentExpression or ExistsExpression:
+            case CaseExpression or ScalarSubqueryExpression or ProjectionExpression or ColumnExpression or SqlConstantExpression or SqlParameterExpression or SqlFragmentExpression or ExistsExpression or JsonScalarExpression:
                 RefuseMixedCase(node as CaseExpression);
                 return base.VisitExtension(node);
             case InExpression { Subquery: { } subquery } contained:
                 // The subquery is no scalar: what it returns is compared all the same.
                 Refuse(contained.Item, Describe(contained));
-                foreach (var projection in subquery.Projection)
-                {
-                    Refuse(projection.Expression, Describe(contained));
-                }
-
+                RefuseProjection(subquery, Describe(contained));
                 return base.VisitExtension(node);
             case SqlExpression sql:
                 foreach (var child in Children(sql))
                 {
-                    Refuse(child, Describe(sql));
+                    // Functions may look into the plain parts of a document (its length, a member's new value); nothing else compares less than the whole.
+                    Refuse(child, Describe(sql), documents: sql is not SqlFunctionExpression);
                 }
 
                 return base.VisitExtension(node);
@@ -85,11 +89,19 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
         if (select.IsDistinct)
         {
-            foreach (var projection in select.Projection)
-            {
-                Refuse(projection.Expression, "DISTINCT");
-            }
+            RefuseProjection(select, "DISTINCT");
         }
+    }
+
+    private void RefuseProjection(SelectExpression select, string operation)
+    {
+        _selects.Push(select);
+        foreach (var projection in select.Projection)
+        {
+            Refuse(projection.Expression, operation);
+        }
+
+        _selects.Pop();
     }
 
     private void RefuseComparingSet(SetOperationBase set)
@@ -110,10 +122,9 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             return;
         }
 
-        foreach (var projection in set.Source1.Projection.Concat(set.Source2.Projection))
-        {
-            Refuse(projection.Expression, set switch { UnionExpression => "UNION", IntersectExpression => "INTERSECT", _ => "EXCEPT" });
-        }
+        var name = set switch { UnionExpression => "UNION", IntersectExpression => "INTERSECT", _ => "EXCEPT" };
+        RefuseProjection(set.Source1, name);
+        RefuseProjection(set.Source2, name);
     }
 
     private void RefuseBinary(SqlBinaryExpression binary)
@@ -196,28 +207,52 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         return collector.Found;
     }
 
-    private void Refuse(SqlExpression? expression, string operation)
+    private void Refuse(SqlExpression? expression, string operation, bool documents = true)
     {
-        if (expression is null or SqlConstantExpression { Value: null } || Token(expression) is not { } token || expression is JsonScalarExpression { Path.Count: 0 })
+        if (expression is null or SqlConstantExpression { Value: null })
         {
             return;
         }
 
-        // A value on its own carries the other side's mapping; the other side is refused and named.
-        var columnId = ColumnDeclaration.Of(token).ColumnId;
-        var property = Find(columnId);
-        var display = property is null ? columnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
-        throw new EnvelopeQueryException(
-            $"{display} is encrypted: {operation} cannot be evaluated in the database, where it would compare ciphertext. Filter by other columns and evaluate this part on the client (AsEnumerable() after the filter).")
+        if (Token(expression) is { } token && expression is not JsonScalarExpression { Path.Count: 0 })
         {
-            Entity = property?.DeclaringType.DisplayName(),
-            Property = property?.Name,
-            ColumnId = columnId,
-        };
+            // A value on its own carries the other side's mapping; the other side is refused and named.
+            var columnId = ColumnDeclaration.Of(token).ColumnId;
+            throw EncryptedMembers.Find(model, columnId) is { } property
+                ? QueryRefusal.Operation(property, operation)
+                : new EnvelopeQueryException($"Column '{columnId}' is encrypted: {operation} cannot be evaluated in the database. Filter by other columns and evaluate this part on the client.") { ColumnId = columnId };
+        }
+
+        if (documents && DocumentMember(expression) is { } member)
+        {
+            throw QueryRefusal.Operation(member, $"{operation} of its whole document");
+        }
     }
 
-    private IProperty? Find(string columnId)
-        => model.GetEntityTypes().SelectMany(e => e.GetFlattenedDeclaredProperties()).FirstOrDefault(p => p.FindEnvelope()?.ColumnId == columnId);
+    /// <summary>The first encrypted member of a whole JSON document, which holds armour that is never the same twice; null for anything else, such as a plain member.</summary>
+    private IProperty? DocumentMember(SqlExpression expression)
+    {
+        var column = expression switch
+        {
+            ColumnExpression plain => plain,
+            JsonScalarExpression { TypeMapping: JsonTypeMapping, Json: ColumnExpression document } => document,
+            _ => null,
+        };
+        if (column is null)
+        {
+            return null;
+        }
+
+        foreach (var select in _selects)
+        {
+            if (ColumnOrigin.Trace(select, column) is { } origin)
+            {
+                return JsonDocuments.FindMember(origin);
+            }
+        }
+
+        return null;
+    }
 
     private sealed class ChildCollector(Expression root) : ExpressionVisitor
     {

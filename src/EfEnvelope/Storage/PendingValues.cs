@@ -34,8 +34,9 @@ internal static class PendingValues
 
         if (replaced < frame.Pending.Count)
         {
-            throw new EnvelopeConfigurationException(
-                "A value of an encrypted column stands in a parameter that EfEnvelope does not recognise. Nothing was sent. Load the rows and use SaveChanges instead.");
+            var columnId = frame.Pending[0].Column.ColumnId;
+            throw new EnvelopeQueryException(
+                $"Column '{columnId}': a value stands in a parameter where it cannot be sealed, such as a whole JSON document. Nothing was sent. Load the rows and use SaveChanges instead.") { ColumnId = columnId };
         }
     }
 

@@ -8,6 +8,14 @@ public enum Grade
     High,
 }
 
+[Flags]
+public enum Rights
+{
+    None = 0,
+    Read = 1,
+    Write = 2,
+}
+
 public sealed class Person
 {
     public int Id { get; set; }
@@ -46,7 +54,78 @@ public sealed class Person
     [Encrypted]
     public List<string>? Tags { get; set; }
 
+    [Encrypted]
+    public Rights Rights { get; set; }
+
+    [Encrypted]
+    public DateTime Seen { get; set; }
+
+    [Encrypted]
+    public double Ratio { get; set; }
+
+    [Encrypted]
+    public int[]? Codes { get; set; }
+
     public Papers? Papers { get; set; }
+
+    public List<Stamp> Stamps { get; set; } = [];
+
+    public Reach Reach { get; set; } = new();
+
+    public Card Card { get; set; } = new();
+
+    public List<Card> OldCards { get; set; } = [];
+
+    public Home? Home { get; set; }
+
+    public List<Device> Devices { get; set; } = [];
+}
+
+/// <summary>A complex type in columns of its own.</summary>
+public sealed class Reach
+{
+    public string Kind { get; set; } = "";
+
+    [Encrypted]
+    public string? Phone { get; set; }
+}
+
+/// <summary>A complex type in a JSON document.</summary>
+public sealed class Card
+{
+    public string Bank { get; set; } = "";
+
+    [Encrypted]
+    public string? Number { get; set; }
+}
+
+/// <summary>An owned type in a JSON array.</summary>
+public sealed class Stamp
+{
+    public string Land { get; set; } = "";
+
+    [Encrypted]
+    public string? Visa { get; set; }
+}
+
+/// <summary>An owned type in the owner's table.</summary>
+public sealed class Home
+{
+    public string City { get; set; } = "";
+
+    [Encrypted]
+    public string? Street { get; set; }
+}
+
+/// <summary>An owned type in a table of its own.</summary>
+public sealed class Device
+{
+    public int Id { get; set; }
+
+    public string Kind { get; set; } = "";
+
+    [Encrypted]
+    public string? Serial { get; set; }
 }
 
 public sealed class Papers
@@ -80,6 +159,12 @@ public sealed class VaultContext(DbContextOptions options) : DbContext(options)
         {
             person.HasDataKeyPerTenant(p => p.TenantId);
             person.OwnsOne(p => p.Papers, papers => papers.ToJson());
+            person.OwnsMany(p => p.Stamps, stamps => stamps.ToJson());
+            person.ComplexProperty(p => p.Reach);
+            person.ComplexProperty(p => p.Card, card => card.ToJson());
+            person.ComplexCollection(p => p.OldCards, cards => cards.ToJson());
+            person.OwnsOne(p => p.Home);
+            person.OwnsMany(p => p.Devices, devices => devices.HasKey(d => d.Id));
         });
         modelBuilder.Entity<Word>();
         modelBuilder.UseEnvelopeEncryption();
