@@ -34,6 +34,7 @@ internal static class EnvelopeServices
             services, (provider, inner) => new EnvelopeQueryPreprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPreprocessorDependencies>()));
         Decorate<IQueryTranslationPostprocessorFactory>(
             services, (provider, inner) => new EnvelopeQueryPostprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPostprocessorDependencies>()));
+        Decorate<IRelationalQueryStringFactory>(services, (_, inner) => new EnvelopeQueryStringFactory(inner));
         Decorate<IMigrationsModelDiffer>(services, (_, inner) => new PlaintextColumnGuard(inner));
         Decorate<IModelRuntimeInitializer>(services, (_, inner) => new UnencryptedModelGuard(inner));
         Decorate<IRelationalDatabaseCreator>(services, (provider, inner) => new RingAwareDatabaseCreator(inner, provider.GetRequiredService<ICurrentDbContext>()));

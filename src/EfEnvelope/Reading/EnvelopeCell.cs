@@ -27,6 +27,9 @@ internal sealed record EnvelopeCell(
     int[] KeyOrdinals,
     IProperty[] KeyProperties)
 {
+    /// <summary>Of a document: the JSON names of its encrypted members, in UTF-8, that no plain member has too.</summary>
+    public byte[][] Members { get; init; } = [];
+
     /// <summary>Whether the same columns of the result say whose row both cells are.</summary>
     public bool IsOfSameRow(EnvelopeCell other)
         => ReferenceEquals(Type, other.Type) && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);

@@ -4,6 +4,7 @@ using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Reading;
 
@@ -25,6 +26,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly KeyPins _pins = new();
     private readonly HashSet<Guid> _missing = [];
     private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
+    private readonly List<Guid> _documentKeys = [];
     private RingKey? _last;
     private long _row;
     private bool _drained;
@@ -207,7 +209,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
                     break;
                 default:
                     _values[i] = null;
-                    InspectDocument(ReadText(cell.Ordinal), i);
+                    InspectDocument(_inner.GetValue(cell.Ordinal), i);
                     break;
             }
         }
@@ -228,37 +230,20 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
     }
 
-    private string ReadText(int ordinal)
+    /// <summary>SQLite lets the column hold any storage class; only text is a document.</summary>
+    private void InspectDocument(object document, int index)
     {
-        try
+        _documentKeys.Clear();
+        if (document is not string text || !DocumentInspector.TryInspect(text, _cells[index].Members, _documentKeys))
         {
-            return _inner.GetString(ordinal);
+            throw Broken(_cells[index]);
         }
-        catch (InvalidCastException)
+
+        foreach (var keyId in _documentKeys)
         {
-            return _inner.GetFieldValue<string>(ordinal);
+            Need(keyId, index);
         }
     }
-
-    private void InspectDocument(string document, int index)
-    {
-        var at = 0;
-        while ((at = document.IndexOf(TextArmor.Prefix, at, StringComparison.Ordinal)) >= 0)
-        {
-            var end = document.IndexOf('"', at);
-            if (end > 0 && TextArmor.TryReadKeyId(Unescape(document[at..end]), out var keyId))
-            {
-                Need(keyId, index);
-            }
-
-            at += TextArmor.Prefix.Length;
-        }
-    }
-
-    /// <summary>JSON writers may print the armour's <c>+</c> as an escape.</summary>
-    private static string Unescape(string text) => text.Contains('\\', StringComparison.Ordinal)
-        ? text.Replace("\\u002B", "+", StringComparison.OrdinalIgnoreCase).Replace("\\/", "/", StringComparison.Ordinal)
-        : text;
 
     private void Need(Guid keyId, int index)
     {
@@ -339,6 +324,16 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             Property = cell.Display,
             ColumnId = cell.Column?.ColumnId,
             KeyId = keyId,
+        };
+    }
+
+    private EnvelopeRefusedException Broken(EnvelopeCell cell)
+    {
+        Audit.PlaintextRefused(cell.Display);
+        return new($"The JSON document {cell.Display} is broken, or an encrypted member of it holds something else than text armour. It is not returned; the stored value is untouched. Restore it, or write the row anew.")
+        {
+            Entity = cell.Type?.Root.DisplayName(),
+            Property = cell.Display[(cell.Display.LastIndexOf('.') + 1)..],
         };
     }
 

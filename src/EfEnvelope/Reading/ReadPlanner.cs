@@ -5,6 +5,7 @@ using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Query.SqlExpressions;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Reading;
 
@@ -30,10 +31,12 @@ internal sealed class ReadPlanner : IQueryPlanner
                 origins ??= Origins(select);
                 (cells ??= []).Add(Cell(select, i, origins, ColumnDeclaration.Of(token)));
             }
-            else if (Column(expression) is { } column && ColumnOrigin.Trace(select, column) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
+            else if (expression is not JsonScalarExpression { TypeMapping: not JsonTypeMapping }
+                && Column(expression) is { } column && ColumnOrigin.Trace(select, column) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
             {
+                // A plain member on its own comes as its own type, and holds no armour.
                 origins ??= Origins(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, owner.DisplayName(), owner, null, origins));
+                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, origins) with { Members = JsonDocuments.MemberNames(origin) });
             }
         }
 

@@ -16,6 +16,8 @@ internal sealed class CommandFrame
     /// <summary>Commands of so many contexts are never put together inside one another; frames below are left over.</summary>
     private const int MaxDepth = 8;
 
+    private static readonly object PrintingOwner = new();
+
     private readonly object _owner;
     private CommandFrame? _outer;
     private List<PendingValue>? _pending;
@@ -26,6 +28,9 @@ internal sealed class CommandFrame
 
     /// <summary>Values to be sealed, by the placeholder instance that stands for each.</summary>
     public List<PendingValue> Pending => _pending ??= [];
+
+    /// <summary>Whether the command is only printed: its values are not sealed.</summary>
+    public bool IsPrinting => ReferenceEquals(_owner, PrintingOwner);
 
     public bool HasPending => _pending is { Count: > 0 };
 
@@ -54,6 +59,9 @@ internal sealed class CommandFrame
 
         return _current = new CommandFrame(owner) { _outer = _current };
     }
+
+    /// <summary>Begins a command that EF makes and does not run.</summary>
+    public static CommandFrame PushPrinting() => Push(PrintingOwner);
 
     /// <summary>Takes the innermost frame off; null when there is none.</summary>
     public static CommandFrame? Pop()

@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Linq.Expressions;
 using Microsoft.EntityFrameworkCore.Query;
+using Microsoft.EntityFrameworkCore.Query.SqlExpressions;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Storage;
@@ -28,8 +29,9 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
                 }
             }
 
+            var seals = EncryptedParameterFinder.Any(queryExpression);
             var command = inner.GetCommand(queryExpression);
-            return plans is null ? command : new PlannedCommand(command, new Marker([.. plans]));
+            return plans is null && !seals ? command : new PlannedCommand(command, new Marker([.. plans ?? []]));
         }
     }
 
@@ -39,7 +41,7 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
 
         public void AddDbParameter(DbCommand command, IReadOnlyDictionary<string, object?>? parameterValues)
         {
-            if (CommandFrame.Current is not { } frame)
+            if (CommandFrame.Current is not { IsPrinting: false } frame)
             {
                 return;
             }
@@ -53,6 +55,34 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
         public void AddDbParameter(DbCommand command, object? value)
         {
         }
+    }
+
+    private sealed class EncryptedParameterFinder : ExpressionVisitor
+    {
+        private bool _found;
+
+        public static bool Any(Expression sqlTree)
+        {
+            var finder = new EncryptedParameterFinder();
+            finder.Visit(sqlTree);
+            return finder._found;
+        }
+
+        public override Expression? Visit(Expression? node) => _found ? node : base.Visit(node);
+
+        protected override Expression VisitExtension(Expression node)
+        {
+            if (node is SqlParameterExpression parameter)
+            {
+                _found |= IsEncrypted(parameter.TypeMapping);
+                return node;
+            }
+
+            return base.VisitExtension(node);
+        }
+
+        private static bool IsEncrypted(CoreTypeMapping? mapping)
+            => mapping is not null && (EnvelopeValueConverters.FindToken(mapping.Converter) is not null || IsEncrypted(mapping.ElementTypeMapping));
     }
 
     /// <summary>The provider's command with one more entry in its parameters; EF copies text and parameters from it.</summary>
@@ -80,7 +110,22 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
             => inner.ExecuteReaderAsync(parameterObject, cancellationToken);
 
         public DbCommand CreateDbCommand(RelationalCommandParameterObject parameterObject, Guid commandId, Microsoft.EntityFrameworkCore.Diagnostics.DbCommandMethod commandMethod)
-            => inner.CreateDbCommand(parameterObject, commandId, commandMethod);
+        {
+            // EF runs copies of this command; of itself it makes only what ToQueryString() prints and CreateDbCommand() hands out.
+            var frame = CommandFrame.PushPrinting();
+            DbCommand command;
+            try
+            {
+                command = inner.CreateDbCommand(parameterObject, commandId, commandMethod);
+            }
+            finally
+            {
+                CommandFrame.Pop();
+            }
+
+            PrintedValues.Disable(command, frame);
+            return command;
+        }
 
         public void PopulateFrom(IRelationalCommandTemplate commandTemplate)
         {

@@ -14,7 +14,51 @@ internal static class JsonDocuments
     /// <summary>The first encrypted member of the document that stands in the column; null for any other column.</summary>
     public static IProperty? FindMember(ColumnOrigin origin) => Find(origin)?.Member;
 
-    private static (IEntityType Owner, IProperty Member)? Find(ColumnOrigin origin)
+    /// <summary>The JSON names of its encrypted members, in UTF-8, without those that a plain member of the document has too.</summary>
+    public static byte[][] MemberNames(ColumnOrigin origin)
+    {
+        if (Find(origin) is not { } found)
+        {
+            return [];
+        }
+
+        var names = new Dictionary<string, bool>(StringComparer.Ordinal);
+        Collect(found.Root, names);
+        return [.. names.Where(n => n.Value).Select(n => System.Text.Encoding.UTF8.GetBytes(n.Key))];
+    }
+
+    private static void Collect(ITypeBase type, Dictionary<string, bool> names)
+    {
+        foreach (var property in type.GetProperties())
+        {
+            if (property.GetJsonPropertyName() is { } name)
+            {
+                names[name] = property.FindEnvelope() is not null && names.GetValueOrDefault(name, true);
+            }
+        }
+
+        foreach (var complex in type.GetComplexProperties())
+        {
+            Structure(complex.GetJsonPropertyName() ?? complex.Name, complex.ComplexType);
+        }
+
+        if (type is IEntityType entityType)
+        {
+            foreach (var navigation in entityType.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent))
+            {
+                Structure(navigation.TargetEntityType.GetJsonPropertyName() ?? navigation.Name, navigation.TargetEntityType);
+            }
+        }
+
+        void Structure(string name, ITypeBase inner)
+        {
+            names[name] = false;
+            Collect(inner, names);
+            names[name] = false;
+        }
+    }
+
+    private static (IEntityType Owner, ITypeBase Root, IProperty Member)? Find(ColumnOrigin origin)
     {
         if (origin.Table.FindColumn(origin.ColumnName) is { PropertyMappings.Count: > 0 })
         {
@@ -35,21 +79,21 @@ internal static class JsonDocuments
                     && EncryptedTypeInfo.Of(navigation.TargetEntityType).InJsonDocument
                     && EncryptedMembers.First(navigation.TargetEntityType) is { } owned)
                 {
-                    return (type, owned);
+                    return (type, navigation.TargetEntityType, owned);
                 }
             }
 
-            if (EncryptedTypeInfo.Of(type).HasJsonDocument && FindMember(type, origin.ColumnName) is { } member)
+            if (EncryptedTypeInfo.Of(type).HasJsonDocument && FindRoot(type, origin.ColumnName) is { } root && EncryptedMembers.First(root) is { } member)
             {
-                return (type, member);
+                return (type, root, member);
             }
         }
 
         return null;
     }
 
-    private static IProperty? FindMember(ITypeBase type, string column)
+    private static ITypeBase? FindRoot(ITypeBase type, string column)
         => type.GetComplexProperties()
-            .Select(c => c.ComplexType.GetContainerColumnName() == column ? EncryptedMembers.First(c.ComplexType) : FindMember(c.ComplexType, column))
-            .FirstOrDefault(m => m is not null);
+            .Select(c => c.ComplexType.GetContainerColumnName() == column ? c.ComplexType : FindRoot(c.ComplexType, column))
+            .FirstOrDefault(t => t is not null);
 }

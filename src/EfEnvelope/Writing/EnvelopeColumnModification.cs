@@ -110,7 +110,21 @@ internal sealed class EnvelopeColumnModification(
         object? envelope;
         using (frame.Enter())
         {
-            envelope = converter!.ConvertToProvider(value);
+            try
+            {
+                envelope = converter!.ConvertToProvider(value);
+            }
+            catch (Exception error) when (error is not EnvelopeEncryptionException)
+            {
+                throw new EnvelopeRefusedException(
+                    $"{Property!.DeclaringType.DisplayName()}.{Property.Name}: the application's own conversion (HasConversion) failed with {error.GetType().Name}; its message, which may hold the value, stands in the inner exception. Nothing was written.",
+                    error)
+                {
+                    Entity = Property.DeclaringType.DisplayName(),
+                    Property = Property.Name,
+                    ColumnId = declaration.ColumnId,
+                };
+            }
         }
 
         if (envelope is string armor && Property!.GetMaxLength() is { } max && armor.Length > max)

@@ -59,6 +59,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
 
         object? Value(IProperty property) => isRoot ? entry.GetCurrentValue(property) : root!.Property(property.Name).CurrentValue;
+        if (info.ScopeProperty is { } chooser && (isRoot ? entry.HasTemporaryValue(chooser) : root!.Property(chooser.Name).IsTemporary))
+        {
+            throw Temporary(info.Root, chooser, "chooses the row's data key");
+        }
+
         var parent = RowScope.Parent(info, info.ScopeProperty is { } scopeProperty ? Value(scopeProperty) : null, info.Scope.IsAmbient ? session.AmbientScope : null);
         var state = isRoot ? entry.EntityState : root?.State ?? entry.EntityState;
         return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added);
@@ -181,6 +186,14 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
     }
 
+    /// <summary>A foreign key to a row of the same save whose key the store generates: sealed under it, the row would not open once it has its real value.</summary>
+    private static MissingScopeException Temporary(IEntityType type, IProperty property, string does)
+        => new($"{type.DisplayName()}.{property.Name} {does}, but the database makes its value only when the row that it refers to is inserted. Save that row first (in the same transaction), or use a key that the application sets. Nothing was written.")
+        {
+            Entity = type.DisplayName(),
+            Property = property.Name,
+        };
+
     private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew)
     {
         public string Scope => Info.Scope.PerRow ? KeyScope.ForRow(RowId, Parent) : Parent;
@@ -199,6 +212,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             for (var i = 0; i < parts.Length; i++)
             {
                 var property = key.Properties[i];
+                if (Entry.HasTemporaryValue(property))
+                {
+                    throw Temporary(Entry.EntityType, property, "binds the row's values to it");
+                }
+
                 parts[i] = RowScope.ProviderValue(property, Entry.GetCurrentValue(property)!);
             }
 

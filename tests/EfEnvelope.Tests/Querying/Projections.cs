@@ -36,7 +36,7 @@ internal static class Projections
         ["conditional with NULL"] = (c => List(c.People, p => p.City == "Bern" ? p.Ssn : null), new List<string?> { "123", null }),
         ["cast of an enum to its nullable form"] = (c => List(c.People, p => (Grade?)p.Grade), new List<Grade?> { Grade.Low, Grade.Low }),
         ["NULL test"] = (c => List(c.People, p => p.Nick != null), new List<bool> { true, false }),
-        ["anonymous type and tuple"] = (c => List(c.People, p => ValueTuple.Create(p.Score, p.Amount)), new List<ValueTuple<int, decimal>> { (4, 5m), (2, 0m) }),
+        ["tuple"] = (c => List(c.People, p => new ValueTuple<int, decimal>(p.Score, p.Amount)), new List<ValueTuple<int, decimal>> { (4, 5m), (2, 0m) }),
     };
 
     /// <summary>Each finds the one person of Bern.</summary>

@@ -192,6 +192,7 @@ internal static class RefusedOperators
         ["ArrayAgg"] = ("Ssn", c => c.People.GroupBy(p => p.City).Select(g => EF.Functions.ArrayAgg(g.Select(p => p.Ssn))).ToListAsync()),
         ["JsonAgg"] = ("Ssn", c => c.People.GroupBy(p => p.City).Select(g => EF.Functions.JsonAgg(g.Select(p => p.Ssn))).ToListAsync()),
         ["Any with ILike over a list"] = ("Ssn", c => c.People.Where(p => Several.Any(s => EF.Functions.ILike(p.Ssn, s))).ToListAsync()),
+        ["row value"] = ("Score", c => c.People.Select(p => ValueTuple.Create(p.Score, p.Amount)).ToListAsync()),
         ["GreaterThan of rows"] = ("Score", c => c.People.Where(p => EF.Functions.GreaterThan(ValueTuple.Create(p.Score, p.Id), ValueTuple.Create(1, 2))).ToListAsync()),
     };
 }

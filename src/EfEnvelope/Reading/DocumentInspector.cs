@@ -1,0 +1,90 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using EfEnvelope.Envelopes;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>Reads a JSON document once before EF does: which keys its armour names, and whether it is a document at all. No value of it is kept.</summary>
+internal static class DocumentInspector
+{
+    /// <summary>False when it is no well-formed object or array, or an encrypted member is neither text nor null.</summary>
+    /// <param name="document">The text of the column.</param>
+    /// <param name="members">The names of encrypted members, in UTF-8.</param>
+    /// <param name="keys">Receives the id of each key.</param>
+    public static bool TryInspect(string document, byte[][] members, List<Guid> keys)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(document.Length));
+        try
+        {
+            var reader = new Utf8JsonReader(buffer.AsSpan(0, Encoding.UTF8.GetBytes(document, buffer)));
+            return TryInspect(ref reader, members, keys);
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static bool TryInspect(ref Utf8JsonReader reader, byte[][] members, List<Guid> keys)
+    {
+        if (!reader.Read() || reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.StartArray or JsonTokenType.Null))
+        {
+            return false;
+        }
+
+        var encrypted = false;
+        while (reader.Read())
+        {
+            switch (reader.TokenType)
+            {
+                case JsonTokenType.PropertyName:
+                    encrypted = IsEncrypted(ref reader, members);
+                    continue;
+                case JsonTokenType.String:
+                    if (TryReadArmor(ref reader, out var keyId))
+                    {
+                        keys.Add(keyId);
+                    }
+
+                    break;
+                case JsonTokenType.Null:
+                    break;
+                default:
+                    if (encrypted)
+                    {
+                        return false;
+                    }
+
+                    break;
+            }
+
+            encrypted = false;
+        }
+
+        return true;
+    }
+
+    private static bool IsEncrypted(ref Utf8JsonReader reader, byte[][] members)
+    {
+        foreach (var member in members)
+        {
+            if (reader.ValueTextEquals(member))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static bool TryReadArmor(ref Utf8JsonReader reader, out Guid keyId)
+    {
+        keyId = default;
+        return reader.ValueSpan.StartsWith("efe1:"u8) && TextArmor.TryReadKeyId(reader.GetString()!, out keyId);
+    }
+}
