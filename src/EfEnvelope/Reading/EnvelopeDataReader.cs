@@ -248,6 +248,11 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private void Need(Guid keyId, int index)
     {
         var expected = _checks[index].Expected(_inner, _row);
+        if (expected is RowCheck.NoScope)
+        {
+            throw Moved(keyId, _cells[index]);
+        }
+
         RingKey? key;
         if (_last is { } last && last.Id == keyId)
         {

@@ -15,7 +15,7 @@ namespace EfEnvelope.Reading;
 internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
 {
     /// <summary>A row without a tenant, subject or row id was never written by EfEnvelope: it is nobody's, and no key is of its scope.</summary>
-    private const string NoScope = "";
+    public const string NoScope = "";
 
     private readonly IProperty? _scopeProperty = cell.Type?.ScopeProperty;
     private readonly Type? _scopeType = cell.Type?.ScopeProperty is { } property ? StoredType(property) : null;
@@ -34,12 +34,27 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
     {
         if (_row != row)
         {
-            _expected = Find(reader);
+            _expected = FindReadable(reader);
             _row = row;
         }
 
         return _expected;
     }
+
+    /// <summary>What was planted as a tenant, subject or row id and is none (SQLite lets a column hold any storage class) names nobody's row.</summary>
+    private string? FindReadable(DbDataReader reader)
+    {
+        try
+        {
+            return Find(reader);
+        }
+        catch (Exception error) when (IsUnreadable(error))
+        {
+            return NoScope;
+        }
+    }
+
+    private static bool IsUnreadable(Exception error) => error is InvalidCastException or FormatException or OverflowException or ArgumentException or MissingScopeException;
 
     private string? Find(DbDataReader reader)
     {
@@ -75,12 +90,24 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
     }
 
     /// <summary>The row id that row-bound cells of the row are bound to.</summary>
+    /// <exception cref="EnvelopeRefusedException">The row's key is no value of its type.</exception>
     public string RowId(DbDataReader reader)
     {
         var parts = new object[cell.KeyOrdinals.Length];
-        for (var i = 0; i < parts.Length; i++)
+        try
         {
-            parts[i] = Read(reader, cell.KeyOrdinals[i], StoredType(cell.KeyProperties[i]));
+            for (var i = 0; i < parts.Length; i++)
+            {
+                parts[i] = Read(reader, cell.KeyOrdinals[i], StoredType(cell.KeyProperties[i]));
+            }
+        }
+        catch (Exception error) when (IsUnreadable(error))
+        {
+            throw new EnvelopeRefusedException($"The primary key of a row of {cell.Display} is no value of its type: the row-bound value cannot be of this row. It is not returned; the stored value is untouched.")
+            {
+                Property = cell.Display,
+                ColumnId = cell.Column?.ColumnId,
+            };
         }
 
         return ScopeValue.RowId(parts);
@@ -143,6 +170,18 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
             return reader.GetFieldValue<Guid>(ordinal);
         }
 
-        return type == typeof(string) ? reader.GetString(ordinal) : reader.GetInt64(ordinal);
+        return type == typeof(string) ? reader.GetString(ordinal) : InRange(reader.GetInt64(ordinal), type);
     }
+
+    /// <summary>SQLite's integers are wider than the property's type: what does not fit is no value of it.</summary>
+    private static long InRange(long value, Type type) => Type.GetTypeCode(type) switch
+    {
+        TypeCode.Int32 => checked((int)value),
+        TypeCode.Int16 => checked((short)value),
+        TypeCode.SByte => checked((sbyte)value),
+        TypeCode.Byte => checked((byte)value),
+        TypeCode.UInt16 => checked((ushort)value),
+        TypeCode.UInt32 => checked((uint)value),
+        _ => value,
+    };
 }

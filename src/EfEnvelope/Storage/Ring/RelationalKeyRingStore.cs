@@ -64,8 +64,8 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                     using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                     if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                     {
-                        return new RingIdentity(
-                            _ring.Read<Guid>(reader, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(reader, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(reader, 2, nameof(EnvelopeRingRow.Epoch)));
+                        return Read(reader, row => new RingIdentity(
+                            _ring.Read<Guid>(row, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(row, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(row, 2, nameof(EnvelopeRingRow.Epoch))));
                     }
                 }
 
@@ -223,14 +223,28 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                 using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                 {
-                    entries.Add(Read(reader));
+                    entries.Add(Read(reader, ReadRow));
                 }
             }
 
             return entries;
         }, cancellationToken);
 
-    private KeyRingEntry Read(DbDataReader reader) => new()
+    /// <summary>A row that was changed so that it is none any more (SQLite lets a column hold any storage class) is told like one whose metadata does not authenticate.</summary>
+    private static T Read<T>(DbDataReader reader, Func<DbDataReader, T> read)
+    {
+        try
+        {
+            return read(reader);
+        }
+        catch (Exception error) when (error is InvalidCastException or FormatException or OverflowException or ArgumentException)
+        {
+            throw new KeyRingTamperedException(
+                $"A row of the key ring holds a value of another type or range than its column's ({error.GetType().Name}): it was changed by somebody else than EfEnvelope. No key of the query is used. Restore the row.");
+        }
+    }
+
+    private KeyRingEntry ReadRow(DbDataReader reader) => new()
     {
         Id = _keys.Read<Guid>(reader, 0, nameof(EnvelopeKeyRow.Id)),
         Scope = _keys.Read<string>(reader, 1, nameof(EnvelopeKeyRow.Scope)),
