@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using CsCheck;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 
@@ -69,35 +68,6 @@ public sealed class EnvelopeRefusalTests
     }
 
     [Fact]
-    public void Parsers_give_typed_errors_only_for_any_bytes_and_text()
-    {
-        using var key = NewKey(null);
-        var genuine = EnvelopeCodec.Seal(key, s_binding, 5);
-        Gen.Byte.Array[0, 200].Sample(bytes =>
-        {
-            Typed(() => EnvelopeCodec.Open<string>(key, s_binding, bytes));
-            EnvelopeCodec.TryReadKeyId(bytes, out _);
-            byte[] headed = [.. genuine.AsSpan(0, Math.Min(39, bytes.Length)), .. bytes];
-            Typed(() => EnvelopeCodec.Open<int>(key, s_binding, headed));
-            Typed(() => EnvelopeCodec.UnwrapKey(key, headed, KeyPurpose.Field, Guid.Empty, "global"));
-            for (var e = 0; e < 64; e++)
-            {
-                Typed(() => ValueCodec.Decode<decimal>((ValueEncoding)e, bytes));
-                Typed(() => ValueCodec.Decode<DateTimeOffset>((ValueEncoding)e, bytes));
-                Typed(() => ValueCodec.Decode<string>((ValueEncoding)e, bytes));
-                Typed(() => ValueCodec.Decode<sbyte>((ValueEncoding)e, bytes));
-            }
-        }, iter: 2000, threads: 1);
-        Gen.Char.Array[0, 120].Sample(text =>
-        {
-            Typed(() => TextArmor.Decode(text));
-            TextArmor.TryReadKeyId(text, out _);
-            Typed(() => TextArmor.Decode("efe1:" + new string(text)));
-            TextArmor.TryReadKeyId("efe1:" + new string(text), out _);
-        }, iter: 5000, threads: 1);
-    }
-
-    [Fact]
     public void Lone_surrogates_are_refused_and_not_shown()
     {
         using var key = NewKey(null);
@@ -126,17 +96,5 @@ public sealed class EnvelopeRefusalTests
         var error = Assert.Throws<EnvelopeRefusedException>(open);
         Assert.StartsWith("customer.", error.ColumnId, StringComparison.OrdinalIgnoreCase);
         Assert.NotNull(error.KeyId);
-    }
-
-    private static void Typed(Func<object?> parse)
-    {
-        try
-        {
-            parse();
-        }
-        catch (EnvelopeEncryptionException)
-        {
-            // The typed error is the expected outcome; any other fails the test.
-        }
     }
 }

@@ -10,6 +10,24 @@ namespace EfEnvelope.Tests.Envelopes;
 public sealed class EnvelopeVectorTests
 {
     [Fact]
+    public void A_vector_file_that_is_given_is_the_one_that_is_read()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, """{"fields":[]}""");
+            Assert.Equal(0, EnvelopeVectors.Load(path).GetProperty("fields").GetArrayLength());
+            Assert.NotEqual(0, EnvelopeVectors.Load(null).GetProperty("fields").GetArrayLength());
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+
+        Assert.Throws<FileNotFoundException>(() => EnvelopeVectors.Load(path));
+    }
+
+    [Fact]
     public void Every_field_opens_and_seals_to_the_same_bytes_on_every_backend()
     {
         var count = 0;

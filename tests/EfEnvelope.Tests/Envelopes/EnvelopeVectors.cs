@@ -6,7 +6,7 @@ namespace EfEnvelope.Tests.Envelopes;
 /// <summary>The known answers of a separate implementation; EFENVELOPE_VECTORS names another file.</summary>
 internal static class EnvelopeVectors
 {
-    public static JsonElement Root { get; } = Load();
+    public static JsonElement Root { get; } = Load(Environment.GetEnvironmentVariable("EFENVELOPE_VECTORS"));
 
     /// <summary>Both where the machine has libsodium's hardware AES.</summary>
     public static IReadOnlyList<AeadBackend> Backends { get; } = CipherBackends.IsLibsodiumAvailable
@@ -19,11 +19,10 @@ internal static class EnvelopeVectors
 
     public static int Int(this JsonElement element, string name) => element.GetProperty(name).GetInt32();
 
-    private static JsonElement Load()
+    /// <summary>The file that is given, else the project's own.</summary>
+    internal static JsonElement Load(string? given)
     {
-        var path = Environment.GetEnvironmentVariable("EFENVELOPE_VECTORS") is { Length: > 0 } given
-            ? given
-            : Path.Combine(AppContext.BaseDirectory, "Vectors", "envelope-v1.json");
+        var path = given is { Length: > 0 } ? given : Path.Combine(AppContext.BaseDirectory, "Vectors", "envelope-v1.json");
         using var document = JsonDocument.Parse(File.ReadAllBytes(path));
         return document.RootElement.Clone();
     }

@@ -1,0 +1,87 @@
+using System.Text;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Cryptography;
+
+namespace EfEnvelope.Tests.Keys;
+
+/// <summary>Broken ring exports (G8): the parser gives a document or the one typed error, and no document that was changed authenticates.</summary>
+public sealed class RingDocumentFuzzTests
+{
+    private static readonly Guid Ring = Guid.Parse("7c9e6679-7425-40de-944b-e07fc1f90ae7");
+
+    [Fact]
+    public async Task Any_damage_to_an_export_is_refused_or_does_not_authenticate()
+    {
+        using var mac = DataKey.Import(KeyPurpose.Mac, new byte[32]);
+        var text = await ExportAsync(mac);
+        var random = FuzzRandom.Create(out var seed);
+        var (refused, forged, same) = (0, 0, 0);
+        for (var round = 0; round < 3_000 * Soak.Factor; round++)
+        {
+            var damaged = round % 3 == 0 ? FuzzRandom.Damage(random, Encoding.UTF8.GetBytes(text)) : Encoding.UTF8.GetBytes(JsonDamage.Apply(random, text));
+            try
+            {
+                var (document, entries) = await RingDocument.ReadAsync(new MemoryStream(damaged), default);
+                if (!document.IsGenuine(mac, entries))
+                {
+                    forged++;
+                }
+                else
+                {
+                    // Another spelling of the same document.
+                    Assert.Equal(text, await WriteAsync(document with { ExportedAt = document.ExportedAt.ToUniversalTime() }));
+                    same++;
+                }
+            }
+            catch (EnvelopeConfigurationException)
+            {
+                refused++;
+            }
+            catch (Exception other)
+            {
+                Assert.Fail($"Seed {seed}, round {round}: {other}\n{Encoding.UTF8.GetString(damaged)}");
+            }
+        }
+
+        Assert.True(refused > 0 && forged > 0, $"Seed {seed}: {refused} refused, {forged} forged, {same} the same.");
+    }
+
+    [Theory]
+    [InlineData("[")]
+    [InlineData("{\"keys\":[")]
+    [InlineData("{\"keys\":")]
+    public async Task A_document_that_nests_without_end_is_refused(string piece)
+    {
+        var document = string.Concat(Enumerable.Repeat(piece, 200_000));
+        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => RingDocument.ReadAsync(new MemoryStream(Encoding.UTF8.GetBytes(document)), default));
+    }
+
+    private static async Task<string> ExportAsync(DataKey mac)
+    {
+        var time = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero);
+        var entries = Enumerable.Range(1, 4).Select(i => KeyMetadataMac.Sign(mac, Ring, new KeyRingEntry
+        {
+            Id = new Guid(i, 2, 3, [4, 5, 6, 7, 8, 9, 10, 11]),
+            Scope = i == 1 ? "global" : $"tenant:{i}",
+            Purpose = i == 1 ? KeyPurpose.Mac : KeyPurpose.Field,
+            Version = i,
+            State = KeyState.Active,
+            Wrapped = [1, 2, 3],
+            RootKeyId = "memory:root",
+            CreatedAt = time,
+            ActivatedAt = time,
+            Revision = 1,
+            Reason = i == 2 ? "because" : null,
+            Mac = [],
+        })).ToList();
+        return await WriteAsync(RingDocument.Create(new RingIdentity(Ring, new byte[16], 7), entries, time, mac));
+    }
+
+    private static async Task<string> WriteAsync(RingDocument document)
+    {
+        using var stream = new MemoryStream();
+        await document.WriteAsync(stream, default);
+        return Encoding.UTF8.GetString(stream.ToArray());
+    }
+}
