@@ -20,8 +20,9 @@ internal static class DocumentInspector
             var reader = new Utf8JsonReader(buffer.AsSpan(0, Encoding.UTF8.GetBytes(document, buffer)));
             return TryInspect(ref reader, members, keys);
         }
-        catch (JsonException)
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
+            // Not well-formed, or a name with half a surrogate pair.
             return false;
         }
         finally
@@ -82,9 +83,23 @@ internal static class DocumentInspector
         return false;
     }
 
+    /// <summary>JSON may spell any character of armour as an escape: what EF will read as armour is found however it is written.</summary>
     private static bool TryReadArmor(ref Utf8JsonReader reader, out Guid keyId)
     {
         keyId = default;
-        return reader.ValueSpan.StartsWith("efe1:"u8) && TextArmor.TryReadKeyId(reader.GetString()!, out keyId);
+        if (!reader.ValueIsEscaped)
+        {
+            return reader.ValueSpan.StartsWith("efe1:"u8) && TextArmor.TryReadKeyId(reader.GetString()!, out keyId);
+        }
+
+        try
+        {
+            return TextArmor.TryReadKeyId(reader.GetString()!, out keyId);
+        }
+        catch (InvalidOperationException)
+        {
+            // Half a surrogate pair: no text, and EF passes over it or refuses it.
+            return false;
+        }
     }
 }

@@ -43,7 +43,19 @@ internal sealed class ReadPlanner : IQueryPlanner
         return cells is null ? null : new ReadPlan([.. cells]);
     }
 
-    private static ColumnOrigin?[] Origins(SelectExpression select) => [.. select.Projection.Select(p => Column(p.Expression) is { } column ? ColumnOrigin.Trace(select, column) : null)];
+    private static ColumnOrigin?[] Origins(SelectExpression select) => [.. select.Projection.Select(p => (Chosen(p.Expression) ?? Column(p.Expression)) is { } column ? ColumnOrigin.Trace(select, column) : null)];
+
+    /// <summary>The encrypted column of a CASE that chooses between it and NULL (mixed ones are refused): what it returns is of that column's row.</summary>
+    private static ColumnExpression? Chosen(SqlExpression expression)
+    {
+        if (expression is not CaseExpression choice || EnvelopeValueConverters.FindToken(choice.TypeMapping?.Converter) is null)
+        {
+            return null;
+        }
+
+        var results = choice.WhenClauses.Select(w => w.Result).Append(choice.ElseResult).Where(r => r is not (null or SqlConstantExpression { Value: null })).Distinct().ToList();
+        return results.Count == 1 ? results[0] as ColumnExpression : null;
+    }
 
     /// <summary>EF projects a JSON document, whole or a part of it, as a path into its column.</summary>
     private static ColumnExpression? Column(SqlExpression expression) => (expression as JsonScalarExpression)?.Json as ColumnExpression ?? expression as ColumnExpression;

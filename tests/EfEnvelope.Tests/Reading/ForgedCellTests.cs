@@ -59,6 +59,7 @@ public abstract class ForgedCellTests(string provider) : IAsyncLifetime
         ("loaded", async c => await c.Entry(await c.Accounts.SingleAsync(a => a.CustomerId == _id)).Reference(a => a.Customer).LoadAsync()),
         ("reloaded", ReloadAsync),
         ("with its tenant", c => c.Customers.Select(x => new { x.TenantId, x.FullName }).ToListAsync()),
+        ("chosen by a condition", c => c.Customers.Select(x => new { x.TenantId, Name = x.Branch == "main" ? x.FullName : null }).ToListAsync()),
         ("joined with its tenant", c => c.Accounts.Join(c.Customers, a => a.CustomerId, x => x.Id, (a, x) => new { a.Iban, x.TenantId, x.FullName }).ToListAsync()),
     ];
 
@@ -122,6 +123,37 @@ public abstract class ForgedCellTests(string provider) : IAsyncLifetime
         using var key = await _forger.StealAsync(ScopeB);
         await _forger.PlantAsync("Customers", "FullName", Forger.Seal(key, "Customer.FullName", ScopeB, "canary"), Row);
         await AssertRefusedAsync("Customer.FullName", key.Id, [.. ReadsOfTheRow()]);
+    }
+
+    /// <summary>JSON spells any character as an escape as well: whatever EF reads as armour is compared with the row, however it is written.</summary>
+    [Theory]
+    [InlineData("\\u0065fe1:")]
+    [InlineData("efe1\\u003a")]
+    [InlineData("\\u0065\\u0066\\u0065\\u0031\\u003A")]
+    [InlineData("efe1:")]
+    public async Task A_document_of_another_tenant_is_refused_however_its_armour_is_spelt(string prefix)
+    {
+        var cell = "efe1:" + (await SecretOfAsync("two"))["efe1:".Length..];
+        foreach (var other in new[] { "", "\"Other\":\"\\ud800\"," })
+        {
+            var document = $"{{{other}\"Theme\":\"t\\n\",\"Secret\":\"{cell.Replace("efe1:", prefix, StringComparison.Ordinal)}\"}}";
+            if (provider == "PostgreSQL" && other.Length > 0)
+            {
+                // No jsonb holds half a surrogate pair.
+                continue;
+            }
+
+            await _forger.PlantAsync("Customers", "Profile", $"'{document}'", Row);
+            foreach (var descending in new[] { false, true })
+            {
+                await using var context = New();
+                var customers = context.Customers.AsNoTracking().OrderBy(c => c.Id);
+
+                // Both tenants' keys are at hand: the own document of the other tenant is read by the same query.
+                Assert.IsType<EnvelopeRefusedException>(await Record.ExceptionAsync(() => descending ? context.Customers.AsNoTracking().OrderByDescending(c => c.Id).ToListAsync() : customers.ToListAsync()));
+                Assert.IsType<EnvelopeRefusedException>(await Record.ExceptionAsync(() => context.Customers.Where(c => c.Id == _id).ToListAsync()));
+            }
+        }
     }
 
     [Fact]
@@ -288,6 +320,15 @@ public abstract class ForgedCellTests(string provider) : IAsyncLifetime
             Assert.Equal((columnId, (Guid?)keyId), ColumnAndKey((EnvelopeRefusedException)error!));
             Assert.DoesNotContain("canary", error!.ToString(), StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>The armour in a customer's document, as EF wrote it, without escapes.</summary>
+    private async Task<string> SecretOfAsync(string name)
+    {
+        await using var context = New();
+        var id = (await context.Customers.AsNoTracking().ToListAsync()).Single(c => c.FullName == name).Id;
+        var document = (string)(await _database.ScalarAsync($"SELECT \"Profile\" FROM \"Customers\" WHERE \"Id\" = {id}"))!;
+        return System.Text.Json.JsonDocument.Parse(document).RootElement.GetProperty("Secret").GetString()!;
     }
 
     private static (string?, Guid?) ColumnAndKey(EnvelopeRefusedException error) => (error.ColumnId, error.KeyId);
