@@ -12,6 +12,8 @@ namespace EfEnvelope.Reading;
 /// <summary>Finds, in the final SQL tree, which ordinals of a result are envelopes, armour or JSON with encrypted members.</summary>
 internal sealed class ReadPlanner : IQueryPlanner
 {
+    public Expression Complete(Expression sqlTree) => sqlTree is SelectExpression select ? OwnerColumns.Complete(select) : sqlTree;
+
     public IQueryPlan? Plan(Expression sqlTree)
     {
         if (sqlTree is not SelectExpression select)

@@ -20,6 +20,11 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
     {
         public override IRelationalCommand GetCommand(Expression queryExpression)
         {
+            foreach (var planner in planners)
+            {
+                queryExpression = planner.Complete(queryExpression);
+            }
+
             List<IQueryPlan>? plans = null;
             foreach (var planner in planners)
             {

@@ -13,6 +13,9 @@ internal interface IQueryPlan
 /// <summary>Makes the plan of a final SQL tree; null where there is nothing encrypted in it.</summary>
 internal interface IQueryPlanner
 {
+    /// <summary>The tree with what the plan needs returned behind what EF asked for.</summary>
+    Expression Complete(Expression sqlTree) => sqlTree;
+
     IQueryPlan? Plan(Expression sqlTree);
 }
 
@@ -41,13 +44,31 @@ internal readonly record struct ColumnOrigin(string Path, Microsoft.EntityFramew
                 TableExpression mapped => new ColumnOrigin(here, mapped.Table, column.Name),
                 FromSqlExpression { Table: { } mapped } => new ColumnOrigin(here, mapped, column.Name),
                 SelectExpression inner => TraceProjection(inner, column.Name, here),
-                SetOperationBase set => TraceProjection(set.Source1, column.Name, here),
+                SetOperationBase set => TraceSet(set, column.Name, here),
                 _ => null,
             };
         }
 
         return null;
     }
+
+    /// <summary>
+    /// Both sides return the same columns; one of the other side only (a property of another derived type in a table of its own) is NULL on this one. Where each side is of one table, a row of the set is
+    /// a row of one table.
+    /// </summary>
+    private static ColumnOrigin? TraceSet(SetOperationBase set, string alias, string path)
+    {
+        var origin = TraceProjection(set.Source1, alias, path) ?? TraceProjection(set.Source2, alias, path);
+        return origin is { } found && IsOfOneTable(set) ? found with { Path = path } : origin;
+    }
+
+    private static bool IsOfOneTable(TableExpressionBase source) => source switch
+    {
+        SetOperationBase set => IsOfOneTable(set.Source1) && IsOfOneTable(set.Source2),
+        SelectExpression select => select.Tables is [var only] && IsOfOneTable(only),
+        TableExpression or FromSqlExpression => true,
+        _ => false,
+    };
 
     private static ColumnOrigin? TraceProjection(SelectExpression select, string alias, string path)
     {

@@ -5,7 +5,10 @@ namespace EfEnvelope.Tests.Architecture;
 /// <summary>Randomness comes from the system's CSPRNG (G6): nonces and sessions by RandomSource, keys and names drawn directly; the compiler bans the rest.</summary>
 public sealed partial class RandomnessRuleTests
 {
-    /// <summary>Where the CSPRNG is called, and for what. A new place is a decision: nonces of the data path belong to RandomSource, which drops what was drawn before a snapshot.</summary>
+    /// <summary>The folders that make keys, nonces and what stands in their place.</summary>
+    private static readonly string[] s_folders = ["Cryptography", "Envelopes", "KeyManagement", "Keys", "Storage", "Writing"];
+
+    /// <summary>Where those call the CSPRNG, and for what. A new place is a decision: nonces of the data path belong to RandomSource, which drops what was drawn before a snapshot.</summary>
     private static readonly Dictionary<string, string> s_direct = new(StringComparer.Ordinal)
     {
         ["Cryptography/RandomSource.cs"] = "nonces and session ids",
@@ -22,7 +25,7 @@ public sealed partial class RandomnessRuleTests
 
     [Fact]
     public void The_CSPRNG_is_called_where_it_is_meant_to_be()
-        => Assert.Equal(s_direct.Keys.Order(StringComparer.Ordinal), Files().Where(f => Csprng().IsMatch(f.Text)).Select(f => f.Name).Order(StringComparer.Ordinal));
+        => Assert.Equal(s_direct.Keys.Order(StringComparer.Ordinal), Files().Where(f => s_folders.Contains(f.Name.Split('/')[0]) && Csprng().IsMatch(f.Text)).Select(f => f.Name).Order(StringComparer.Ordinal));
 
     [Fact]
     public void No_package_has_another_source_of_randomness()
