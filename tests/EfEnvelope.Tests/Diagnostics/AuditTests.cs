@@ -108,13 +108,26 @@ public sealed class AuditTests : IAsyncLifetime
 
     [Theory]
     [InlineData("FullName", "CAST('canary-planted' AS BLOB)")]
+    [InlineData("FullName", "'canary-planted'")]
+    [InlineData("FullName", "7")]
+    [InlineData("FullName", "x''")]
     [InlineData("Note", "'canary-planted'")]
-    public async Task Planted_plaintext_is_refused_and_audited(string column, string value)
+    [InlineData("Note", "1.5")]
+    [InlineData("Note", "x'00'")]
+    [InlineData("Profile", "'{\"Theme\":\"t\",\"Secret\":\"canary-planted\"}'")]
+    public async Task Planted_plaintext_is_refused_and_audited_in_entities_and_projections(string column, string value)
     {
         await _database.ExecuteAsync($"UPDATE \"Customers\" SET \"{column}\" = {value}");
         await using var context = New();
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Customers.AsNoTracking().ToListAsync());
         Assert.Contains("Customer." + column, Assert.Single(_logs.Of(EnvelopeEventId.PlaintextRefused)).Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => column switch
+        {
+            "FullName" => context.Customers.Select(c => c.FullName).ToListAsync(),
+            "Note" => (Task)context.Customers.Select(c => c.Note).ToListAsync(),
+            _ => context.Customers.Select(c => c.Profile!.Secret).ToListAsync(),
+        });
+        Assert.Equal(2, _logs.Of(EnvelopeEventId.PlaintextRefused).Count);
     }
 
     [Fact]

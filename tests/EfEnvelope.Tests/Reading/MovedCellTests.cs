@@ -52,7 +52,7 @@ public abstract class MovedCellTests(string provider) : IAsyncLifetime
         {
             ("Owners", "Name", ["entities", "first of each group", "distinct in front", "paged", "left joined", "filtered include", "raw SQL"]),
             ("Pets", "Chip", ["included", "split", "joined", "flattened", "explicitly loaded", "left joined pets"]),
-            ("Gadgets", "Serial", ["entities", "paged", "split", "split and paged", "split and paged by another column", "projected collection", "split projected collection", "flattened gadgets", "counted and split"]),
+            ("Gadgets", "Serial", ["entities", "paged", "split", "split and paged", "split and paged by another column", "projected collection", "split projected collection", "flattened gadgets", "first gadget of each", "counted and split"]),
             ("Cats", "Name", ["animals", "cats", "concatenated animals"]),
             ("Cats", "Colour", ["animals", "cats"]),
             ("Dogs", "Name", ["animals", "dogs"]),
@@ -111,6 +111,7 @@ public abstract class MovedCellTests(string provider) : IAsyncLifetime
             case "projected collection": NotEmpty(await owners.AsNoTracking().Select(o => new { o.Id, o.Gadgets }).ToListAsync()); break;
             case "split projected collection": NotEmpty(await owners.AsNoTracking().AsSplitQuery().OrderBy(o => o.Id).Select(o => new { o.Id, o.Gadgets }).ToListAsync()); break;
             case "flattened gadgets": NotEmpty(await owners.AsNoTracking().SelectMany(o => o.Gadgets).ToListAsync()); break;
+            case "first gadget of each": NotEmpty(await owners.AsNoTracking().Select(o => o.Gadgets.OrderBy(g => g.Id).FirstOrDefault()).ToListAsync()); break;
             case "counted and split": NotEmpty(await owners.Where(o => o.Gadgets.Count > 0).AsSplitQuery().ToListAsync()); break;
             case "first of each group": NotEmpty(await owners.GroupBy(o => o.Tenant).Select(g => g.OrderBy(o => o.Id).First()).ToListAsync()); break;
             case "distinct in front": NotEmpty(await owners.Select(o => o.Id).Distinct().Join(owners, id => id, o => o.Id, (_, o) => o).ToListAsync()); break;
