@@ -72,21 +72,13 @@ public abstract class StorageClassTests(string provider) : IAsyncLifetime
         }
     }
 
-    /// <summary>EF reads the document, and tells itself that a member is no string: nothing is returned, and nothing of the document is told.</summary>
     [Fact]
-    public async Task A_planted_member_of_another_json_type_returns_nothing()
+    public async Task A_planted_member_of_another_json_type_is_refused()
     {
         foreach (var member in new[] { "5", "1.5", "true", "{}", "[]", "{\"a\":[7777]}" })
         {
-            await _forger.PlantAsync("Customers", "Profile", $"'{{\"Theme\":\"canary\",\"Secret\":{member}}}'", "1 = 1");
-            foreach (var read in ReadsOfTheDocument)
-            {
-                await using var context = new BankContext(_database.Options());
-                var error = await Record.ExceptionAsync(() => read(context));
-                Assert.True(error is EnvelopeRefusedException or InvalidOperationException or System.Text.Json.JsonException, $"{member}: {error?.ToString() ?? "was returned"}");
-                Assert.DoesNotContain("canary", error!.ToString(), StringComparison.Ordinal);
-                Assert.DoesNotContain("7777", error!.ToString(), StringComparison.Ordinal);
-            }
+            await _forger.PlantAsync("Customers", "Profile", $"'{{\"Theme\":\"t\",\"Secret\":{member}}}'", "1 = 1");
+            await AssertEachRefusedAsync(member, "", ReadsOfTheDocument);
         }
     }
 
@@ -153,7 +145,8 @@ public abstract class StorageClassTests(string provider) : IAsyncLifetime
             await using var context = new BankContext(_database.Options());
             var error = await Record.ExceptionAsync(() => reads[i](context));
             Assert.True(error is EnvelopeRefusedException, $"{what[..Math.Min(80, what.Length)]}, read {i}: {error?.ToString() ?? "was returned"}");
-            Assert.StartsWith(columnId, Assert.IsType<EnvelopeRefusedException>(error).ColumnId, StringComparison.Ordinal);
+            Assert.StartsWith(columnId, Assert.IsType<EnvelopeRefusedException>(error).ColumnId ?? "", StringComparison.Ordinal);
+            Assert.DoesNotContain("7777", error.ToString(), StringComparison.Ordinal);
         }
     }
 }
