@@ -17,7 +17,8 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         ("Coral Credit", Guid.Parse("c3000000-0000-4000-8000-000000000003")),
     ];
 
-    private static readonly ReencryptionOptions Job = new() { CutOffTimeout = TimeSpan.FromSeconds(30) };
+    /// <summary>Small units and batches, so that four workers share even three hundred customers. SQLite has one writer, and one worker.</summary>
+    private static readonly ReencryptionOptions Job = new() { CutOffTimeout = TimeSpan.FromSeconds(30), DegreeOfParallelism = 4, UnitSize = 100, BatchSize = 50 };
 
     public async Task<int> RunAsync(CancellationToken cancellationToken)
     {
@@ -161,11 +162,43 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         return response.IsComplete && verified.Report is { IsProven: true };
     }
 
+    /// <summary>The whole course of a job: its plan, its run, what it left in quarantine, its report, and what an auditor does with that.</summary>
     private async Task<bool> ReencryptAsync(EnvelopeKeys keys, CancellationToken cancellationToken)
     {
+        Show(await keys.PlanReencryptionAsync(Job, cancellationToken));
+        console.MarkupLineInterpolated($"{(options.Postgres is null ? "1 worker, as SQLite has one writer" : $"{Job.DegreeOfParallelism} workers")}; the application could go on meanwhile.");
         var report = await ProgressDisplay.RunAsync(console, progress => keys.ReencryptAsync(Job, progress, cancellationToken));
         Tell(report);
-        return report.IsProven;
+        var quarantine = await keys.ListQuarantineAsync(cancellationToken: cancellationToken);
+        console.MarkupLineInterpolated($"Quarantine: {(quarantine.Count == 0 ? "empty" : $"{quarantine.Count} cell(s) that do not open, see `envelope quarantine list`")}.");
+
+        var path = Path.Combine(options.Folder, $"completion-report-{report.Completion.FinishedAt:yyyyMMddHHmmssfff}.json");
+        await File.WriteAllTextAsync(path, report.Completion.ToJson() + "\n", cancellationToken);
+        console.MarkupLineInterpolated($"Written: {path}. An auditor checks it with `envelope verify-report`:");
+        var verified = await EnvelopeCommandLine.RunAsync(["verify-report", path], options.CreateContext, console, cancellationToken);
+        return report.IsProven && quarantine.Count == 0 && verified == EnvelopeCommandLine.Proven;
+    }
+
+    private void Show(ReencryptionPlan plan)
+    {
+        var table = new Table().RoundedBorder().Title("Plan of the re-encryption").AddColumns("Why", "Keys of", "Key", "State", "Cells");
+        foreach (var key in plan.Keys)
+        {
+            table.AddRow(key.Reason.ToString(), Markup.Escape(Owner(key.Scope)), key.Id.ToString("N")[..12], key.State.ToString(), key.Cells.ToString(CultureInfo.InvariantCulture));
+        }
+
+        if (plan.RowKeys > 0)
+        {
+            table.AddRow("under a retired kek", "single rows", string.Create(CultureInfo.InvariantCulture, $"{plan.RowKeys} keys"), "", "");
+        }
+
+        console.Write(table);
+        foreach (var rows in plan.Tables)
+        {
+            console.MarkupLineInterpolated($"{rows.Table}: {rows.Rows} rows, {rows.Bytes} bytes of cells in {string.Join(", ", rows.Columns)}.");
+        }
+
+        console.MarkupLineInterpolated($"{plan.Rows} rows in {plan.Units} units, {plan.KeyServiceCalls} calls of the key service; {plan.Census.ToText()}.");
     }
 
     private void Tell(ReencryptionReport report)

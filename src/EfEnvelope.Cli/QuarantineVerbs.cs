@@ -17,8 +17,9 @@ internal sealed class QuarantineVerbs(Func<DbContext> createContext, Action<stri
         var named = new Option<Guid[]>("--id") { Description = "entries, as `quarantine list` shows them", AllowMultipleArgumentsPerToken = true, Required = true };
         var reason = new Option<string>("--reason") { Description = "who decided and why; no personal data", Required = true };
 
-        var list = new Command("list", "the cells, oldest first; exit code 3 while there are any") { json };
-        list.SetAction((parsed, cancellationToken) => WithKeysAsync(async keys => Print(await keys.ListQuarantineAsync(cancellationToken).ConfigureAwait(false), parsed.GetValue(json))));
+        var released = new Option<bool>("--released") { Description = "list released cells too, with the reason of their release" };
+        var list = new Command("list", "the cells, oldest first; exit code 3 while there are any that are not released") { json, released };
+        list.SetAction((parsed, cancellationToken) => WithKeysAsync(async keys => Print(await keys.ListQuarantineAsync(parsed.GetValue(released), cancellationToken).ConfigureAwait(false), parsed.GetValue(json))));
 
         var retry = new Command("retry", "try cells again: those that open now are re-encrypted and leave the list") { ids, json };
         retry.SetAction((parsed, cancellationToken) => WithKeysAsync(async keys =>
@@ -37,8 +38,8 @@ internal sealed class QuarantineVerbs(Func<DbContext> createContext, Action<stri
         var release = new Command("release", "take cells off the list by decision; they still count in every census") { named, reason };
         release.SetAction((parsed, cancellationToken) => WithKeysAsync(async keys =>
         {
-            var released = await keys.ReleaseQuarantineAsync(parsed.GetValue(named)!, parsed.GetValue(reason)!, cancellationToken).ConfigureAwait(false);
-            print($"{released.Count} cell(s) released. They still name a stale key: no job is proven and no key is destroyed while they stand.");
+            var gone = await keys.ReleaseQuarantineAsync(parsed.GetValue(named)!, parsed.GetValue(reason)!, cancellationToken).ConfigureAwait(false);
+            print($"{gone.Count} cell(s) released. They still name a stale key: no job is proven and no key is destroyed while they stand.");
             return EnvelopeCommandLine.Proven;
         }));
         return new Command("quarantine", "cells that a job could not open") { list, retry, release };
@@ -54,7 +55,7 @@ internal sealed class QuarantineVerbs(Func<DbContext> createContext, Action<stri
         {
             foreach (var cell in cells)
             {
-                print(string.Create(CultureInfo.InvariantCulture, $"{cell.Id}  {cell.Table}.{cell.Column}  row {cell.PrimaryKey}  key {cell.KeyId?.ToString() ?? "unreadable"}  {cell.Reason}  since {cell.FirstSeenAt:u}"));
+                print(string.Create(CultureInfo.InvariantCulture, $"{cell.Id}  {cell.Table}.{cell.Column}  row {cell.PrimaryKey}  key {cell.KeyId?.ToString() ?? "unreadable"}  {cell.Reason}  since {cell.FirstSeenAt:u}{(cell.ReleasedAt is { } at ? $"  released {at:u} ({cell.ReleaseReason})" : "")}"));
             }
 
             if (cells.Count == 0)
@@ -63,7 +64,7 @@ internal sealed class QuarantineVerbs(Func<DbContext> createContext, Action<stri
             }
         }
 
-        return ExitCode(cells.Count);
+        return ExitCode(cells.Count(c => c.ReleasedAt is null));
     }
 
     private static int ExitCode(int left) => left == 0 ? EnvelopeCommandLine.Proven : EnvelopeCommandLine.Quarantined;

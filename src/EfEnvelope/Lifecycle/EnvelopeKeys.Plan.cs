@@ -30,7 +30,7 @@ public sealed partial class EnvelopeKeys
         return await ExplainingAsync(() => new ReencryptionPlanner(_session, options ?? new ReencryptionOptions()).MakeAsync(rootKey, cancellationToken)).ConfigureAwait(false);
     }
 
-    /// <summary>What one census costs, by the database's statistics; no table is read on PostgreSQL.</summary>
+    /// <summary>What one census costs, by the database's statistics and a sample of at most 20,000 rows; a small table without statistics, and any of SQLite, is counted.</summary>
     /// <param name="cancellationToken">Cancels the call.</param>
     public Task<CensusCost> EstimateCensusAsync(CancellationToken cancellationToken = default) => ExplainingAsync(() => CensusEstimate.TakeAsync(_session, cancellationToken));
 
@@ -42,10 +42,16 @@ public sealed partial class EnvelopeKeys
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Stops between two scopes.</param>
     /// <returns>The new keys.</returns>
+    /// <exception cref="EnvelopeConfigurationException">No key of the ring is wrapped by <paramref name="rootKeyId"/>, or it is the configured root key, which would wrap the new keys too. Nothing was changed.</exception>
     public async Task<IReadOnlyList<KeyInfo>> RotateExpiredAsync(TimeSpan? keyLifetime, string? rootKeyId = null, string? reason = null, CancellationToken cancellationToken = default)
     {
         var now = _session.Runtime.TimeProvider.GetUtcNow();
         var ring = await _session.Ring.ListAsync(includeRowKeys: false, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        if (rootKeyId is not null)
+        {
+            await RequireFormerAsync(rootKeyId, ring, cancellationToken).ConfigureAwait(false);
+        }
+
         var scopes = ring
             .Where(e => e.State == KeyState.Active && e.Purpose is KeyPurpose.Field or KeyPurpose.Kek && KeyScope.KindOf(e.Scope) != ScopeKind.Row
                 && ((keyLifetime is { } most && now - (e.ActivatedAt ?? e.CreatedAt) > most) || (rootKeyId is not null && e.RootKeyId == rootKeyId)))
@@ -58,6 +64,30 @@ public sealed partial class EnvelopeKeys
         }
 
         return rotated;
+    }
+
+    private async Task RequireFormerAsync(string rootKeyId, IReadOnlyList<KeyRingEntry> ring, CancellationToken cancellationToken)
+    {
+        if (!ring.Any(e => e.RootKeyId == rootKeyId))
+        {
+            throw new EnvelopeConfigurationException($"The root key '{rootKeyId}' wraps no key of the ring; `status` shows which do, by their immutable id (ARN). Nothing was changed.");
+        }
+
+        string configured;
+        try
+        {
+            configured = (await _session.Runtime.KeyManagement.DescribeRootKeyAsync(cancellationToken).ConfigureAwait(false)).RootKeyId;
+        }
+        catch (KeyRefusedException)
+        {
+            // A key service that does not describe its key.
+            return;
+        }
+
+        if (configured == rootKeyId)
+        {
+            throw new EnvelopeConfigurationException($"The root key '{rootKeyId}' is the configured one: new keys would be wrapped by it again. Configure another one, list this one as a former key, and repeat. Nothing was changed.");
+        }
     }
 
     /// <summary>

@@ -6,16 +6,17 @@ namespace EfEnvelope;
 /// <content>Cells that a re-encryption job could not open.</content>
 public sealed partial class EnvelopeKeys
 {
-    /// <summary>The cells that jobs could not open, oldest first; released ones not. Entries leave the list when a job or a retry finds that the application rewrote or deleted them. Reads the database.</summary>
+    /// <summary>The cells that jobs could not open, oldest first. Entries leave the list when a job or a retry finds that the application rewrote or deleted them. Reads the database.</summary>
+    /// <param name="includeReleased">Whether released entries are listed too, with the reason of their release. Default false.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <exception cref="EnvelopeConfigurationException">The quarantine table is missing: the message says which migration.</exception>
-    public Task<IReadOnlyList<QuarantinedCell>> ListQuarantineAsync(CancellationToken cancellationToken = default)
+    public Task<IReadOnlyList<QuarantinedCell>> ListQuarantineAsync(bool includeReleased = false, CancellationToken cancellationToken = default)
         => ExplainingAsync<IReadOnlyList<QuarantinedCell>>(async () =>
         {
             var lease = await RingStoreFactory.Connect(_session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
             await using (lease.ConfigureAwait(false))
             {
-                return await new QuarantineStore(_session).ListAsync(lease.Connection, includeReleased: false, cancellationToken).ConfigureAwait(false);
+                return await new QuarantineStore(_session).ListAsync(lease.Connection, includeReleased, cancellationToken).ConfigureAwait(false);
             }
         });
 

@@ -141,12 +141,29 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
 
     private static bool IsStale(TableScan scan, int index, ScannedRow? row) => row is not null && scan.Filter.NamesStale(scan.Table.Columns[index], row.Cells[index]);
 
+    /// <summary>The cell's row, where it names a stale key. A row that row-level security hides is not taken for one that is gone: PostgreSQL raises an error instead.</summary>
     private static async Task<ScannedRow?> ReadAsync(DbConnection connection, TableScan scan, QuarantinedCell cell, CancellationToken cancellationToken)
     {
-        var range = await scan.OpenRowAsync(connection, scan.Deserialize(cell.PrimaryKey)!, cancellationToken).ConfigureAwait(false);
-        await using (range.ConfigureAwait(false))
+        var transaction = connection is Npgsql.NpgsqlConnection ? await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false) : null;
+        try
         {
-            return (await range.ReadAsync(cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();
+            if (transaction is not null)
+            {
+                await TableSql.ExecuteAsync(connection, transaction, _ => "SET LOCAL row_security = off", cancellationToken).ConfigureAwait(false);
+            }
+
+            var range = await scan.OpenRowAsync(connection, scan.Deserialize(cell.PrimaryKey)!, cancellationToken).ConfigureAwait(false);
+            await using (range.ConfigureAwait(false))
+            {
+                return (await range.ReadAsync(cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();
+            }
+        }
+        finally
+        {
+            if (transaction is not null)
+            {
+                await transaction.DisposeAsync().ConfigureAwait(false);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ internal sealed class QuarantineStore
     [
         nameof(EnvelopeQuarantineRow.Id), nameof(EnvelopeQuarantineRow.JobId), nameof(EnvelopeQuarantineRow.TableName), nameof(EnvelopeQuarantineRow.ColumnName), nameof(EnvelopeQuarantineRow.PrimaryKey),
         nameof(EnvelopeQuarantineRow.KeyId), nameof(EnvelopeQuarantineRow.Reason), nameof(EnvelopeQuarantineRow.FirstSeenAt),
+        nameof(EnvelopeQuarantineRow.ReleasedAt), nameof(EnvelopeQuarantineRow.ReleaseReason),
     ];
 
     private readonly TableSql _table;
@@ -29,7 +30,7 @@ internal sealed class QuarantineStore
     public async Task AddAsync(DbConnection connection, DbTransaction? transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
     {
         var known = await TableSql.ExecuteAsync(connection, transaction, command =>
-            $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.KeyId), keyId))}, {_table[nameof(EnvelopeQuarantineRow.Reason)]} = CASE WHEN {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL THEN {_table.Add(command, nameof(EnvelopeQuarantineRow.Reason), reason)} ELSE {_table[nameof(EnvelopeQuarantineRow.Reason)]} END WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column), (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey))}", cancellationToken).ConfigureAwait(false);
+            $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column), (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey))}", cancellationToken).ConfigureAwait(false);
         if (known == 0)
         {
             await TableSql.ExecuteAsync(connection, transaction, command => _table.Insert(command,
@@ -49,7 +50,11 @@ internal sealed class QuarantineStore
         {
             cells.Add(new QuarantinedCell(
                 _table.Read<Guid>(reader, 0, Read[0]), _table.Read<Guid>(reader, 1, Read[1]), reader.GetString(2), reader.GetString(3), reader.GetString(4),
-                reader.IsDBNull(5) ? null : _table.Read<Guid>(reader, 5, nameof(EnvelopeQuarantineRow.Id)), reader.GetString(6), new DateTimeOffset(reader.GetInt64(7), TimeSpan.Zero)));
+                reader.IsDBNull(5) ? null : _table.Read<Guid>(reader, 5, nameof(EnvelopeQuarantineRow.Id)), reader.GetString(6), new DateTimeOffset(reader.GetInt64(7), TimeSpan.Zero))
+            {
+                ReleasedAt = reader.IsDBNull(8) ? null : new DateTimeOffset(reader.GetInt64(8), TimeSpan.Zero),
+                ReleaseReason = reader.IsDBNull(9) ? null : reader.GetString(9),
+            });
         }
 
         return cells;
@@ -61,5 +66,5 @@ internal sealed class QuarantineStore
     /// <summary>False when there is no such entry, or it was released before.</summary>
     public async Task<bool> ReleaseAsync(DbConnection connection, Guid id, string reason, CancellationToken cancellationToken)
         => await TableSql.ExecuteAsync(connection, null, command =>
-            $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.ReleasedAt), _time.GetUtcNow().UtcTicks), (nameof(EnvelopeQuarantineRow.Reason), $"released: {reason}"))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))} AND {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL", cancellationToken).ConfigureAwait(false) == 1;
+            $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.ReleasedAt), _time.GetUtcNow().UtcTicks), (nameof(EnvelopeQuarantineRow.ReleaseReason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))} AND {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL", cancellationToken).ConfigureAwait(false) == 1;
 }

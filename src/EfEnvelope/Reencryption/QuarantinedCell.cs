@@ -9,4 +9,11 @@ namespace EfEnvelope;
 /// <param name="KeyId">The key that the cell names; null where none can be read.</param>
 /// <param name="Reason">The type of the error; never a value.</param>
 /// <param name="FirstSeenAt">When a job first met it, UTC.</param>
-public sealed record QuarantinedCell(Guid Id, Guid JobId, string Table, string Column, string PrimaryKey, Guid? KeyId, string Reason, DateTimeOffset FirstSeenAt);
+public sealed record QuarantinedCell(Guid Id, Guid JobId, string Table, string Column, string PrimaryKey, Guid? KeyId, string Reason, DateTimeOffset FirstSeenAt)
+{
+    /// <summary>When somebody decided not to be reminded of it any more, UTC; null while it is on the list.</summary>
+    public DateTimeOffset? ReleasedAt { get; init; }
+
+    /// <summary>Who decided that and why; null while it is on the list.</summary>
+    public string? ReleaseReason { get; init; }
+}

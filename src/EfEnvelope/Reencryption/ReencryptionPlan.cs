@@ -11,10 +11,10 @@ namespace EfEnvelope;
 /// <param name="RowKeys">Row keys that rows should leave.</param>
 /// <param name="Tables">What would be rewritten, by table; keys that still seal are not in it.</param>
 /// <param name="Units">Key ranges that workers would claim.</param>
-/// <param name="KeyServiceCalls">Calls of the key service by a process that holds no key yet: one for each key that opens and each that takes over.</param>
+/// <param name="KeyServiceCalls">Calls of the key service by a process that holds no key yet: one for each key that opens and each that takes over. Keys that only the sampled opening at the end meets come on top.</param>
 /// <param name="RowsPerSecond">The rate that the duration rests on; null where nothing is to do.</param>
-/// <param name="RateSource">Where the rate comes from: the last job, or a sample that was read, opened and sealed in memory.</param>
-/// <param name="Duration">How long the rows would take at that rate; null where nothing is to do. The wait for the cut-off and the final census come on top.</param>
+/// <param name="RateSource">Where the rate comes from: the last job, or a sample that was read, opened and sealed in memory; and what the options hold it to.</param>
+/// <param name="Duration">How long the rows would take at that rate, with the options' pauses; null where nothing is to do. The wait for the cut-off, the final census, and the time outside of a window come on top.</param>
 /// <param name="Census">What one census costs; a job takes two.</param>
 /// <param name="Unreadable">Keys that could not be loaded for the sample, with the type of the error: their rows would go to quarantine.</param>
 public sealed record ReencryptionPlan(
@@ -45,7 +45,7 @@ public sealed record ReencryptionPlan(
         Line($"Plan of a re-encryption, counted {TakenAt:yyyy-MM-dd HH:mm:ss}Z; nothing was changed");
         foreach (var key in Keys)
         {
-            Line($"  {key.Reason,-12}  {key.Scope}  v{key.Version}  {key.State}  {key.Id}  created {key.CreatedAt:yyyy-MM-dd}  {key.Cells} cell(s){(key.Reason is StaleReason.Expired ? "; rotate it first (--expired)" : key.Reason is StaleReason.OtherRootKey ? "; `rewrap` suffices, no row changes" : "")}");
+            Line($"  {key.Reason,-12}  {key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  created {key.CreatedAt:yyyy-MM-dd}  {key.Cells} cell(s){(key.Reason is StaleReason.Expired ? "; rotate it first (--expired)" : key.Reason is StaleReason.OtherRootKey ? "; `rewrap` suffices, no row changes" : "")}");
         }
 
         if (RowKeys > 0)
@@ -75,13 +75,14 @@ public sealed record ReencryptionPlan(
 /// <summary>A key that rows should leave.</summary>
 /// <param name="Id">Its id, as envelopes name it.</param>
 /// <param name="Scope">Its scope.</param>
+/// <param name="Purpose">Whether it seals fields, or wraps the keys of rows.</param>
 /// <param name="Version">Its version in the scope.</param>
 /// <param name="State">Its state.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="CreatedAt">UTC.</param>
 /// <param name="RootKeyId">The root key that wraps it.</param>
-/// <param name="Cells">Cells that name it.</param>
-public sealed record PlannedKey(Guid Id, string Scope, int Version, KeyState State, StaleReason Reason, DateTimeOffset CreatedAt, string? RootKeyId, long Cells);
+/// <param name="Cells">Cells that name it; of a kek those that name a row key under it.</param>
+public sealed record PlannedKey(Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, StaleReason Reason, DateTimeOffset CreatedAt, string? RootKeyId, long Cells);
 
 /// <summary>Rows of one table that would be rewritten.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>

@@ -57,20 +57,35 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
             }
 
             var last = await new JobStore(session).FindRateAsync(lease.Connection, cancellationToken).ConfigureAwait(false);
-            var rate = tables.Count == 0 ? (double?)null : last ?? (spent > TimeSpan.Zero ? sampled / spent.TotalSeconds : null);
+            var (rate, source) = Rate(tables.Count > 0, last, spent > TimeSpan.Zero && sampled > 0 ? sampled / spent.TotalSeconds : null);
+            var rows = tables.Where(t => t.HasKey).Sum(t => t.Rows);
+            var workers = lease.Connection is Npgsql.NpgsqlConnection ? options.DegreeOfParallelism : 1;
             return new ReencryptionPlan(
                 takenAt,
-                [.. decided.Where(d => d.Key.KekId is null).Select(d => new PlannedKey(d.Key.Id, d.Key.Scope, d.Key.Version, d.Key.State, d.Reason, d.Key.CreatedAt, d.Key.RootKeyId, census.CountOf(d.Key.Id)))],
+                [.. decided.Where(d => d.Key.KekId is null).Select(d => new PlannedKey(
+                    d.Key.Id, d.Key.Scope, d.Key.Purpose, d.Key.Version, d.Key.State, d.Reason, d.Key.CreatedAt, d.Key.RootKeyId,
+                    d.Key.Purpose == KeyPurpose.Kek ? ring.Where(e => e.KekId == d.Key.Id).Sum(e => census.CountOf(e.Id)) : census.CountOf(d.Key.Id)))],
                 decided.Count(d => d.Key.KekId is not null),
                 tables,
                 (int)Math.Min(int.MaxValue, units),
                 CountCalls(stale),
                 rate,
-                tables.Count == 0 ? NoRate : last is not null ? "the last finished job" : "a sample that was read, opened and sealed in memory; writing comes on top",
-                rate is > 0 ? TimeSpan.FromSeconds(tables.Sum(t => t.Rows) / rate.Value) : null,
+                source,
+                rate is > 0 ? TimeSpan.FromSeconds(rows / rate.Value) + (options.Pause * Math.Ceiling((double)rows / options.BatchSize) / workers) : null,
                 await CensusEstimate.TakeAsync(session, cancellationToken).ConfigureAwait(false),
                 unreadable);
         }
+    }
+
+    private (double? Rate, string Source) Rate(bool isWork, double? last, double? sampled)
+    {
+        if (!isWork || (last ?? sampled) is not { } rate)
+        {
+            return (null, NoRate);
+        }
+
+        var source = last is not null ? "the last finished job, its stops included" : "a sample that was read, opened and sealed in memory; writing comes on top";
+        return options.MaxRowsPerSecond > 0 && options.MaxRowsPerSecond < rate ? (options.MaxRowsPerSecond, string.Create(CultureInfo.InvariantCulture, $"held to MaxRowsPerSecond; without it {rate:0}, by {source}")) : (rate, source);
     }
 
     /// <summary>Old and new keys of scopes, old and new keks of row keys, and the ring's mac key.</summary>

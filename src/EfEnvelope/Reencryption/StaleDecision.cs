@@ -3,7 +3,7 @@ using EfEnvelope.Keys;
 
 namespace EfEnvelope.Reencryption;
 
-/// <summary>Which keys of a ring rows should leave, and why: a function of the ring's rows, the time and the policy. Compromised ones first, then the oldest.</summary>
+/// <summary>Which keys of a ring rows should leave (data keys, and keks that policy says are due), and why: a function of the ring's rows, the time and the policy. Compromised ones first, then the oldest.</summary>
 internal static class StaleDecision
 {
     /// <param name="ring">Every key of the ring.</param>
@@ -14,6 +14,15 @@ internal static class StaleDecision
     {
         var keks = ring.Where(e => e.Purpose == KeyPurpose.Kek).ToDictionary(e => e.Id, e => e.State);
         var decided = new List<(KeyRingEntry Key, StaleReason Reason)>();
+        foreach (var entry in ring.Where(e => e.Purpose == KeyPurpose.Kek && e.State == KeyState.Active))
+        {
+            // Its row keys seal under it as long as it does: what is due is a new kek.
+            if (PolicyReason(entry) is { } due)
+            {
+                decided.Add((entry, due));
+            }
+        }
+
         foreach (var entry in ring.Where(e => e.Purpose == KeyPurpose.Field))
         {
             var kek = entry.KekId is { } kekId && keks.TryGetValue(kekId, out var state) ? state : KeyState.Active;
@@ -24,9 +33,7 @@ internal static class StaleDecision
                 _ when kek == KeyState.Compromised => StaleReason.Compromised,
                 KeyState.Deactivated => StaleReason.Rotated,
                 _ when EnvelopeCensus.IsStale(kek) => StaleReason.KekRetired,
-                _ when entry.KekId is null && now - (entry.ActivatedAt ?? entry.CreatedAt) > keyLifetime => StaleReason.Expired,
-                _ when entry.RootKeyId is { } root && rootKeyId is not null && root != rootKeyId => StaleReason.OtherRootKey,
-                _ => null,
+                _ => PolicyReason(entry),
             };
             if (reason is { } why)
             {
@@ -41,5 +48,10 @@ internal static class StaleDecision
             _ => a.Key.CreatedAt.CompareTo(b.Key.CreatedAt),
         });
         return decided;
+
+        StaleReason? PolicyReason(KeyRingEntry entry)
+            => entry.KekId is null && now - (entry.ActivatedAt ?? entry.CreatedAt) > keyLifetime ? StaleReason.Expired
+                : entry.RootKeyId is { } root && rootKeyId is not null && root != rootKeyId ? StaleReason.OtherRootKey
+                : null;
     }
 }

@@ -12,7 +12,7 @@ public sealed class PostgresReencryptionPlanTests() : ReencryptionPlanTests("Pos
 /// <summary>The plan says what the job then does, and changes nothing.</summary>
 public abstract class ReencryptionPlanTests(string provider) : IAsyncLifetime
 {
-    private static readonly string[] AllTables = ["Items", "Cards", "EnvelopeRing", "EnvelopeKeys", "EnvelopeColumns", "EnvelopeJobs", "EnvelopeJobUnits", "EnvelopeQuarantine"];
+    private static readonly string[] AllTables = ["Items", "Cards", "Papers", "Ledgers", "EnvelopeRing", "EnvelopeKeys", "EnvelopeColumns", "EnvelopeJobs", "EnvelopeJobUnits", "EnvelopeQuarantine"];
 
     private JobDatabase _database = null!;
     private Target _target = null!;
@@ -105,7 +105,8 @@ public abstract class ReencryptionPlanTests(string provider) : IAsyncLifetime
 
         var rotated = await keys.RotateExpiredAsync(TimeSpan.FromDays(365), reason: "policy");
 
-        Assert.Equal(plan.Keys.Select(k => k.Scope).Order(StringComparer.Ordinal), rotated.Where(k => k.Purpose == KeyPurpose.Field).Select(k => k.Scope).Order(StringComparer.Ordinal));
+        Assert.Equal(plan.Keys.Select(k => $"{k.Scope} {k.Purpose}").Order(StringComparer.Ordinal), rotated.Select(k => $"{k.Scope} {k.Purpose}").Order(StringComparer.Ordinal));
+        Assert.Contains(plan.Keys, k => k.Purpose == KeyPurpose.Kek);
         Assert.Equal(120, (await keys.PlanReencryptionAsync()).Rows);
         Assert.Empty(await keys.RotateExpiredAsync(TimeSpan.FromDays(365)));
     }

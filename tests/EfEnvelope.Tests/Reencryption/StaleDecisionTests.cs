@@ -17,6 +17,9 @@ public sealed class StaleDecisionTests
         [
             retired, stolen,
             Key(KeyPurpose.Field, KeyState.Active, 30),
+            Key(KeyPurpose.Kek, KeyState.Active, 30),
+            Key(KeyPurpose.Kek, KeyState.Active, 450),
+            Key(KeyPurpose.Kek, KeyState.Active, 35) with { RootKeyId = "former" },
             Key(KeyPurpose.Field, KeyState.Active, 366),
             Key(KeyPurpose.Field, KeyState.Deactivated, 400),
             Key(KeyPurpose.Field, KeyState.Deactivated, 500),
@@ -34,7 +37,7 @@ public sealed class StaleDecisionTests
 
         Assert.Equal(
             [
-                (StaleReason.Compromised, 20), (StaleReason.Compromised, 15), (StaleReason.KekRetired, 900), (StaleReason.Rotated, 500), (StaleReason.Rotated, 400), (StaleReason.Expired, 366), (StaleReason.OtherRootKey, 40),
+                (StaleReason.Compromised, 20), (StaleReason.Compromised, 15), (StaleReason.KekRetired, 900), (StaleReason.Rotated, 500), (StaleReason.Expired, 450), (StaleReason.Rotated, 400), (StaleReason.Expired, 366), (StaleReason.OtherRootKey, 40), (StaleReason.OtherRootKey, 35),
             ],
             decided.Select(d => (d.Reason, (int)(Now - d.Key.CreatedAt).TotalDays)));
     }

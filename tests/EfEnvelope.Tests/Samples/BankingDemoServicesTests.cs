@@ -42,6 +42,8 @@ public sealed class BankingDemoServicesTests : DemoTests
         await using var database = await TestDatabase.CreateAsync("PostgreSQL");
         var run = await DemoProcess.RunAsync(["--folder", Folder, "--customers", "40", "--postgres", database.ConnectionString]);
         AssertSucceeded(run);
+        Assert.Contains("4 workers;", run.Output, StringComparison.Ordinal);
+        Assert.Contains("Quarantine: empty.", run.Output, StringComparison.Ordinal);
         Assert.Equal(40, await StoredCells.CountAsync(database, "Customers"));
         Assert.Empty(Directory.EnumerateFiles(Folder, "*.db"));
     }

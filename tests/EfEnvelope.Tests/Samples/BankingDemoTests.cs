@@ -13,6 +13,14 @@ public sealed class BankingDemoTests : DemoTests
         Assert.Contains("300 customers saved", run.Output, StringComparison.Ordinal);
         Assert.Contains("27 key(s) seal nothing any more", run.Output, StringComparison.Ordinal);
         Assert.Contains("Completion report: Genuine and proven", run.Output, StringComparison.Ordinal);
+        Assert.True(
+            run.Output.IndexOf("Plan of the re-encryption", StringComparison.Ordinal) is > 0 and var plan && run.Output.IndexOf("1 worker, as SQLite", StringComparison.Ordinal) is var worker && plan < worker
+            && run.Output.IndexOf("Quarantine: empty.", StringComparison.Ordinal) > worker,
+            run.Output);
+        var report = Assert.Single(Directory.EnumerateFiles(Folder, "completion-report-*.json"));
+        var verify = await DemoProcess.RunAsync(["--folder", Folder, "envelope", "verify-report", report]);
+        Assert.Equal((0, ""), (verify.ExitCode, verify.Error));
+        Assert.Contains(verify.Output.Split('\n')[0].TrimEnd(), run.Output, StringComparison.Ordinal);
         Assert.DoesNotContain('\x1b', run.Output);
         Assert.DoesNotContain('\r', run.Output.ReplaceLineEndings("\n"));
         await AssertNoStaleCellAsync(cells: 1571);

@@ -359,6 +359,9 @@ namespace BankingDemo.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text");
 
+                    b.Property<string>("ReleaseReason")
+                        .HasColumnType("text");
+
                     b.Property<long?>("ReleasedAt")
                         .HasColumnType("bigint");
 

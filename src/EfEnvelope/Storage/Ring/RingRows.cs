@@ -155,4 +155,7 @@ public class EnvelopeQuarantineRow
     public virtual long FirstSeenAt { get; set; }
 
     public virtual long? ReleasedAt { get; set; }
+
+    /// <summary>Who decided and why; no personal data.</summary>
+    public virtual string? ReleaseReason { get; set; }
 }
