@@ -49,9 +49,26 @@ internal sealed class ChildProcess : IAsyncDisposable
     public string Output => string.Join('\n', Lines);
 
     /// <summary>Starts a verb on a database.</summary>
-    public static ChildProcess Start(string verb, Target target, IEnumerable<string> more, string? fault = null, TimeSpan skew = default)
+    /// <param name="verb">The verb.</param>
+    /// <param name="target">The database.</param>
+    /// <param name="more">More words.</param>
+    /// <param name="fault">What is to happen to it, and where.</param>
+    /// <param name="skew">Of its clock.</param>
+    /// <param name="maximumFileBytes">A size beyond which it can write no file, as on a full disk; 0 for none.</param>
+    public static ChildProcess Start(string verb, Target target, IEnumerable<string> more, string? fault = null, TimeSpan skew = default, long maximumFileBytes = 0)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(maximumFileBytes == 0 ? "dotnet" : "bash") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+
+        if (maximumFileBytes != 0)
+        {
+            // A write beyond the limit fails instead of ending the process; the runtime's own large mapping is left out.
+            foreach (var word in new[] { "-c", $"trap '' XFSZ; ulimit -f {maximumFileBytes / 1024}; exec dotnet \"$@\"", "bash" })
+            {
+                start.ArgumentList.Add(word);
+            }
+
+            start.Environment["DOTNET_EnableWriteXorExecute"] = "0";
+        }
 
         // Inside a test run the dependencies are the test project's.
         var host = Path.Combine(AppContext.BaseDirectory, "EfEnvelope.Tests");

@@ -10,7 +10,32 @@ using Npgsql;
 
 namespace EfEnvelope.Tests.Reencryption;
 
-public sealed class SqliteJobBadInputTests() : JobBadInputTests("SQLite");
+public sealed class SqliteJobBadInputTests() : JobBadInputTests("SQLite")
+{
+    [Fact]
+    public async Task A_full_disk_ends_the_job_with_an_error_and_costs_nothing()
+    {
+        await using var database = await JobDatabase.CreateAsync("SQLite");
+        var target = database.Target();
+        await Loader.RunAsync(target, 3_000, 2, ["Item"]);
+        await JobFaultTests.RotateAsync(target);
+        string[] verb = ["--", "reencrypt", "--json", "--batch-size", "1000", "--cut-off-timeout", "30"];
+        await using (var job = ChildProcess.Start("envelope", target, verb, maximumFileBytes: 256 * 1024))
+        {
+            Assert.True(await job.ExitAsync(TimeSpan.FromSeconds(60)) == EnvelopeCommandLine.Failed, job.Output);
+            Assert.Equal("failed", job.Event("finished")!.Value.GetProperty("outcome").GetString());
+            Assert.Contains("The database failed", job.Event("finished")!.Value.GetProperty("notProvenBecause").GetString(), StringComparison.Ordinal);
+        }
+
+        Assert.True(await JobFaultTests.StaleAsync(target) > 0);
+        await using (var job = ChildProcess.Start("envelope", target, verb))
+        {
+            Assert.True(await job.ExitAsync(TimeSpan.FromSeconds(60)) == EnvelopeCommandLine.Proven, job.Output);
+        }
+
+        Assert.Empty((await Verifier.RunAsync(target, new RowOracle(3_000), ["Item"])).Wrong);
+    }
+}
 
 public sealed class PostgresJobBadInputTests() : JobBadInputTests("PostgreSQL")
 {
@@ -131,6 +156,10 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small));
         Assert.Contains("does not match the model", error.Message, StringComparison.Ordinal);
         Assert.Contains("Second", error.Message, StringComparison.Ordinal);
+        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => _target.CreateContext()));
+        await ExecuteAsync("ALTER TABLE \"Items\" RENAME COLUMN \"Other\" TO \"Second\"");
+        Assert.True((await new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small)).IsProven);
+        Assert.Empty((await Verifier.RunAsync(_target, new RowOracle(20), ["Item"])).Wrong);
     }
 
     [Fact]
@@ -151,6 +180,55 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         Assert.Contains("without a primary key", report.NotProvenBecause, StringComparison.Ordinal);
         Assert.Contains("Log", report.NotProvenBecause, StringComparison.Ordinal);
         Assert.Equal((1L, 1L), (report.Rows, report.Census.StaleCells));
+    }
+
+    [Fact]
+    public async Task A_key_service_that_begins_to_refuse_between_two_batches_costs_what_it_refuses_until_it_permits_again()
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        var service = new RefusingService();
+        database.KeyService = service;
+        LoadContext New() => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        byte[] wrapped;
+        await using (var context = New())
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.AddRange(Enumerable.Range(0, 40).Select(n => new Item { Id = n, Number = n, TenantId = n < 20 ? 1 : 2, First = $"f{n}" }));
+            await context.SaveChangesAsync();
+            await Retirement.RotateAllAsync(context, "test");
+            var old = (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Scope == EnvelopeScope.Tenant(2).Value && k.State == KeyState.Deactivated);
+            wrapped = await RawAsync(database, $"SELECT \"Wrapped\" FROM \"EnvelopeKeys\" WHERE {(provider == "PostgreSQL" ? $"\"Id\" = '{old.Id}'" : $"UPPER(\"Id\") = '{old.Id.ToString().ToUpperInvariant()}'")}");
+        }
+
+        await using (var connection = database.Connect())
+        {
+            KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
+        }
+
+        await using var job = New();
+        var keys = new EnvelopeKeys(job);
+        var report = await keys.ReencryptAsync(JobFaultTests.Small with
+        {
+            BatchSize = 10,
+            DegreeOfParallelism = 1,
+            FaultPoint = step =>
+            {
+                service.Refused ??= step == EfEnvelope.Reencryption.JobStep.Committed ? wrapped : null;
+                return ValueTask.CompletedTask;
+            },
+        });
+        Assert.Equal((20L, 20L, 20L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
+
+        service.Refused = null;
+        await using (var connection = database.Connect())
+        {
+            KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
+        }
+
+        await using var again = New();
+        var retried = await new EnvelopeKeys(again).RetryQuarantineAsync();
+        Assert.Equal((20, 0, 0), (retried.Moved, retried.Gone, retried.Kept.Count));
+        Assert.Equal(Enumerable.Range(0, 40).Select(n => $"f{n}"), (await again.Items.AsNoTracking().OrderBy(i => i.Id).ToListAsync()).Select(i => i.First));
     }
 
     [Fact]
