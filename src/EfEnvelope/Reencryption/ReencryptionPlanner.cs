@@ -58,7 +58,7 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
 
             var last = await new JobStore(session).FindRateAsync(lease.Connection, cancellationToken).ConfigureAwait(false);
             var (rate, source) = Rate(tables.Count > 0, last, spent > TimeSpan.Zero && sampled > 0 ? sampled / spent.TotalSeconds : null);
-            var rows = tables.Where(t => t.HasKey).Sum(t => t.Rows);
+            var inReach = tables.Where(t => t.HasKey).Sum(t => t.Rows);
             var workers = lease.Connection is Npgsql.NpgsqlConnection ? options.DegreeOfParallelism : 1;
             return new ReencryptionPlan(
                 takenAt,
@@ -71,7 +71,7 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
                 CountCalls(stale),
                 rate,
                 source,
-                rate is > 0 ? TimeSpan.FromSeconds(rows / rate.Value) + (options.Pause * Math.Ceiling((double)rows / options.BatchSize) / workers) : null,
+                rate is > 0 ? TimeSpan.FromSeconds(inReach / rate.Value) + (options.Pause * Math.Ceiling((double)inReach / options.BatchSize) / workers) : null,
                 await CensusEstimate.TakeAsync(session, cancellationToken).ConfigureAwait(false),
                 unreadable);
         }
