@@ -83,7 +83,7 @@ internal static class CensusEstimate
     {
         var headers = table.Columns.Select((c, i) => $"COUNT({(c.Storage == EncryptedStorage.Document ? $"CAST({c.Delimited} AS TEXT)" : $"substr({c.Delimited}, 1, 30)")}) AS c{i.ToString(CultureInfo.InvariantCulture)}");
         return (await NumbersAsync(
-            connection, transaction, _ => string.Create(CultureInfo.InvariantCulture, $"SELECT COUNT(*), {string.Join(", ", headers)} FROM (SELECT {string.Join(", ", table.Columns.Select(c => c.Delimited))} FROM {table.Delimited} LIMIT {SampleRows}) AS some"), cancellationToken).ConfigureAwait(false))[0];
+            connection, transaction, _ => string.Create(CultureInfo.InvariantCulture, $"SELECT COUNT(*), {string.Join(", ", headers)} FROM (SELECT {string.Join(", ", table.Columns.Select(c => c.Delimited))} FROM {table.Delimited} LIMIT {SampleRows}) AS sampled"), cancellationToken).ConfigureAwait(false))[0];
     }
 
     private static async Task<long[]> NumbersAsync(DbConnection connection, DbTransaction? transaction, Func<DbCommand, string> sql, CancellationToken cancellationToken)

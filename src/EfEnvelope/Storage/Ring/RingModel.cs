@@ -46,7 +46,7 @@ internal static class RingModel
         {
             var property = entityType.FindProperty(member.Name) ?? entityType.AddProperty(member);
             var nullable = Nullable.GetUnderlyingType(member.PropertyType) is not null || member.Name is "RootKeyId" or "KeyMaterialId" or "Reason" or "ChangedBy" && type == typeof(EnvelopeKeyRow)
-                || member.Name is "Report" or "LowKey" or "HighKey" or "Owner" or "Checkpoint";
+                || member.Name is "ReleaseReason" or "Report" or "LowKey" or "HighKey" or "Owner" or "Checkpoint";
             property.IsNullable = nullable;
             property.ValueGenerated = ValueGenerated.Never;
         }
