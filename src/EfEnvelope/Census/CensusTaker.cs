@@ -40,7 +40,7 @@ internal static class CensusTaker
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
         var known = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var byId = known.ToDictionary(k => k.Id);
-        var byArmor = known.GroupBy(k => ArmorPrefix(k.Id), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First().Id, StringComparer.Ordinal);
+        var byArmor = new Lazy<Dictionary<string, Guid>>(() => IndexByArmor(known));
         var others = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
         var counts = new Dictionary<(string Table, string Column, Guid? Key), long>();
         var lease = await RingStoreFactory.Connect(context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
@@ -77,12 +77,25 @@ internal static class CensusTaker
             }
         }
 
-        var entries = counts
-            .Select(c => new CensusEntry(c.Key.Table, c.Key.Column, c.Key.Key, Entry(c.Key.Key)?.Scope, Entry(c.Key.Key)?.State, c.Value))
-            .OrderBy(e => e.Table, StringComparer.Ordinal).ThenBy(e => e.Column, StringComparer.Ordinal).ThenBy(e => e.KeyId).ToList();
+        var entries = new List<CensusEntry>(counts.Count);
+        entries.AddRange(counts.Select(c => new CensusEntry(c.Key.Table, c.Key.Column, c.Key.Key, Entry(c.Key.Key)?.Scope, Entry(c.Key.Key)?.State, c.Value)));
+        entries.Sort(static (a, b) => string.CompareOrdinal(a.Table, b.Table) is not 0 and var table ? table
+            : string.CompareOrdinal(a.Column, b.Column) is not 0 and var column ? column : Nullable.Compare(a.KeyId, b.KeyId));
         return new EnvelopeCensus(takenAt, entries);
 
         KeyRingEntry? Entry(Guid? id) => id is { } key && byId.TryGetValue(key, out var entry) ? entry : null;
+    }
+
+    /// <summary>Key ids by their armour.</summary>
+    internal static Dictionary<string, Guid> IndexByArmor(IReadOnlyList<KeyRingEntry> keys)
+    {
+        var index = new Dictionary<string, Guid>(keys.Count, StringComparer.Ordinal);
+        foreach (var key in keys)
+        {
+            index.TryAdd(ArmorPrefix(key.Id), key.Id);
+        }
+
+        return index;
     }
 
     /// <summary>The 21 characters of armour that show the first 126 bits of a key id.</summary>
@@ -93,7 +106,7 @@ internal static class CensusTaker
     /// rows, and each column is counted by itself; so are those of which only the name is known.
     /// </summary>
     private static async Task CountCellsAsync(
-        DbConnection connection, DbTransaction? transaction, EncryptedTable table, Dictionary<string, Guid> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, EncryptedTable table, Lazy<Dictionary<string, Guid>> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
     {
         var columns = table.Columns.Where(c => c.Storage != EncryptedStorage.Document).ToList();
         foreach (var scanned in columns.Exists(c => c.Declaration is null or { PerRow: true }) ? columns.Select(c => new List<EncryptedColumn> { c }) : columns.Chunk(MaxGrouped).Select(c => c.ToList()))
@@ -109,7 +122,7 @@ internal static class CensusTaker
                 {
                     if (!reader.IsDBNull(i))
                     {
-                        Add(counts, table, scanned[i], scanned[i].Storage == EncryptedStorage.Binary ? BinaryKey(reader.GetValue(i)) : ArmorKey(reader.GetValue(i), byArmor), rows);
+                        Add(counts, table, scanned[i], scanned[i].Storage == EncryptedStorage.Binary ? BinaryKey(reader.GetValue(i)) : ArmorKey(reader.GetValue(i), byArmor.Value), rows);
                     }
                 }
             }

@@ -14,7 +14,7 @@ public sealed record CensusEntry(string Table, string Column, Guid? KeyId, strin
 /// <param name="Entries">By table, column and key.</param>
 public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<CensusEntry> Entries)
 {
-    private readonly Dictionary<Guid, long> _byKey = Entries.Where(e => e.KeyId is not null).GroupBy(e => e.KeyId!.Value).ToDictionary(g => g.Key, g => g.Sum(e => e.Cells));
+    private readonly Dictionary<Guid, long> _byKey = Index(Entries);
 
     /// <summary>Cells in all.</summary>
     public long Cells => Entries.Sum(e => e.Cells);
@@ -28,4 +28,18 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
 
     /// <summary>Whether no cell may go on naming a key in this state. Not <see cref="KeyState.Destroyed"/>: what an erasure leaves is meant to stay.</summary>
     internal static bool IsStale(KeyState state) => state is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction;
+
+    private static Dictionary<Guid, long> Index(IReadOnlyList<CensusEntry> entries)
+    {
+        var byKey = new Dictionary<Guid, long>();
+        foreach (var entry in entries)
+        {
+            if (entry.KeyId is { } key)
+            {
+                byKey[key] = byKey.GetValueOrDefault(key) + entry.Cells;
+            }
+        }
+
+        return byKey;
+    }
 }

@@ -53,7 +53,7 @@ internal static class KeyMetadataMac
         Write(bytes, ringId.ToByteArray(bigEndian: true));
         Write(bytes, entry.Id.ToByteArray(bigEndian: true));
         Write(bytes, Encoding.UTF8.GetBytes(entry.Scope));
-        foreach (var value in new[] { (long)entry.Purpose, entry.Version, (long)entry.State, entry.Revision, Ticks(entry.CreatedAt), Ticks(entry.ActivatedAt), Ticks(entry.StateChangedAt) })
+        foreach (var value in (ReadOnlySpan<long>)[(long)entry.Purpose, entry.Version, (long)entry.State, entry.Revision, Ticks(entry.CreatedAt), Ticks(entry.ActivatedAt), Ticks(entry.StateChangedAt)])
         {
             BinaryPrimitives.WriteInt64BigEndian(number, value);
             bytes.Write(number);

@@ -243,7 +243,7 @@ internal sealed partial class KeyRing
         }
 
         var keys = new Dictionary<string, RingKey>(StringComparer.Ordinal);
-        foreach (var key in await UnwrapRowKeysAsync(active, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
+        foreach (var key in await UnwrapRowKeysAsync(active, areGenuine: false, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
         {
             keys[key.Scope] = key;
         }

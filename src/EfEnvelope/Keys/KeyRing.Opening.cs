@@ -159,7 +159,7 @@ internal sealed partial class KeyRing
             }
         }
 
-        await UnwrapRowKeysAsync(rowKeys, seals: false, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
+        await UnwrapRowKeysAsync(rowKeys, areGenuine: true, seals: false, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
         foreach (var id in missing)
         {
             if (!present.Contains(id))
@@ -191,7 +191,7 @@ internal sealed partial class KeyRing
     /// meanwhile.
     /// </summary>
     private async Task<List<RingKey>> UnwrapRowKeysAsync(
-        List<KeyRingEntry> entries, bool seals, long generation, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+        List<KeyRingEntry> entries, bool areGenuine, bool seals, long generation, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var unwrapped = new List<RingKey>(entries.Count);
         if (entries.Count == 0)
@@ -213,7 +213,12 @@ internal sealed partial class KeyRing
                     throw WithKey(why, entry.Id);
                 }
 
-                var key = UnwrapRowKey(entry, keks, identity, mac, store, transient);
+                if (!areGenuine)
+                {
+                    Verify(mac.Key, identity.Id, entry);
+                }
+
+                var key = UnwrapRowKey(entry, keks, store, transient);
                 if (TryKeep(key, entry.Revision, seals, generation, identity.Id, store, transient, out key) && pins.TryPin(key, out key))
                 {
                     unwrapped.Add(key);
@@ -228,9 +233,8 @@ internal sealed partial class KeyRing
         return unwrapped;
     }
 
-    private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, RingIdentity identity, RingKey mac, IKeyRingStore store, TransientKeys transient)
+    private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, IKeyRingStore store, TransientKeys transient)
     {
-        Verify(mac.Key, identity.Id, entry);
         if ((_keys.TryGetValue(entry.Id, out var held) && held.IsAlive) || (store.IsTransient && transient.TryGetForOpening(entry.Id, out held)))
         {
             return held;

@@ -83,7 +83,7 @@ internal sealed partial class KeyRing
             }
         }
 
-        foreach (var key in await UnwrapRowKeysAsync(sealing, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
+        foreach (var key in await UnwrapRowKeysAsync(sealing, areGenuine: false, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false))
         {
             if (MaySeal(key))
             {
@@ -152,6 +152,6 @@ internal sealed partial class KeyRing
             renewed.Add(KeyResolver.FindSealing(lineage) ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
         }
 
-        return await UnwrapRowKeysAsync(renewed, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
+        return await UnwrapRowKeysAsync(renewed, areGenuine: false, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
     }
 }

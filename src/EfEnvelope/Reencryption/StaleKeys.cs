@@ -17,7 +17,7 @@ internal sealed class StaleKeys
         Entries = entries;
         _compromisedKeks = compromisedKeks;
         _byId = entries.ToDictionary(e => e.Id);
-        _byArmor = new(() => entries.GroupBy(e => CensusTaker.ArmorPrefix(e.Id), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First().Id, StringComparer.Ordinal));
+        _byArmor = new(() => CensusTaker.IndexByArmor(entries));
     }
 
     public IReadOnlyList<KeyRingEntry> Entries { get; }

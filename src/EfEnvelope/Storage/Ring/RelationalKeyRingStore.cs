@@ -15,6 +15,9 @@ namespace EfEnvelope.Storage.Ring;
 internal sealed class RelationalKeyRingStore : IKeyRingStore
 {
     private const int ChunkSize = 1_000;
+
+    /// <summary>Rows of one INSERT: 20 parameters each, far below every provider's limit.</summary>
+    private const int InsertChunk = 200;
     private const int MaxAttempts = 3;
 
     /// <summary>How far an import raises the epoch: more changes than a running process can have seen since the export.</summary>
@@ -100,7 +103,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                 }
             }
 
-            await InsertAsync(connection, transaction, macKey, 0, cancellationToken).ConfigureAwait(false);
+            await InsertAsync(connection, transaction, [macKey], _ => 0, cancellationToken).ConfigureAwait(false);
             return true;
         }, cancellationToken);
 
@@ -129,9 +132,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         {
             var epoch = entries.Any(e => e.Version > 1) ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : 0;
             var inserted = 0;
-            foreach (var entry in entries)
+            foreach (var chunk in entries.Chunk(InsertChunk))
             {
-                inserted += await InsertAsync(connection, transaction, entry, entry.Version > 1 ? epoch : 0L, cancellationToken).ConfigureAwait(false);
+                inserted += await InsertAsync(connection, transaction, chunk, e => e.Version > 1 ? epoch : 0, cancellationToken).ConfigureAwait(false);
             }
 
             return inserted;
@@ -156,9 +159,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             await using (transaction.ConfigureAwait(false))
             {
                 var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-                foreach (var entry in inserted)
+                foreach (var chunk in inserted.Chunk(InsertChunk))
                 {
-                    if (await InsertAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false) == 0)
+                    if (await InsertAsync(connection, transaction, chunk, _ => epoch, cancellationToken).ConfigureAwait(false) < chunk.Length)
                     {
                         return false;
                     }
@@ -270,12 +273,13 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     private static DateTimeOffset Time(long ticks)
         => ticks >= 0 && ticks <= DateTimeOffset.MaxValue.Ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : throw new KeyRingTamperedException("A time in the key ring is out of range: the row was changed. Restore it.");
 
-    private async Task<int> InsertAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry entry, long epoch, CancellationToken cancellationToken)
+    /// <summary>Inserts rows by one statement; those that exist are left as they are.</summary>
+    private async Task<int> InsertAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry[] entries, Func<KeyRingEntry, long> epoch, CancellationToken cancellationToken)
     {
         using var command = Command(connection, transaction);
-        var values = KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).ToList();
-        values.Add(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch));
-        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
+        var rows = entries.Select(entry =>
+            $"({string.Join(", ", KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).Append(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch(entry))))})").ToList();
+        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES {string.Join(", ", rows)} ON CONFLICT DO NOTHING";
         return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
     }
 
