@@ -65,33 +65,7 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
         }
 
         var members = new Dictionary<string, ColumnDeclaration>(StringComparer.Ordinal);
-        foreach (var mapping in column.Table.EntityTypeMappings)
-        {
-            if (mapping.TypeBase is not IEntityType type)
-            {
-                continue;
-            }
-
-            foreach (var navigation in type.GetNavigations())
-            {
-                if (navigation.ForeignKey.IsOwnership && !navigation.IsOnDependent && navigation.TargetEntityType.GetContainerColumnName() == column.Name)
-                {
-                    Collect(navigation.TargetEntityType, members);
-                }
-            }
-
-            foreach (var complex in type.GetComplexProperties().Where(c => c.ComplexType.GetContainerColumnName() == column.Name))
-            {
-                Collect(complex.ComplexType, members);
-            }
-        }
-
-        return members.Count == 0 ? null : new EncryptedColumn(column.Name, sql.DelimitIdentifier(column.Name), EncryptedStorage.Document, null, members);
-    }
-
-    private static void Collect(ITypeBase type, Dictionary<string, ColumnDeclaration> members)
-    {
-        foreach (var property in type.GetProperties())
+        foreach (var (_, property) in JsonMembers.Of(column))
         {
             if (property.FindEnvelope() is { } declaration)
             {
@@ -99,17 +73,6 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
             }
         }
 
-        foreach (var complex in type.GetComplexProperties())
-        {
-            Collect(complex.ComplexType, members);
-        }
-
-        if (type is IEntityType entityType)
-        {
-            foreach (var navigation in entityType.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent))
-            {
-                Collect(navigation.TargetEntityType, members);
-            }
-        }
+        return members.Count == 0 ? null : new EncryptedColumn(column.Name, sql.DelimitIdentifier(column.Name), EncryptedStorage.Document, null, members);
     }
 }

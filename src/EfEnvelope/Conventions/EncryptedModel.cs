@@ -65,6 +65,36 @@ internal static class EncryptedModel
         }
     }
 
+    /// <summary>
+    /// Gives a property that was just declared a converter that refuses every value: declared, and UseEnvelopeEncryption forgotten, it is not stored in the clear. <see cref="Apply"/> replaces it.
+    /// </summary>
+    public static void FailClosed(IMutableProperty property)
+    {
+        var user = property.GetValueConverter();
+        if (user is IEnvelopeValueConverter)
+        {
+            return;
+        }
+
+        var modelType = Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType;
+        if (user is null && property.GetProviderClrType() is null && !ValueCodec.IsSupported(modelType))
+        {
+            property.SetElementType(null);
+        }
+
+        var declaration = EncryptionDeclaration.Of(property);
+        property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, ColumnDeclaration.CreateToken(declaration.ColumnId, ScopeDeclaration.Global, declaration.RowBound, declaration.Armored, declaration.Padding), declaration.Armored));
+    }
+
+    /// <summary>Takes <see cref="FailClosed"/> back.</summary>
+    public static void Open(IMutableProperty property)
+    {
+        if (property.GetValueConverter() is IEnvelopeValueConverter closed)
+        {
+            property.SetValueConverter(closed.UserConverter);
+        }
+    }
+
     /// <summary>Declared encrypted properties of an entity type, complex types included.</summary>
     private static IEnumerable<IMutableProperty> EncryptedProperties(IMutableTypeBase type)
     {

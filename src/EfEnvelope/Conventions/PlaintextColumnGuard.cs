@@ -44,6 +44,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
                 if (!newColumns.Contains((table.Name, table.Schema, column.Name)) && former.FindColumn(old?.Name ?? column.Name) is { } before)
                 {
                     Check(before, column);
+                    CheckMembers(before, column);
                 }
             }
         }
@@ -74,6 +75,33 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
                 becomes,
                 column,
                 $"column {before.Table.Name}.{before.Name} exists and holds envelopes {(then.Armored ? "as text armour" : "in binary")}; a migration cannot change the form in place. Map the property to a new column, add it by a migration, copy the values through the application, and drop the old column afterwards");
+        }
+    }
+
+    /// <summary>A document stays where it is, and no operation shows that one of its members is to be encrypted.</summary>
+    private static void CheckMembers(IColumn before, IColumn column)
+    {
+        if (before.PropertyMappings.Count > 0 || column.PropertyMappings.Count > 0)
+        {
+            return;
+        }
+
+        var former = new Dictionary<string, bool>(StringComparer.Ordinal);
+        foreach (var (path, property) in JsonMembers.Of(before))
+        {
+            former[path] = property.FindEnvelope() is not null;
+        }
+
+        foreach (var (path, property) in JsonMembers.Of(column))
+        {
+            var becomes = property.FindEnvelope() is not null;
+            if (former.TryGetValue(path, out var was) && was != becomes)
+            {
+                throw Refused(
+                    property,
+                    column,
+                    $"documents of column {before.Table.Name}.{before.Name} exist, and hold '{path[1..]}' as {(was ? "envelopes" : "plaintext")}; a migration cannot change that in place. Give the member another name in the document (HasJsonPropertyName(\"{property.Name}{(was ? "Plain" : "Encrypted")}\")), copy the values through the application, and remove the old member afterwards");
+            }
         }
     }
 

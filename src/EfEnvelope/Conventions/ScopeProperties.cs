@@ -1,5 +1,6 @@
 using System.Reflection;
 using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
 
 namespace EfEnvelope.Conventions;
@@ -8,6 +9,11 @@ namespace EfEnvelope.Conventions;
 internal static class ScopeProperties
 {
     public const string DefaultRowId = "EnvelopeRowId";
+
+    /// <summary>Collations by which a value equals itself alone.</summary>
+    private static readonly HashSet<string> Exact = new(StringComparer.OrdinalIgnoreCase) { "BINARY", "C", "POSIX", "C.UTF-8", "C.utf8", "pg_c_utf8", "ucs_basic", "default" };
+
+    private static readonly string[] Padded = ["char", "character", "bpchar", "nchar"];
 
     /// <summary>
     /// Takes up the attribute forms. A root also takes them from base classes that are not mapped; a derived or owned type only its own, which is then refused.
@@ -67,6 +73,7 @@ internal static class ScopeProperties
                 throw Error(entityType, $"takes its data key from '{name}', which the store generates: it is not known when the row is sealed. Use a value that the application sets");
             }
 
+            RefuseLooseComparison(property, "takes its data key from");
             property.SetAfterSaveBehavior(PropertySaveBehavior.Throw);
         }
 
@@ -88,6 +95,34 @@ internal static class ScopeProperties
             }
         }
     }
+
+    /// <summary>
+    /// A value that names a key must come back as it was stored, and equal to itself alone: a column that pads (<c>character(n)</c>) or compares loosely (<c>citext</c>, <c>NOCASE</c>) would seal a row with a key that its own value does not name.
+    /// </summary>
+    public static void RefuseLooseComparison(IReadOnlyProperty property, string what)
+    {
+        if (property.GetCollation() is { } collation && !Exact.Contains(collation))
+        {
+            throw Loose(property, what, $"of collation '{collation}', by which different values may be equal", "Remove the collation, or use a binary one");
+        }
+
+        var type = property.FindAnnotation(RelationalAnnotationNames.ColumnType)?.Value as string;
+        if (property.IsFixedLength() == true || (type is not null && IsPadded(type.Trim())))
+        {
+            throw Loose(property, what, $"of a fixed length{(type is null ? "" : $" ({type})")}, which the database pads", "Use a column of variable length");
+        }
+
+        if (string.Equals(type?.Trim(), "citext", StringComparison.OrdinalIgnoreCase))
+        {
+            throw Loose(property, what, "of type citext, by which values of different case are equal", "Use text, and normalise the case in the application");
+        }
+    }
+
+    private static bool IsPadded(string type)
+        => Padded.Any(p => type.StartsWith(p, StringComparison.OrdinalIgnoreCase) && (type.Length == p.Length || type[p.Length] is '(' or ' ') && !type.Contains("varying", StringComparison.OrdinalIgnoreCase));
+
+    private static EnvelopeConfigurationException Loose(IReadOnlyProperty property, string what, string why, string instead)
+        => new($"Entity {property.DeclaringType.DisplayName()} {what} '{property.Name}', a column {why}. {instead}.") { Entity = property.DeclaringType.DisplayName(), Property = property.Name };
 
     private static bool IsSupported(IReadOnlyProperty property)
     {

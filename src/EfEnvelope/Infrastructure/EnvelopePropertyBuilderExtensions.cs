@@ -1,3 +1,4 @@
+using EfEnvelope.Conventions;
 using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
@@ -61,7 +62,7 @@ public static class EnvelopePropertyBuilderExtensions
     public static PropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this PropertyBuilder<TProperty> builder)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        Leave(builder.Metadata);
         return builder;
     }
 
@@ -72,7 +73,7 @@ public static class EnvelopePropertyBuilderExtensions
     public static ComplexTypePropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this ComplexTypePropertyBuilder<TProperty> builder)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        Leave(builder.Metadata);
         return builder;
     }
 
@@ -83,7 +84,7 @@ public static class EnvelopePropertyBuilderExtensions
     public static PrimitiveCollectionBuilder<TProperty> IsNotEncrypted<TProperty>(this PrimitiveCollectionBuilder<TProperty> builder)
     {
         ArgumentNullException.ThrowIfNull(builder);
-        builder.Metadata.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        Leave(builder.Metadata);
         return builder;
     }
 
@@ -96,5 +97,13 @@ public static class EnvelopePropertyBuilderExtensions
         {
             property.SetAnnotation(name, value);
         }
+
+        EncryptedModel.FailClosed(property);
+    }
+
+    private static void Leave(IMutableProperty property)
+    {
+        property.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "false");
+        EncryptedModel.Open(property);
     }
 }

@@ -3,6 +3,7 @@ using Amazon.KeyManagementService;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -50,7 +51,7 @@ internal static class EnvelopeRuntimes
         options.Validate();
         var kms = identity.KeyService as IKeyManagementService
             ?? (options.AwsKms is { } aws ? new AwsKeyManagementService(aws, (IAmazonKeyManagementService?)identity.KeyService)
-                : options.LocalKms is { } local ? new LocalKeyManagementService(local)
+                : options.LocalKms is { } local ? new LocalKeyManagementService(local.Environment is null ? local with { Environment = (services?.GetService(typeof(IHostEnvironment)) as IHostEnvironment)?.EnvironmentName } : local)
                 : options.InMemoryKms is { } memory ? InMemory.GetOrAdd(memory, _ => new InMemoryKeyManagementService())
                 : throw new EnvelopeConfigurationException(
                     "UseEnvelopeEncryption names no key service. Choose one: UseAwsKms(\"alias/...\"), UseLocalKms(\"dev-keys.json\") for development, or UseInMemoryKms() in tests."));

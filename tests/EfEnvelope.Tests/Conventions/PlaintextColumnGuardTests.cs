@@ -130,6 +130,54 @@ public abstract class PlaintextColumnGuardTests(string provider) : IAsyncLifetim
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => encrypted.Set<Person>().ToListAsync());
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_member_of_an_existing_JSON_document_is_neither_encrypted_nor_decrypted_in_place(bool owned)
+    {
+        var error = Refused(m => Document(m, owned, encrypted: false), m => Document(m, owned, encrypted: true));
+        Assert.Equal("Street", error.Property);
+        Assert.Contains("hold 'Inner.Street' as plaintext", error.Message, StringComparison.Ordinal);
+        Assert.Contains("as envelopes", Refused(m => Document(m, owned, encrypted: true), m => Document(m, owned, encrypted: false)).Message, StringComparison.Ordinal);
+
+        // The way out, and what touches no encrypted member.
+        Differences(m => Document(m, owned, encrypted: false), m => Document(m, owned, encrypted: true, name: "StreetEncrypted"));
+        Differences(m => Document(m, owned, encrypted: true), m => Document(m, owned, encrypted: true));
+        Differences(m => m.UseEnvelopeEncryption(), m => Document(m, owned, encrypted: true));
+    }
+
+    private static void Document(ModelBuilder model, bool owned, bool encrypted, string name = "Street")
+    {
+        model.Entity<Holder>(holder =>
+        {
+            if (owned)
+            {
+                holder.OwnsOne(h => h.Place, place =>
+                {
+                    place.ToJson();
+                    place.OwnsOne(p => p.Inner, inner =>
+                    {
+                        var street = inner.Property(i => i.Street).HasJsonPropertyName(name);
+                        _ = encrypted ? street.IsEncrypted() : street;
+                    });
+                });
+            }
+            else
+            {
+                holder.ComplexProperty(h => h.Place, place =>
+                {
+                    place.ToJson();
+                    place.ComplexProperty(p => p.Inner, inner =>
+                    {
+                        var street = inner.Property(i => i.Street).HasJsonPropertyName(name);
+                        _ = encrypted ? street.IsEncrypted() : street;
+                    });
+                });
+            }
+        });
+        model.UseEnvelopeEncryption();
+    }
+
     private EnvelopeConfigurationException Refused(Action<ModelBuilder> before, Action<ModelBuilder> after) => Assert.Throws<EnvelopeConfigurationException>(() => Differences(before, after));
 
     private IReadOnlyList<MigrationOperation> Differences(Action<ModelBuilder> before, Action<ModelBuilder> after)
@@ -152,6 +200,23 @@ public abstract class PlaintextColumnGuardTests(string provider) : IAsyncLifetim
     {
         model.Entity<Person>().ToTable("People").Property(p => p.Name).IsEncrypted(e => e.IsArmored(armored));
         model.UseEnvelopeEncryption();
+    }
+
+    private sealed class Holder
+    {
+        public int Id { get; set; }
+
+        public Place Place { get; set; } = new();
+    }
+
+    private sealed class Place
+    {
+        public Inner Inner { get; set; } = new();
+    }
+
+    private sealed class Inner
+    {
+        public string Street { get; set; } = "";
     }
 
     private sealed class Person

@@ -72,6 +72,80 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
         Assert.Contains("UseEnvelopeEncryption", error.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Declared by the fluent API, and UseEnvelopeEncryption called nowhere, or too early: EF would know nothing of the declaration.</summary>
+    [Theory]
+    [InlineData("Text", false)]
+    [InlineData("Text", true)]
+    [InlineData("Amount", true)]
+    [InlineData("Tags", false)]
+    [InlineData("Tags", true)]
+    [InlineData("Kind", false)]
+    [InlineData("Kind", true)]
+    public async Task A_declaration_by_the_fluent_API_alone_stores_nothing_in_the_clear(string encrypted, bool callFirst)
+    {
+        Action<ModelBuilder> model = m =>
+        {
+            if (callFirst)
+            {
+                m.UseEnvelopeEncryption();
+            }
+
+            m.Entity<Memo>(memo =>
+            {
+                memo.ToTable("Memos");
+                memo.Property(x => x.Kind).HasConversion<string>();
+                _ = encrypted switch
+                {
+                    "Text" => (object)memo.Property(x => x.Text).IsEncrypted(),
+                    "Amount" => memo.Property(x => x.Amount).IsEncrypted(),
+                    "Tags" => memo.PrimitiveCollection(x => x.Tags).IsEncrypted(),
+                    _ => memo.Property(x => x.Kind).IsEncrypted(),
+                };
+            });
+        };
+        await using (var wired = new AdHocContext(_database.Options(more: AdHocContext.Cached), m =>
+        {
+            model(m);
+            m.UseEnvelopeEncryption();
+        }))
+        {
+            var create = wired.Database.GenerateCreateScript().Split(';').Single(s => s.Contains("CREATE TABLE \"Memos\"", StringComparison.Ordinal));
+            await wired.Database.ExecuteSqlRawAsync(create);
+            wired.Add(new Memo { Text = "canary", Amount = 1, Tags = ["canary"], Kind = DayOfWeek.Friday });
+            await wired.SaveChangesAsync();
+            wired.ChangeTracker.Clear();
+            var read = await wired.Set<Memo>().SingleAsync();
+            Assert.Equal(("canary", 1m, "canary", DayOfWeek.Friday), (read.Text, read.Amount, read.Tags.Single(), read.Kind));
+        }
+
+        var builder = new DbContextOptionsBuilder();
+        _database.UseProvider(builder);
+        AdHocContext.Cached(builder);
+        await using var forgotten = new AdHocContext(builder.Options, model);
+        var thrown = await Record.ExceptionAsync(async () =>
+        {
+            forgotten.Add(new Memo { Text = "canary", Amount = 1, Tags = ["canary"], Kind = DayOfWeek.Friday });
+            await forgotten.SaveChangesAsync();
+        });
+        while (thrown is not null and not EnvelopeConfigurationException)
+        {
+            thrown = thrown.InnerException;
+        }
+
+        Assert.Contains("UseEnvelopeEncryption", Assert.IsType<EnvelopeConfigurationException>(thrown).Message, StringComparison.Ordinal);
+        Assert.Equal(1, await StoredCells.CountAsync(_database, "Memos"));
+    }
+
+    [Fact]
+    public async Task A_property_that_is_taken_back_is_plain()
+    {
+        var builder = new DbContextOptionsBuilder();
+        _database.UseProvider(builder);
+        AdHocContext.Cached(builder);
+        await using var context = new AdHocContext(builder.Options, m => m.Entity<Memo>().ToTable("Memos").Property(x => x.Text).IsEncrypted().IsNotEncrypted());
+        Assert.Null(context.Model.FindEntityType(typeof(Memo))!.FindProperty(nameof(Memo.Text))!.GetValueConverter());
+    }
+
     /// <summary>The other side alone suffices: the options' convention encrypts what the model declares.</summary>
     [Fact]
     public async Task The_options_alone_encrypt()
@@ -121,6 +195,19 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
     }
 
     public sealed class ContainerContext(DbContextOptions<ContainerContext> options) : BankContext(options);
+
+    public sealed class Memo
+    {
+        public int Id { get; set; }
+
+        public string Text { get; set; } = "";
+
+        public decimal Amount { get; set; }
+
+        public List<string> Tags { get; set; } = [];
+
+        public DayOfWeek Kind { get; set; }
+    }
 
     public sealed class Slip
     {

@@ -4,6 +4,8 @@ using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.KeyManagement.FakeKms;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Internal;
 using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.KeyManagement;
@@ -45,6 +47,31 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
         allowed.Add(NewCustomer());
         Assert.Equal(1, await allowed.SaveChangesAsync());
     }
+
+    /// <summary>The host's environment need not be the process's variable: <c>--environment</c>, UseEnvironment.</summary>
+    [Theory]
+    [InlineData("Development", true)]
+    [InlineData("Production", false)]
+    public async Task A_local_key_file_goes_by_the_environment_of_the_host(string environment, bool served)
+    {
+        await using var services = new ServiceCollection()
+            .AddSingleton<IHostEnvironment>(new HostingEnvironment { EnvironmentName = environment })
+            .AddDbContext<HostedContext>(o => _database.UseProvider(o).UseEnvelopeEncryption(e => e.UseLocalKms(PathOf($"{environment}.json"))))
+            .BuildServiceProvider();
+        await using var scope = services.CreateAsyncScope();
+        var context = scope.ServiceProvider.GetRequiredService<HostedContext>();
+        context.Add(NewCustomer());
+        if (served)
+        {
+            Assert.Equal(1, await context.SaveChangesAsync());
+            return;
+        }
+
+        Assert.Contains("AllowInProduction", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => context.SaveChangesAsync())).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(PathOf($"{environment}.json")));
+    }
+
+    public sealed class HostedContext(DbContextOptions<HostedContext> options) : BankContext(options);
 
     [Fact]
     public async Task The_wrong_key_file_is_refused_reading_and_writing()
