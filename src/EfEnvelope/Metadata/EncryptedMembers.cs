@@ -19,7 +19,8 @@ internal static class EncryptedMembers
 
     /// <summary>The encrypted property that a CLR member of that name is mapped to, in any entity or complex type; null where it is plain.</summary>
     public static IProperty? Find(IModel model, Type declaringType, string name)
-        => model.GetEntityTypes().SelectMany(e => Of(e, declaredOnly: false)).FirstOrDefault(p => p.Name == name && p.DeclaringType.ClrType.IsAssignableTo(declaringType));
+        => model.GetEntityTypes().SelectMany(e => Of(e, declaredOnly: false)).FirstOrDefault(
+            p => p.Name == name && (p.DeclaringType.ClrType.IsAssignableTo(declaringType) || p.DeclaringType.ClrType.IsAssignableFrom(declaringType)));
 
     /// <summary>The first encrypted property of the complex type, or type of a JSON document, that a CLR type is mapped to; null for any other type.</summary>
     public static IProperty? FindInStructure(IModel model, Type type)

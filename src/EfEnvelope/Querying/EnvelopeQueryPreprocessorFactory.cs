@@ -1,6 +1,6 @@
 using System.Linq.Expressions;
 using EfEnvelope.Metadata;
-using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Query;
 
 namespace EfEnvelope.Querying;
@@ -65,18 +65,13 @@ internal sealed class EnvelopeQueryPreprocessorFactory(IQueryTranslationPreproce
                 body = convert.Operand;
             }
 
-            if (body is not MemberExpression { Expression: { } target } member)
+            return body switch
             {
-                return false;
-            }
-
-            return context.Model.FindEntityType(target.Type)?.FindProperty(member.Member.Name) is { } found
-                ? found.FindEnvelope() is not null
-                : context.Model.GetEntityTypes().Any(e => HasEncryptedMember(e, target.Type, member.Member.Name));
+                MethodCallExpression { Method.Name: nameof(EF.Property), Arguments: [var target, ConstantExpression { Value: string name }] } => EncryptedMembers.Find(context.Model, target.Type, name),
+                MemberExpression { Expression: not null } member => EncryptedMembers.Find(context.Model, member.Member.DeclaringType!, member.Member.Name)
+                    ?? EncryptedMembers.FindInStructure(context.Model, member.Type),
+                _ => null,
+            } is not null;
         }
-
-        private static bool HasEncryptedMember(ITypeBase type, Type clrType, string name)
-            => (type.ClrType == clrType && type.FindProperty(name)?.FindEnvelope() is not null)
-                || type.GetComplexProperties().Any(c => HasEncryptedMember(c.ComplexType, clrType, name));
     }
 }
