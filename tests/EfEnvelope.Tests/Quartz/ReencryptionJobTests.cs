@@ -41,6 +41,23 @@ public abstract class ReencryptionJobTests(string provider)
     }
 
     [Fact]
+    public async Task A_firing_that_its_window_stops_has_not_failed_and_treats_no_row()
+    {
+        await using var database = await JobDatabase.CreateAsync(provider);
+        var target = database.Target();
+        await Loader.RunAsync(target, 20, 1, ["Item"]);
+        await JobFaultTests.RotateAsync(target);
+
+        // An hour that is twelve hours away, whenever the test runs.
+        var closed = TimeOnly.FromDateTime(TimeProvider.System.GetUtcNow().UtcDateTime).AddHours(12);
+        var window = new ReencryptionWindow(closed, closed.AddHours(1), TimeZoneInfo.Utc) { StopsOutside = true };
+        var firing = Assert.Single(await RunAsync(target, "0 0 3 29 2 ?", new JobDataMap { ["Window"] = window.ToString() }));
+        Assert.Null(firing.Error);
+        Assert.Null(firing.Result);
+        Assert.Equal(40, await JobFaultTests.StaleAsync(target));
+    }
+
+    [Fact]
     public async Task Job_data_that_cannot_be_read_is_told_by_its_name()
     {
         await using var database = await JobDatabase.CreateAsync(provider);
