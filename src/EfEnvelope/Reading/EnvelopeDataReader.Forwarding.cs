@@ -142,9 +142,17 @@ internal sealed partial class EnvelopeDataReader
         }
         else if (_cells[index].Kind == CellKind.Document)
         {
-            OpeningFrame.SetDocument(this, ordinal);
+            EndDocument();
+            OpeningFrame.SetDocument(_document = new DocumentFrame(this, ordinal));
         }
 
         return value;
+    }
+
+    /// <summary>Before anything of the reader changes: the thread that parsed the last document may be at something else by now.</summary>
+    private void EndDocument()
+    {
+        _document?.End();
+        _document = null;
     }
 }

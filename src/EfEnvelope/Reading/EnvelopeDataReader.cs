@@ -27,7 +27,9 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly HashSet<Guid> _missing = [];
     private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
     private readonly List<Guid> _documentKeys = [];
+    private readonly HashSet<Guid> _unopenable = [];
     private RingKey? _last;
+    private DocumentFrame? _document;
     private long _row;
     private bool _drained;
     private bool _released;
@@ -87,6 +89,10 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
     public void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding) => _opened[_cellOf[ordinal]] = new Opened(column, key, binding);
 
+    public bool IsReleased => Volatile.Read(ref _released);
+
+    public bool HasMet(Guid keyId) => _pins.TryGet(keyId, out _) || _missing.Contains(keyId) || _unopenable.Contains(keyId);
+
     public string GetRowId(ColumnDeclaration column, int ordinal) => _checks[_cellOf[ordinal]].RowId(_inner);
 
     /// <summary>Lets the keys go; called when EF disposes of the command, because buffered cells are opened after the reader is closed.</summary>
@@ -97,7 +103,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             return;
         }
 
-        _released = true;
+        EndDocument();
+        Volatile.Write(ref _released, true);
         _pins.Dispose();
         Array.Clear(_opened);
         OpeningFrame.Clear();
@@ -175,6 +182,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     /// <summary>Takes up the row's cells; true when keys must be awaited before the row is handed out.</summary>
     private bool Inspect()
     {
+        EndDocument();
         _row++;
         for (var i = 0; i < _cells.Length; i++)
         {
@@ -304,6 +312,14 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private async Task LoadAsync(CancellationToken cancellationToken)
     {
         await _ring.LoadForOpeningAsync(_missing, _session.OpenStore(), _session.TransientKeys, _pins, cancellationToken).ConfigureAwait(false);
+        foreach (var keyId in _missing)
+        {
+            if (!_pins.TryGet(keyId, out _))
+            {
+                _unopenable.Add(keyId);
+            }
+        }
+
         _missing.Clear();
     }
 

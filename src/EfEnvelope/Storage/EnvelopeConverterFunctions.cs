@@ -138,7 +138,7 @@ public static class EnvelopeConverterFunctions
     /// <summary>A refused value without a key id is none of ours: planted plaintext, or a foreign value.</summary>
     private static void Audit(EnvelopeRefusedException refused, object cell, ColumnDeclaration column)
     {
-        var audit = OpeningFrame.TryGet(cell, out var source, out _) || OpeningFrame.TryGetDocument(cell, out source, out _) ? source.Audit : EnvelopeAudit.Latest;
+        var audit = OpeningFrame.TryGet(cell, out var source, out _) ? source.Audit : OpeningFrame.DocumentOf(cell)?.Audit ?? EnvelopeAudit.Latest;
         if (refused.KeyId is null && !IsEnvelope(cell))
         {
             audit.PlaintextRefused(column.ColumnId);
@@ -178,8 +178,7 @@ public static class EnvelopeConverterFunctions
         RingKey key;
         EnvelopeBinding? binding;
         string? rowId = null;
-        var framed = OpeningFrame.TryGet(cell, out var source, out var ordinal) || OpeningFrame.TryGetDocument(cell, out source, out ordinal);
-        if (framed)
+        if (OpeningFrame.TryGet(cell, out var source, out var ordinal))
         {
             if (source.TryRecall(keyId, column, ordinal, out key, out binding))
             {
@@ -188,35 +187,40 @@ public static class EnvelopeConverterFunctions
 
             key = source.GetKey(keyId, column, ordinal);
             rowId = column.RowBound ? source.GetRowId(column, ordinal) : null;
+            CheckScope(key, column);
+            binding = key.BindingFor(column.ColumnId);
+            if (rowId is null)
+            {
+                source.Remember(column, ordinal, key, binding);
+            }
+        }
+        else if (!column.RowBound && OpeningFrame.DocumentOf(cell) is { } document && document.TryResolve(keyId, column, out key!, out binding))
+        {
+            // Row-bound columns stand in no document.
+            CheckScope(key, column);
         }
         else
         {
             key = BufferedCells.GetKey(keyId, column);
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
+            CheckScope(key, column);
+            binding = key.BindingFor(column.ColumnId);
         }
 
+        return (key, rowId is null ? binding : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
+    }
+
+    private static void CheckScope(RingKey key, ColumnDeclaration column)
+    {
         if (!column.AcceptsScope(key.Scope))
         {
             throw new EnvelopeRefusedException(
-                $"A value of column '{column.ColumnId}' is sealed with key {keyId} of another kind of scope than the model declares. It is not returned.")
+                $"A value of column '{column.ColumnId}' is sealed with key {key.Id} of another kind of scope than the model declares. It is not returned.")
             {
                 ColumnId = column.ColumnId,
-                KeyId = keyId,
+                KeyId = key.Id,
             };
         }
-
-        if (rowId is not null)
-        {
-            return (key, EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
-        }
-
-        binding = key.BindingFor(column.ColumnId);
-        if (framed)
-        {
-            source.Remember(column, ordinal, key, binding);
-        }
-
-        return (key, binding);
     }
 
     private sealed class PendingScalar<T>(ColumnDeclaration column, T value) : PendingValue(column)

@@ -5,7 +5,7 @@ using EfEnvelope.Metadata;
 
 namespace EfEnvelope.Storage;
 
-/// <summary>What the reader of a query knows of a cell that it handed out. Used on the reader's own thread only.</summary>
+/// <summary>What the reader of a query knows of a cell that it handed out. Used by one thread at a time.</summary>
 internal interface ICellSource
 {
     /// <summary>
@@ -19,6 +19,12 @@ internal interface ICellSource
 
     /// <summary>For <see cref="TryRecall"/>; not for row-bound columns.</summary>
     void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding);
+
+    /// <summary>Whether its keys were let go: it opens nothing any more.</summary>
+    bool IsReleased { get; }
+
+    /// <summary>Whether a cell of its rows named the key, whether that opens or not.</summary>
+    bool HasMet(Guid keyId);
 
     /// <summary>Where refusals are told.</summary>
     EnvelopeAudit Audit { get; }
