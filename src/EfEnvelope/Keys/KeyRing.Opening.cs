@@ -55,7 +55,16 @@ internal sealed partial class KeyRing
                 return;
             }
 
-            await LoadMissingAsync(missing, store, transient, pins, cancellationToken).ConfigureAwait(false);
+            var unknown = await LoadMissingAsync(missing, store, transient, pins, cancellationToken).ConfigureAwait(false);
+            if (!transient.InTransaction)
+            {
+                unknown.ForEach(id => Remember(KeyResolver.OpeningError(id, null)));
+            }
+            else if (unknown.Count > 0)
+            {
+                // Another context on the same transaction may have made them; once it commits, they are known.
+                missing = [.. missing.Except(unknown)];
+            }
         }
 
         throw new KeyUnavailableException("The keys of a query could not be loaded: the ring changes all the time. Retry.");
@@ -123,7 +132,8 @@ internal sealed partial class KeyRing
         return missing;
     }
 
-    private async Task LoadMissingAsync(IReadOnlyCollection<Guid> missing, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+    /// <returns>The ids that no row of the ring has.</returns>
+    private async Task<List<Guid>> LoadMissingAsync(IReadOnlyCollection<Guid> missing, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
         var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
@@ -160,13 +170,7 @@ internal sealed partial class KeyRing
         }
 
         await UnwrapRowKeysAsync(rowKeys, areGenuine: true, seals: false, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
-        foreach (var id in missing)
-        {
-            if (!present.Contains(id))
-            {
-                Remember(KeyResolver.OpeningError(id, null));
-            }
-        }
+        return [.. missing.Where(id => !present.Contains(id))];
     }
 
     /// <summary>Unwraps a key by the key service, enters it and pins it; null when the ring changed meanwhile, and its row is to be read again.</summary>

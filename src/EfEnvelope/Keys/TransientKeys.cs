@@ -5,10 +5,15 @@ namespace EfEnvelope.Keys;
 /// transaction may roll back and EF raises no event when a raw one commits. Only their material is reused: whether a scope's row exists is read anew for each save. Not
 /// thread safe, like the context.
 /// </summary>
-internal sealed class TransientKeys : IDisposable
+/// <param name="findTransaction">The transaction that is open now, whose rows the ring does not see yet; null where there never is one.</param>
+internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDisposable
 {
     private readonly Dictionary<Guid, RingKey> _byId = [];
     private readonly Dictionary<string, RingKey> _drafts = new(StringComparer.Ordinal);
+    private object? _transaction;
+
+    /// <summary>Whether rows that are read now may name keys that are not committed yet: that a key is unknown then says nothing of later.</summary>
+    public bool InTransaction => findTransaction?.Invoke() is not null;
 
     public int Count => _byId.Count;
 
@@ -24,6 +29,11 @@ internal sealed class TransientKeys : IDisposable
 
             held.Entry = key.Entry;
             return held;
+        }
+
+        if (_byId.Count == 0)
+        {
+            _transaction = findTransaction?.Invoke();
         }
 
         _byId.Add(key.Id, key);
@@ -42,6 +52,15 @@ internal sealed class TransientKeys : IDisposable
 
     public bool TryGetForOpening(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!);
 
+    /// <summary>Forgets the keys of a transaction that is over: what it made is committed, and read again from its rows, or gone.</summary>
+    public void ForgetEnded()
+    {
+        if (_byId.Count > 0 && (findTransaction?.Invoke() is not { } open || !open.Equals(_transaction)))
+        {
+            Clear();
+        }
+    }
+
     public void Clear()
     {
         foreach (var key in _byId.Values)
@@ -52,6 +71,7 @@ internal sealed class TransientKeys : IDisposable
 
         _byId.Clear();
         _drafts.Clear();
+        _transaction = null;
     }
 
     public void Dispose() => Clear();

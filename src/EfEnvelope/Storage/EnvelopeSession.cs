@@ -1,9 +1,11 @@
 using System.Data.Common;
+using System.Transactions;
 using EfEnvelope.Keys;
 using EfEnvelope.Scoping;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace EfEnvelope.Storage;
@@ -52,7 +54,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);
 
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
-    public TransientKeys TransientKeys { get; } = new();
+    public TransientKeys TransientKeys => field ??= new TransientKeys(FindTransaction);
 
     /// <summary>The scope of the context's tenant; null when none is configured or set (the default of its type is no tenant).</summary>
     public string? AmbientScope
@@ -90,4 +92,11 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     }
 
     public void Dispose() => TransientKeys.Dispose();
+
+    /// <summary>
+    /// The transaction that the context's statements run in, whoever began it: EF's or a raw one (BeginTransaction, UseTransaction), one that the connection was enlisted in, or the
+    /// ambient one of a TransactionScope. Null outside of any.
+    /// </summary>
+    private object? FindTransaction()
+        => (object?)Context.Database.CurrentTransaction?.GetDbTransaction() ?? Context.Database.GetEnlistedTransaction() ?? Transaction.Current;
 }

@@ -73,9 +73,6 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         session.Sealed = null;
         Saves.Clear(current.Context);
         plan.Dispose();
-        if (current.Context.Database.CurrentTransaction is null && session.TransientKeys.Count > 0)
-        {
-            session.TransientKeys.Clear();
-        }
+        session.TransientKeys.ForgetEnded();
     }
 }

@@ -35,11 +35,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
 
         var store = session.OpenStore();
-        if (!store.IsTransient && session.TransientKeys.Count > 0 && context.Database.CurrentTransaction is null)
-        {
-            session.TransientKeys.Clear();
-        }
-
+        session.TransientKeys.ForgetEnded();
         await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
         await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
         return await AssignKeysAsync(rows, store, cancellationToken).ConfigureAwait(false);
