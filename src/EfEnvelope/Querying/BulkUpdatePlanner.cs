@@ -40,7 +40,12 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
                 throw Error(property, column, "the database cannot compute or copy encrypted values; only a value of the application can be set");
             }
 
-            if (column.Parent == DeclaredScope.Global || column.IsAmbient)
+            if (column.IsAmbient)
+            {
+                throw Error(property, column, "its rows take their key from the context's tenant, and no column says which rows are that tenant's (a tenant property, HasDataKeyPerTenant, would)");
+            }
+
+            if (column.Parent == DeclaredScope.Global)
             {
                 continue;
             }

@@ -93,8 +93,6 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
     public bool HasMet(Guid keyId) => _pins.TryGet(keyId, out _) || _missing.Contains(keyId) || _unopenable.Contains(keyId);
 
-    public string GetRowId(ColumnDeclaration column, int ordinal) => _checks[_cellOf[ordinal]].RowId(_inner);
-
     /// <summary>Lets the keys go; called when EF disposes of the command, because buffered cells are opened after the reader is closed.</summary>
     public void Release()
     {

@@ -30,8 +30,19 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
     /// <summary>The scope that the row's values name; null where the query does not return them.</summary>
     /// <param name="reader">Stands on the row.</param>
     /// <param name="row">The row's number, from 1: asked about again, the row is not read again.</param>
+    /// <exception cref="MissingScopeException">The row belongs to the context's tenant, and none is set.</exception>
     public string? Expected(DbDataReader reader, long row)
     {
+        if (ambientScope is null && cell.Type is { Scope.IsAmbient: true } ambient)
+        {
+            throw new MissingScopeException(
+                $"{cell.Display} belongs to the context's tenant, but none is set, so it cannot be told whose value this is. Set the tenant before reading, or name it in the options: UseTenant(context => ...). It is not returned.")
+            {
+                Entity = ambient.Root.DisplayName(),
+                Property = cell.Display,
+            };
+        }
+
         if (_row != row)
         {
             _expected = FindReadable(reader);
@@ -170,8 +181,16 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
             return reader.GetFieldValue<Guid>(ordinal);
         }
 
+        if (type == typeof(ulong) || type == typeof(decimal))
+        {
+            return Unsigned(reader.GetValue(ordinal));
+        }
+
         return type == typeof(string) ? reader.GetString(ordinal) : InRange(reader.GetInt64(ordinal), type);
     }
+
+    /// <summary>Half of the values of 64 bits without a sign stand as negative numbers in SQLite, and PostgreSQL holds them all as numeric.</summary>
+    private static ulong Unsigned(object value) => value is long bits ? unchecked((ulong)bits) : decimal.ToUInt64(Convert.ToDecimal(value, System.Globalization.CultureInfo.InvariantCulture));
 
     /// <summary>SQLite's integers are wider than the property's type: what does not fit is no value of it.</summary>
     private static long InRange(long value, Type type) => Type.GetTypeCode(type) switch

@@ -12,6 +12,8 @@ internal sealed class EncryptedTypeInfo
     private static readonly ConditionalWeakTable<IEntityType, EncryptedTypeInfo> Infos = [];
 
     private readonly IProperty[] _columns;
+    private readonly IProperty[] _besides;
+    private readonly bool _documentBesides;
 
     private EncryptedTypeInfo(IEntityType entityType)
     {
@@ -20,7 +22,14 @@ internal sealed class EncryptedTypeInfo
         HasJsonDocument = HasEncryptedJson(entityType);
         Scope = entityType.GetScope();
         Root = (IEntityType)ScopeDeclaration.OwningRoot(entityType);
+        Choosers = [.. new[] { ScopeProperty, RowIdProperty }.OfType<IProperty>()];
+        var chosen = Choosers.SelectMany(Tables).ToHashSet();
+        _besides = Choosers.Count == 0 ? [] : [.. _columns.Where(c => Tables(c).Any() && !Tables(c).Any(chosen.Contains))];
+        _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
+
+    /// <summary>The root's properties that name the row's key: tenant or subject, and row id.</summary>
+    public IReadOnlyList<IProperty> Choosers { get; }
 
     /// <summary>Whether it stands in a JSON document with encrypted members, which is rendered as a whole.</summary>
     public bool InJsonDocument { get; }
@@ -70,6 +79,13 @@ internal sealed class EncryptedTypeInfo
                 return false;
         }
     }
+
+    /// <summary>Whether saving the entry writes encrypted cells into a table that does not say whose row it is: owned types in tables of their own, derived ones, split ones.</summary>
+    public bool WritesBesides(IUpdateEntry entry)
+        => (_documentBesides && entry.EntityState is not (EntityState.Unchanged or EntityState.Detached))
+            || _besides.Any(c => entry.EntityState == EntityState.Added || (entry.EntityState == EntityState.Modified && entry.IsModified(c)));
+
+    private static IEnumerable<ITableBase> Tables(IProperty property) => property.GetTableColumnMappings().Select(m => m.Column.Table);
 
     private static bool HasEncryptedMember(IEntityType entityType)
         => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)

@@ -186,7 +186,8 @@ public static class EnvelopeConverterFunctions
             }
 
             key = source.GetKey(keyId, column, ordinal);
-            rowId = column.RowBound ? source.GetRowId(column, ordinal) : null;
+            // Also with a frame the row may be behind us: a buffered row's last cell is opened when the reader is closed.
+            rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
             binding = key.BindingFor(column.ColumnId);
             if (rowId is null)

@@ -28,7 +28,4 @@ internal interface ICellSource
 
     /// <summary>Where refusals are told.</summary>
     EnvelopeAudit Audit { get; }
-
-    /// <summary>The row id that a row-bound cell is bound to.</summary>
-    string GetRowId(ColumnDeclaration column, int ordinal);
 }

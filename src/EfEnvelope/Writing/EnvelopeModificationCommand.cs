@@ -79,7 +79,8 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
             }
         }
 
-        if (seals && inner.EntityState == EntityState.Modified)
+        // A whole JSON document has no property: that its row's key is at hand says that it may hold sealed members.
+        if ((seals || frame is not null) && inner.EntityState == EntityState.Modified)
         {
             RequireScope(wrapped);
         }
@@ -87,25 +88,39 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         return wrapped;
     }
 
-    /// <summary>A stub that was attached with another tenant must not get its cells into somebody else's row: the update then affects no row.</summary>
+    /// <summary>
+    /// A stub that was attached with another tenant or row id must not get its cells into a row that they do not open in: the update then affects no row. Cells in other tables
+    /// than the root's are asked about beforehand (<see cref="StoredScopes"/>).
+    /// </summary>
     private void RequireScope(List<IColumnModification> columns)
     {
         foreach (var entry in inner.Entries)
         {
             var info = EncryptedTypeInfo.Of(entry.EntityType);
-            if (info.ScopeProperty is not { } property || entry.EntityType.GetRootType() != info.Root || inner.Table is not { } table)
+            if (entry.EntityType.GetRootType() != info.Root)
             {
                 continue;
             }
 
-            if (property.GetTableColumnMappings().FirstOrDefault(m => m.Column.Table == table) is not { } mapping || columns.Any(c => c.ColumnName == mapping.Column.Name && c.IsCondition))
+            foreach (var property in info.Choosers)
             {
-                return;
+                // A row id that was not loaded was fetched from this very row.
+                if (property != info.RowIdProperty || StoredScopes.RowId(entry, property) != Guid.Empty)
+                {
+                    Require(columns, entry, property);
+                }
             }
 
+            return;
+        }
+    }
+
+    private void Require(List<IColumnModification> columns, IUpdateEntry entry, IProperty property)
+    {
+        if (inner.Table is { } table && property.GetTableColumnMappings().FirstOrDefault(m => m.Column.Table == table) is { } mapping && !columns.Any(c => c.ColumnName == mapping.Column.Name && c.IsCondition))
+        {
             columns.Add(new ColumnModification(new ColumnModificationParameters(
                 entry, property, mapping.Column, generateParameterName!, mapping.TypeMapping, valueIsRead: false, valueIsWrite: false, columnIsKey: false, columnIsCondition: true, sensitiveLoggingEnabled: false)));
-            return;
         }
     }
 }

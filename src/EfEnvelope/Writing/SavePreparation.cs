@@ -38,6 +38,12 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         session.TransientKeys.ForgetEnded();
         await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
         await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
+        var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Info)).ToList();
+        if (besides.Count > 0)
+        {
+            await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
+        }
+
         return await AssignKeysAsync(rows, store, cancellationToken).ConfigureAwait(false);
     }
 
@@ -62,7 +68,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var parent = RowScope.Parent(info, info.ScopeProperty is { } scopeProperty ? Value(scopeProperty) : null, info.Scope.IsAmbient ? session.AmbientScope : null);
         var state = isRoot ? entry.EntityState : root?.State ?? entry.EntityState;
-        return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added);
+        return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added && !(isRoot && entry.SharedIdentityEntry is not null));
     }
 
     /// <summary>
@@ -78,7 +84,18 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
                 continue;
             }
 
-            var rowId = (Guid)(row.Value(property) ?? Guid.Empty);
+            // Removed and added again in one save, a row is updated: it keeps its row id.
+            var rowId = row.Entry.SharedIdentityEntry is { } replaced && row.Root is null ? StoredScopes.RowId(replaced, property) : (Guid)(row.Value(property) ?? Guid.Empty);
+            if (rowId != Guid.Empty && !row.IsNew && row.Root is null && row.Entry.SharedIdentityEntry is null && StoredScopes.RowId(row.Entry, property) != rowId)
+            {
+                throw new MissingScopeException(
+                    $"{row.Info.Root.DisplayName()}.{property.Name} names the row's data keys and is immutable, but the entity's was changed. Nothing was written.")
+                {
+                    Entity = row.Info.Root.DisplayName(),
+                    Property = property.Name,
+                };
+            }
+
             if (rowId == Guid.Empty)
             {
                 if (row.IsNew)
@@ -90,6 +107,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
                 {
                     rowId = await RowIds.FetchAsync(context, row.Info.Root, property, row.Value, cancellationToken).ConfigureAwait(false);
                 }
+            }
+
+            if (row.Entry.SharedIdentityEntry is not null && row.Root is null)
+            {
+                row.Entry.ToEntityEntry().Property(property.Name).CurrentValue = rowId;
             }
 
             rows[i] = row with { RowId = rowId };
@@ -193,6 +215,8 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew)
     {
         public string Scope => Info.Scope.PerRow ? KeyScope.ForRow(RowId, Parent) : Parent;
+
+        public EntityEntry RootEntry => Root ?? Entry.ToEntityEntry();
 
         public object? Value(IProperty property) => Root is null ? Entry.GetCurrentValue(property) : Root.Property(property.Name).CurrentValue;
 

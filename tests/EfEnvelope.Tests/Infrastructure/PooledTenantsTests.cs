@@ -97,6 +97,54 @@ public abstract class PooledTenantsTests(string provider) : IAsyncLifetime
         Assert.Equal((0, 0), (await StoredCells.CountAsync(_database, "Memos"), await StoredCells.CountAsync(_database, "EnvelopeKeys")));
     }
 
+    /// <summary>Whose a value is cannot be told: no tenant is no permission to read every tenant's.</summary>
+    [Fact]
+    public async Task Without_a_tenant_nothing_of_the_contexts_tenants_is_read()
+    {
+        await using var services = await ServicesAsync(4);
+        var owner = Guid.NewGuid();
+        await InScopeAsync(services, owner, async context =>
+        {
+            context.Add(new Memo { Text = "canary", Owner = owner });
+            context.Add(new Invoice { Text = "of the row", TenantId = owner });
+            await context.SaveChangesAsync();
+        });
+        await InScopeAsync(services, null, async context =>
+        {
+            var error = await Assert.ThrowsAsync<MissingScopeException>(() => context.Memos.AsNoTracking().ToListAsync());
+            Assert.Contains("UseTenant(context => ...)", error.Message, StringComparison.Ordinal);
+            await Assert.ThrowsAsync<MissingScopeException>(() => context.Memos.Select(m => m.Text).ToListAsync());
+            Assert.Equal(1, await context.Memos.CountAsync(m => m.Owner == owner));
+            Assert.Equal("of the row", (await context.Invoices.SingleAsync()).Text);
+        });
+    }
+
+    /// <summary>It would write the context's tenant's key into the rows of every tenant that the filter finds.</summary>
+    [Fact]
+    public async Task A_bulk_update_of_rows_of_the_contexts_tenant_is_refused_and_nothing_changes()
+    {
+        await using var services = await ServicesAsync(4);
+        var (one, two) = (Guid.NewGuid(), Guid.NewGuid());
+        foreach (var tenant in new[] { one, two })
+        {
+            await InScopeAsync(services, tenant, async context =>
+            {
+                context.Add(new Memo { Text = "kept", Owner = tenant });
+                await context.SaveChangesAsync();
+            });
+        }
+
+        await InScopeAsync(services, one, async context =>
+        {
+            var error = await Assert.ThrowsAsync<EnvelopeQueryException>(() => context.Memos.ExecuteUpdateAsync(s => s.SetProperty(m => m.Text, "evil")));
+            Assert.Equal("Text", error.Property);
+            Assert.Contains("SaveChanges", error.Message, StringComparison.Ordinal);
+            Assert.Contains("HasDataKeyPerTenant", error.Message, StringComparison.Ordinal);
+            Assert.Equal(2, await context.Memos.ExecuteUpdateAsync(s => s.SetProperty(m => m.Owner, m => m.Owner)));
+        });
+        await InScopeAsync(services, two, async context => Assert.Equal("kept", (await context.Memos.SingleAsync(m => m.Owner == two)).Text));
+    }
+
     [Fact]
     public async Task The_tenant_of_another_context_type_is_refused_by_name()
     {

@@ -1,0 +1,64 @@
+using EfEnvelope.Scoping;
+using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Update;
+
+namespace EfEnvelope.Writing;
+
+/// <summary>
+/// Asks the database whether rows are whose their entities say, before cells are written into tables that do not say it themselves: a stub may have been attached with another
+/// tenant, and its cells would open nowhere. On the context's own connection and transaction; one query for a hundred rows.
+/// </summary>
+internal static class StoredScopes
+{
+    private const int ChunkSize = 100;
+
+    /// <summary>The row id that the row has in the database as far as the entry knows; empty where it does not.</summary>
+    public static Guid RowId(IUpdateEntry entry, IProperty property)
+        => (Guid)((entry.CanHaveOriginalValue(property) ? entry.GetOriginalValue(property) : entry.GetCurrentValue(property)) ?? Guid.Empty);
+
+    /// <exception cref="DbUpdateConcurrencyException">A row is gone, or of another tenant, subject or row id.</exception>
+    public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)> rows, CancellationToken cancellationToken)
+    {
+        foreach (var group in rows.DistinctBy(r => r.Root.Entity, ReferenceEqualityComparer.Instance).GroupBy(r => TypeOf(r.Root, r.Info)))
+        {
+            var table = new TableSql(group.Key, context.GetService<ISqlGenerationHelper>());
+            foreach (var chunk in group.Chunk(ChunkSize))
+            {
+                if (await CountAsync(context, table, chunk, cancellationToken).ConfigureAwait(false) != chunk.Length)
+                {
+                    var info = chunk[0].Info;
+                    throw new DbUpdateConcurrencyException(
+                        $"{chunk[0].Entry.EntityType.DisplayName()} takes its data key from a row of {info.Root.DisplayName()}, but that row is gone, or has another {string.Join(" or ", info.Choosers.Select(c => c.Name))} in the database than the tracked entity says. Load it instead of attaching it. Nothing was written.",
+                        [.. chunk.Select(r => r.Entry)]);
+                }
+            }
+        }
+    }
+
+    /// <summary>The type whose table holds the row's scope.</summary>
+    private static IEntityType TypeOf(EntityEntry root, EncryptedTypeInfo info) => info.Root.GetMappingStrategy() == RelationalAnnotationNames.TpcMappingStrategy ? root.Metadata : info.Root;
+
+    private static async Task<long> CountAsync(DbContext context, TableSql table, (IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
+    {
+        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            using var command = context.Database.GetDbConnection().CreateCommand();
+            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
+            var conditions = rows.Select(row => "(" + table.Where(command, [.. row.Root.Metadata.FindPrimaryKey()!.Properties.Concat(row.Info.Choosers)
+                .Select(p => (p.Name, row.Root.Property(p.Name).CurrentValue!))
+                .Where(v => v.Item2 is not Guid id || id != Guid.Empty)]) + ")");
+            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", conditions)}";
+            return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+        }
+        finally
+        {
+            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
+        }
+    }
+}
