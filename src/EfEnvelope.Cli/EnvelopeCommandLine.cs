@@ -27,7 +27,7 @@ public static class EnvelopeCommandLine
     /// <summary>Stopped before the end (or not proven); run it again.</summary>
     public const int Stopped = 4;
 
-    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
+    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>databases</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
     /// <param name="args">The words after <c>envelope</c>.</param>
     /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
     /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>

@@ -51,6 +51,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
 
         root.Add(new ProofVerbs(createContext, Print).CreateCommand());
         root.Add(new JobVerbs(createContext, Print).CreateCommand());
+        root.Add(new DatabaseVerbs(createContext, Print).CreateCommand());
         root.Add(new QuarantineVerbs(createContext, Print).CreateCommand());
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {
@@ -117,6 +118,10 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
             }
 
             Print($"{census.Cells} cell(s), {census.StaleCells} under stale keys");
+            foreach (var database in census.OtherDatabases)
+            {
+                Print($"not counted: database {database}, which the ring serves too");
+            }
             return EnvelopeCommandLine.Proven;
         });
 

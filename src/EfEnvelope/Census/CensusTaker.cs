@@ -12,7 +12,7 @@ namespace EfEnvelope.Census;
 /// <summary>
 /// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. On PostgreSQL with
 /// <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
-/// Columns that only another context over the same database knows are counted too, from the ring's table of columns.
+/// Columns that only another context over the same database knows are counted too, from the ring's table of columns; other databases over the same ring are named.
 /// </summary>
 internal static class CensusTaker
 {
@@ -41,7 +41,7 @@ internal static class CensusTaker
         var known = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var byId = known.ToDictionary(k => k.Id);
         var byArmor = new Lazy<Dictionary<string, Guid>>(() => IndexByArmor(known));
-        var others = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
+        var (others, databases) = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
         var counts = new Dictionary<(string Table, string Column, Guid? Key), long>();
         var lease = await RingStoreFactory.Connect(context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -81,7 +81,7 @@ internal static class CensusTaker
         entries.AddRange(counts.Select(c => new CensusEntry(c.Key.Table, c.Key.Column, c.Key.Key, Entry(c.Key.Key)?.Scope, Entry(c.Key.Key)?.State, c.Value)));
         entries.Sort(static (a, b) => string.CompareOrdinal(a.Table, b.Table) is not 0 and var table ? table
             : string.CompareOrdinal(a.Column, b.Column) is not 0 and var column ? column : Nullable.Compare(a.KeyId, b.KeyId));
-        return new EnvelopeCensus(takenAt, entries);
+        return new EnvelopeCensus(takenAt, entries) { OtherDatabases = [.. databases.Select(DataDatabase.Show)] };
 
         KeyRingEntry? Entry(Guid? id) => id is { } key && byId.TryGetValue(key, out var entry) ? entry : null;
     }

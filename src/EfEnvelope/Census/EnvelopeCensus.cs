@@ -16,6 +16,13 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
 {
     private readonly Dictionary<Guid, long> _byKey = Index(Entries);
 
+    /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
+    public IReadOnlyList<string> OtherDatabases { get; init; } = [];
+
+    /// <summary>What keeps this census from being a proof; null where the ring has no other database.</summary>
+    internal string? NotAllBecause => OtherDatabases.Count == 0 ? null
+        : $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list";
+
     /// <summary>Cells in all.</summary>
     public long Cells => Entries.Sum(e => e.Cells);
 

@@ -8,7 +8,7 @@ namespace EfEnvelope.Census;
 
 /// <summary>
 /// Encrypted columns that another context over the same database registered: they are counted, so that no proof is silent about them. Nothing else is known of them, hence nobody rewrites them here. What no longer stands in the
-/// database (a renamed table, a ring for several databases) is left out.
+/// database (a renamed table) is left out. Other databases over the same ring are not counted here: the census names them.
 /// </summary>
 internal static class ForeignColumns
 {

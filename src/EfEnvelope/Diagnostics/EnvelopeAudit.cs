@@ -73,6 +73,12 @@ internal sealed partial class EnvelopeAudit
         LogKeyDestructionCancelled(_logger, keyId);
     }
 
+    public void DatabaseForgotten(string database)
+    {
+        Telemetry.Count(nameof(DatabaseForgotten));
+        LogDatabaseForgotten(_logger, database);
+    }
+
     public void KeyErased(Guid keyId)
     {
         Telemetry.Count(nameof(KeyErased));
@@ -165,6 +171,9 @@ internal sealed partial class EnvelopeAudit
 
     [LoggerMessage(EnvelopeEventId.QuarantineReleasedId, LogLevel.Warning, "A cell of {Table}.{Column} (key {KeyId}) that does not open was taken off the quarantine list by decision.", EventName = nameof(QuarantineReleased))]
     private static partial void LogQuarantineReleased(ILogger logger, string table, string column, Guid? keyId);
+
+    [LoggerMessage(EnvelopeEventId.DatabaseForgottenId, LogLevel.Warning, "Database {Database} was taken off the ring's list: no census counts it any more.", EventName = nameof(DatabaseForgotten))]
+    private static partial void LogDatabaseForgotten(ILogger logger, string database);
 
     [LoggerMessage(EnvelopeEventId.RingExportedId, LogLevel.Warning, "Key ring {RingId} was exported, wrapped ({Keys} keys).", EventName = nameof(RingExported))]
     private static partial void LogRingExported(ILogger logger, Guid ringId, int keys);

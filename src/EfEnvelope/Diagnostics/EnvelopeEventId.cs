@@ -20,6 +20,7 @@ public static class EnvelopeEventId
     internal const int KeyDestructionScheduledId = 45109;
     internal const int KeyDestructionCancelledId = 45110;
     internal const int QuarantineReleasedId = 45111;
+    internal const int DatabaseForgottenId = 45112;
     internal const int RingTamperedId = 45200;
     internal const int KeyRefusedId = 45201;
     internal const int ValueRefusedId = 45202;
@@ -61,6 +62,9 @@ public static class EnvelopeEventId
 
     /// <summary>A cell that does not open was taken off the quarantine list by decision; it still counts in every census. Warning.</summary>
     public static EventId QuarantineReleased { get; } = new(QuarantineReleasedId, nameof(QuarantineReleased));
+
+    /// <summary>A database was taken off the list of those that the ring serves: no census names it any more. Warning.</summary>
+    public static EventId DatabaseForgotten { get; } = new(DatabaseForgottenId, nameof(DatabaseForgotten));
 
     /// <summary>A row of the ring is not what EfEnvelope wrote. Error.</summary>
     public static EventId RingTampered { get; } = new(RingTamperedId, nameof(RingTampered));

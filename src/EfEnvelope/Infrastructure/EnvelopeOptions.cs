@@ -1,4 +1,5 @@
 using EfEnvelope.KeyManagement;
+using EfEnvelope.Keys;
 
 namespace EfEnvelope;
 
@@ -62,7 +63,7 @@ public sealed record EnvelopeOptions
     /// <param name="prefix">What stands before an option's name where the user wrote it: the section's path, or the type.</param>
     internal void Validate(string prefix = OwnPrefix)
     {
-        Check(SealingLease, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(10), prefix + nameof(SealingLease));
+        Check(SealingLease, TimeSpan.FromSeconds(1), KeyRingOptions.MaximumSealingLease, prefix + nameof(SealingLease));
         Check(KeyRevalidationInterval, TimeSpan.FromMinutes(1), TimeSpan.FromHours(24), prefix + nameof(KeyRevalidationInterval));
         Check(MaximumKeyAge, TimeSpan.FromMinutes(1), TimeSpan.FromDays(7), prefix + nameof(MaximumKeyAge));
         if (MaxCachedKeys is < 16 or > 10_000_000)

@@ -21,6 +21,9 @@ internal interface IKeyRingStore
     /// <summary>Reads the ring's row, making it when there is none; racing callers end with the same one.</summary>
     Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken);
 
+    /// <summary>Raises the longest sealing lease that the ring's row keeps; never lowers it.</summary>
+    Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken);
+
     /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 500 scopes a query.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken);
 

@@ -79,6 +79,7 @@ internal sealed partial class KeyRing
             }
 
             found.Clear();
+            await DeclareLeaseAsync(store, cancellationToken).ConfigureAwait(false);
             await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
             List<string>? rows = null;
             foreach (var scope in scopes)
@@ -110,6 +111,29 @@ internal sealed partial class KeyRing
         }
 
         return found;
+    }
+
+    /// <summary>
+    /// Before the first key is held for sealing: the ring keeps the longest lease of all its processes, so that a cut-off waits for them whatever its own process's lease is. Confirmed anew after that, so that no process seals on
+    /// what it had read before anybody could know of its lease.
+    /// </summary>
+    private async ValueTask DeclareLeaseAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        _seals = true;
+        if (_identity is { } identity && identity.SealingLease >= _options.SealingLease)
+        {
+            return;
+        }
+
+        if (!store.IsTransient)
+        {
+            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        }
+        else if ((await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false)).SealingLease < _options.SealingLease)
+        {
+            // In the caller's transaction, with the values: both commit, or neither.
+            await store.RaiseSealingLeaseAsync(_options.SealingLease, cancellationToken).ConfigureAwait(false);
+        }
     }
 
     /// <summary>The scope's sealing key, when it is held, its state is confirmed within the lease and its age is in bounds. No I/O.</summary>
@@ -158,6 +182,7 @@ internal sealed partial class KeyRing
 
     private async Task<RingKey> LoadSealingAsync(string scope, KeyPurpose purpose, IKeyRingStore store, TransientKeys transient, CancellationToken cancellationToken)
     {
+        await DeclareLeaseAsync(store, cancellationToken).ConfigureAwait(false);
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
         var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; attempt < MaxAttempts; attempt++)

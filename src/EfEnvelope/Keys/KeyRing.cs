@@ -37,6 +37,7 @@ internal sealed partial class KeyRing
     private long _outageUntil;
     private long _generation;
     private long _invalidations;
+    private volatile bool _seals;
     private int _count;
     private int _evictAbove;
     private int _refreshRunning;
@@ -58,6 +59,18 @@ internal sealed partial class KeyRing
 
     /// <summary>The ring's UUID; null before its first use.</summary>
     public Guid? Id => _identity?.Id;
+
+    /// <summary>What was found true of the ring's database holds as long as this is the same: the ring's UUID, its epoch as it was confirmed last, and how often everything was dropped. Null before first use.</summary>
+    public (Guid Id, long Epoch, long Invalidations)? Stamp
+    {
+        get
+        {
+            lock (_state)
+            {
+                return _identity is { } identity ? (identity.Id, identity.Epoch, _invalidations) : null;
+            }
+        }
+    }
 
     /// <summary>Number of keys held.</summary>
     public int Count => Volatile.Read(ref _count);
@@ -138,46 +151,6 @@ internal sealed partial class KeyRing
         }
     }
 
-    private async Task<RingIdentity> ConfirmCoreAsync(IKeyRingStore store, CancellationToken cancellationToken)
-    {
-        while (true)
-        {
-            // Taken before the query is sent: what it answers was true then, not when it arrived.
-            var asked = _time.GetTimestamp();
-            var invalidations = Interlocked.Read(ref _invalidations);
-            var held = _identity;
-            var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
-            var changed = held is not null && held.Id == identity.Id && held.Epoch < identity.Epoch
-                ? await store.FindChangedAsync(held.Epoch, cancellationToken).ConfigureAwait(false)
-                : [];
-            lock (_state)
-            {
-                if (invalidations != _invalidations)
-                {
-                    // The database was dropped in between: what was read may be of the old one.
-                    continue;
-                }
-
-                if (held is not null && (held.Id != identity.Id || held.Epoch > identity.Epoch))
-                {
-                    // Another ring, or this one went back in time (a restore): nothing that is held can be trusted to be there.
-                    _audit.RingReplaced(identity.Id);
-                    Invalidate();
-                }
-
-                foreach (var entry in changed)
-                {
-                    Adopt(entry);
-                }
-
-                // The epoch that the caller's own transaction sees may roll back, and another process's change take its number: it is not remembered.
-                _identity = store.IsTransient && held is not null ? identity with { Epoch = Math.Min(held.Epoch, identity.Epoch) } : identity;
-                Volatile.Write(ref _confirmedAt, asked);
-                return identity;
-            }
-        }
-    }
-
     private static async Task<RingIdentity> AskRingAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
         var reached = false;
@@ -190,56 +163,6 @@ internal sealed partial class KeyRing
         finally
         {
             Telemetry.Confirmed(reached);
-        }
-    }
-
-    /// <summary>Takes up a changed row: new states count at once; a new version ends the old one's sealing.</summary>
-    private void Adopt(KeyRingEntry entry)
-    {
-        lock (_state)
-        {
-            _generation++;
-            var sealingName = SealingName(entry.Scope, entry.Purpose);
-            if (_sealing.TryGetValue(sealingName, out var sealing) && (sealing.Id != entry.Id || !KeyResolver.MaySeal(entry.State)))
-            {
-                _sealing.TryRemove(sealingName, out _);
-            }
-
-            _unopenable.TryRemove(entry.Id, out _);
-            if (!_keys.TryGetValue(entry.Id, out var key) || _identity is not { } identity)
-            {
-                return;
-            }
-
-            if (_macKey is { } mac && !IsGenuine(mac.Key, identity.Id, entry))
-            {
-                // The next use reads the row again, and says what is wrong with it.
-                Forget(key);
-                return;
-            }
-
-            if (entry.Revision < key.Entry.Revision)
-            {
-                // Read before a change that this process made or saw meanwhile; or a former row that was put back, which the next use refuses.
-                return;
-            }
-
-            Witness(entry);
-            key.Entry = entry;
-            if (!KeyResolver.MayOpen(entry.State))
-            {
-                if (entry.Purpose == KeyPurpose.Kek)
-                {
-                    // What was unwrapped by it goes with it; the next use asks the ring.
-                    foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
-                    {
-                        Forget(wrapped);
-                    }
-                }
-
-                Forget(key);
-                _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
-            }
         }
     }
 

@@ -3,6 +3,9 @@ namespace EfEnvelope.Keys;
 /// <summary>The policy of a ring in this process. A value.</summary>
 internal sealed record KeyRingOptions
 {
+    /// <summary>The longest sealing lease that can be configured.</summary>
+    public static readonly TimeSpan MaximumSealingLease = TimeSpan.FromMinutes(10);
+
     /// <summary>No process seals with a key whose state it confirmed longer ago than this: it bounds revocation everywhere.</summary>
     public TimeSpan SealingLease { get; init; } = TimeSpan.FromSeconds(60);
 

@@ -45,6 +45,11 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         }
 
         var census = await keys.TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+        if (census.NotAllBecause is { } notAll)
+        {
+            return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notAll);
+        }
+
         var named = open.Where(e => census.CountOf(e.Id) > 0).ToList();
         var keptKeks = named.Select(e => e.KekId).OfType<Guid>().ToHashSet();
         var free = open.Where(e => census.CountOf(e.Id) == 0 && !keptKeks.Contains(e.Id)).ToList();

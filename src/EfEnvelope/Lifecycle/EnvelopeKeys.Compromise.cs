@@ -89,7 +89,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="keyId">The key.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), the cut-off is not reached, or its state does not allow it.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     public async Task<KeyInfo> RevokeAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
     {
@@ -128,6 +128,11 @@ public sealed partial class EnvelopeKeys
         {
             var under = keys.Count > 1 ? $", with the {keys.Count - 1} row key(s) under it," : "";
             throw new KeyRevokedException($"Key {keys[0].Id}{under} is still named by {cells} cell(s) and is kept. Run the re-encryption job first; nothing was changed.") { KeyId = keys[0].Id };
+        }
+
+        if (census.NotAllBecause is { } notAll)
+        {
+            throw new KeyRevokedException($"Key {keys[0].Id} is kept: {notAll}. Nothing was changed.") { KeyId = keys[0].Id };
         }
     }
 

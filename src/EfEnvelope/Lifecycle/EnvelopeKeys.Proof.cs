@@ -30,7 +30,7 @@ public sealed partial class EnvelopeKeys
             new CompletionFacts
             {
                 Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, CutOff = cutOff, Census = census,
-                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause, SampleSize = sampleSize,
+                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? census.NotAllBecause, SampleSize = sampleSize,
             },
             cancellationToken).ConfigureAwait(false);
     }

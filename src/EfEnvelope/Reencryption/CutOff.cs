@@ -33,7 +33,7 @@ internal static class CutOff
             : timeout == TimeSpan.Zero ? ("nothing", "the cut-off was not waited for (CutOffTimeout is zero)")
             : ("the end of the sealing lease, then of every older transaction, prepared ones too", await WaitAsync(session, retired.LastChange, seen, timeout, cancellationToken).ConfigureAwait(false));
         return new CompletionCutOff(
-            retired.Entries.Count == 0 ? null : retired.LastChange, (long)session.Runtime.RingOptions.SealingLease.TotalMilliseconds,
+            retired.Entries.Count == 0 ? null : retired.LastChange, (long)(await LeaseAsync(session, cancellationToken).ConfigureAwait(false)).TotalMilliseconds,
             (long)session.Runtime.TimeProvider.GetElapsedTime(started).TotalMilliseconds, waitedFor, notReached is null, notReached);
     }
 
@@ -46,7 +46,7 @@ internal static class CutOff
     public static async Task<string?> WaitAsync(EnvelopeSession session, DateTimeOffset lastChange, long seen, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var time = session.Runtime.TimeProvider;
-        var lease = session.Runtime.RingOptions.SealingLease;
+        var lease = await LeaseAsync(session, cancellationToken).ConfigureAwait(false);
         var started = time.GetTimestamp();
         var wait = time.GetUtcNow() - lastChange > lease + ClockTolerance ? TimeSpan.Zero : lease - time.GetElapsedTime(seen);
         if (wait > timeout)
@@ -108,6 +108,14 @@ internal static class CutOff
                 await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
             }
         }
+    }
+
+    /// <summary>The longest lease that any process of the ring seals with: this process's own may be shorter.</summary>
+    private static async Task<TimeSpan> LeaseAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    {
+        var own = session.Runtime.RingOptions.SealingLease;
+        var longest = (await session.OpenStore().GetIdentityAsync(cancellationToken).ConfigureAwait(false)).SealingLease;
+        return longest > own ? longest : own;
     }
 
     private static async Task<object?> ScalarAsync(DbConnection connection, string sql, CancellationToken cancellationToken)

@@ -123,6 +123,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             var foreign = left.Where(e => !known.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct().ToList();
             notProven ??= foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares: {string.Join(", ", foreign)}. Run the job with that context too" : null;
             notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Where(e => !reachable.Contains((e.Table, e.Column))).Select(e => e.Table).Distinct())}" : null;
+            notProven ??= census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
             var (jobRows, jobConflicts) = await SumAsync(source, jobs, jobIds, cancellationToken).ConfigureAwait(false);
             var completion = await ProofMaker.MakeAsync(

@@ -13,7 +13,7 @@ internal static class PendingValues
     public static async Task SealAsync(DbCommand command, CommandFrame frame, EnvelopeSession session, CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
-        await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+        await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
         var sealedValues = new Dictionary<object, object>(ReferenceEqualityComparer.Instance);
         var armor = new Dictionary<string, string>(StringComparer.Ordinal);
         using var pins = new KeyPins();
@@ -26,6 +26,8 @@ internal static class PendingValues
             armor[Convert.ToHexString(pending.Placeholder)] = TextArmor.Encode(envelope);
         }
 
+        // Not before the keys are had: a statement that gets none leaves nothing behind.
+        await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
         var replaced = 0;
         foreach (DbParameter parameter in command.Parameters)
         {

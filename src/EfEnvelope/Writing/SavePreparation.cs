@@ -36,7 +36,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var store = session.OpenStore();
         session.TransientKeys.ForgetEnded();
-        await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+        await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
         await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
         var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Info)).ToList();
         if (besides.Count > 0)
@@ -124,6 +124,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         try
         {
             await AssignKeysAsync(plan, rows, store, cancellationToken).ConfigureAwait(false);
+
+            // Not before the keys are had: a save that gets none leaves nothing behind.
+            await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
             return plan;
         }
         catch

@@ -48,6 +48,42 @@ public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_ring_keeps_the_longest_lease_that_any_process_sealed_with()
+    {
+        var key = await _here.SealAsync();
+        Assert.Equal(Lease, await KeptAsync());
+        await using var other = new RingProcess(_database, _kms, new KeyRingOptions { SealingLease = TimeSpan.FromMinutes(5) });
+        await other.OpenAsync(key);
+        Assert.Equal(Lease, await KeptAsync());
+        await other.SealAsync();
+        Assert.Equal(TimeSpan.FromMinutes(5), await KeptAsync());
+        _here.Time.Advance(Lease + Lease);
+        await _here.SealAsync();
+        await using var shorter = new RingProcess(_database, _kms, new KeyRingOptions { SealingLease = TimeSpan.FromSeconds(1) });
+        await shorter.SealAsync();
+        Assert.Equal(TimeSpan.FromMinutes(5), await KeptAsync());
+
+        // Whoever lowers it by SQL is answered by the next confirmation; what no option allows is not believed.
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"SealingLeaseTicks\" = 0");
+        other.Time.Advance(TimeSpan.FromMinutes(5) + TimeSpan.FromMilliseconds(1));
+        await other.SealAsync();
+        Assert.Equal(TimeSpan.FromMinutes(5), await KeptAsync());
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeRing\" SET \"SealingLeaseTicks\" = {long.MaxValue}");
+        Assert.Equal(KeyRingOptions.MaximumSealingLease, await KeptAsync());
+
+        async Task<TimeSpan> KeptAsync() => (await _here.Store.GetIdentityAsync(default)).SealingLease;
+    }
+
+    [Fact]
+    public async Task A_row_key_counts_the_lease_of_the_process_that_makes_it()
+    {
+        await using var other = new RingProcess(_database, _kms, new KeyRingOptions { SealingLease = TimeSpan.FromMinutes(5) });
+        var draft = await other.Ring.DraftRowKeyAsync($"row:{Guid.NewGuid()}@tenant:1", 1, other.Store, other.Transient, default);
+        draft.Key.Drop();
+        Assert.Equal(TimeSpan.FromMinutes(5), (await _here.Store.GetIdentityAsync(default)).SealingLease);
+    }
+
+    [Fact]
     public async Task A_compromised_key_stops_sealing_here_at_once_and_elsewhere_within_the_lease_and_opens_on()
     {
         var old = await _there.SealAsync();

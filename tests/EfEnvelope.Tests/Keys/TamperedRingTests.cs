@@ -129,6 +129,68 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         await Assert.ThrowsAsync<KeyRingTamperedException>(() => process.OpenAsync(key));
     }
 
+    /// <summary>The row's epoch is written beside its HMAC: it says what is new, and is not believed when it says that nothing is.</summary>
+    [Fact]
+    public async Task A_compromise_that_is_hidden_from_running_processes_ends_their_sealing_all_the_same()
+    {
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var operators = new RingProcess(_database, _database.KeyService);
+        var key = await process.SealAsync("tenant:x");
+        await operators.CompromiseAsync(key);
+        var successor = await operators.SealAsync("tenant:x");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeKeys\" SET \"ChangedEpoch\" = 0");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.Equal(successor, await process.SealAsync("tenant:x"));
+        Assert.Equal(key, await process.OpenAsync(key));
+    }
+
+    [Fact]
+    public async Task A_destruction_that_is_hidden_from_running_processes_ends_their_opening_all_the_same()
+    {
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var operators = new RingProcess(_database, _database.KeyService);
+        var key = await process.SealAsync("tenant:x");
+        await operators.RotateAsync("tenant:x");
+        await operators.ChangeAsync(key, KeyState.Destroyed);
+        await _database.ExecuteAsync("UPDATE \"EnvelopeKeys\" SET \"ChangedEpoch\" = 0");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.NotEqual(key, await process.SealAsync("tenant:x"));
+        Assert.Equal(key, (await Assert.ThrowsAsync<KeyDestroyedException>(() => process.OpenAsync(key))).KeyId);
+    }
+
+    [Fact]
+    public async Task A_row_keys_compromise_that_is_hidden_ends_its_sealing_all_the_same()
+    {
+        var clock = new FakeTimeProvider();
+        await using var process = Cold(clock);
+        var card = await process.Cards.FirstAsync(c => c.Number == "card-a" || c.TenantId == TenantA);
+        card.Number = "one";
+        await process.SaveChangesAsync();
+        await using var operators = Cold();
+        var keys = new EnvelopeKeys(operators);
+        await keys.ReportCompromisedAsync(EnvelopeScope.Tenant(TenantA), "test");
+        await _database.ExecuteAsync("UPDATE \"EnvelopeKeys\" SET \"ChangedEpoch\" = 0");
+        clock.Advance(TimeSpan.FromMinutes(2));
+        card.Number = "two";
+        await process.SaveChangesAsync();
+        var used = (await keys.TakeCensusAsync()).Entries.Where(e => e is { Table: "Cards", Column: "Number" } && e.State == KeyState.Active).Sum(e => e.Cells);
+        Assert.Equal(1L, used);
+    }
+
+    [Fact]
+    public async Task A_ring_row_that_was_deleted_ends_the_keys_use_when_the_ring_changed()
+    {
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var operators = new RingProcess(_database, _database.KeyService);
+        var key = await process.SealAsync("tenant:x");
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = 'tenant:x'");
+        await operators.SealAsync("tenant:y");
+        await operators.RotateAsync("tenant:y");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.NotEqual(key, await process.SealAsync("tenant:x"));
+        await Assert.ThrowsAsync<KeyNotFoundInRingException>(() => process.OpenAsync(key));
+    }
+
     [Theory]
     [InlineData("x'0102'", "'\\x0102'")]
     [InlineData("x''", "'\\x'")]

@@ -24,6 +24,13 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken) => Run(() => inner.GetIdentityAsync(cancellationToken));
 
+    public Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken)
+        => Run(async () =>
+        {
+            await inner.RaiseSealingLeaseAsync(lease, cancellationToken);
+            return true;
+        });
+
     public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
     {
         var found = await Run(() => inner.FindByScopeAsync(scopes, purpose, cancellationToken));

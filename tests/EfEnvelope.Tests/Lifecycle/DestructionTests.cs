@@ -45,6 +45,34 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
     }
 
     [Fact]
+    public async Task An_operators_process_with_a_short_lease_waits_for_the_longest_lease_of_the_applications()
+    {
+        await using (var application = new BankContext(Database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromMinutes(10) }))))
+        {
+            await SeedAsync(application, 2, 0);
+        }
+
+        await using var context = new BankContext(Database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        var keys = new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero };
+        await keys.RotateAsync(ScopeA);
+        Database.Time.Advance(TimeSpan.FromMinutes(25));
+        var report = await keys.ReencryptAsync(Small with { CutOffTimeout = TimeSpan.FromSeconds(1) });
+        Assert.False(report.IsProven);
+        Assert.Equal(600_000, report.Completion.CutOff.SealingLeaseMilliseconds);
+        var key = await KeyAsync(context, ScopeA.Value);
+        foreach (var end in new[] { () => keys.RevokeAsync(key.Id), () => keys.DestroyAsync(key.Id) })
+        {
+            Assert.Contains("sealing lease ends in", (await Assert.ThrowsAsync<KeyRevokedException>(end)).Message, StringComparison.Ordinal);
+        }
+
+        await keys.ReportCompromisedAsync(key.Id, "stolen");
+        var compromise = await keys.CompromiseAsync(KeySelection.Key(key.Id), "stolen", new CompromiseOptions { Reencryption = Small with { CutOffTimeout = TimeSpan.FromSeconds(1) } });
+        Assert.Contains("sealing lease ends in", compromise.OpenBecause, StringComparison.Ordinal);
+        Database.Time.Advance(TimeSpan.FromMinutes(31));
+        Assert.Equal(KeyState.Revoked, (await keys.RevokeAsync(key.Id)).State);
+    }
+
+    [Fact]
     public async Task A_planted_row_blocks_destruction_when_it_is_scheduled_and_again_when_it_is_due()
     {
         await using var context = New();

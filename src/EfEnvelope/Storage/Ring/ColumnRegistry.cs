@@ -11,85 +11,115 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace EfEnvelope.Storage.Ring;
 
 /// <summary>
-/// The ring's table of columns: which column id stands in which table and column. Checked once per process, ring and model before the first value is sealed, so that a column id
-/// that changed silently (a renamed class or property) is refused before it makes values unreadable.
+/// The ring's table of columns: which column id stands in which database, table and column. Checked before the first value is sealed, and again whenever the ring changed, so that a column id that changed silently (a renamed class or
+/// property) is refused before it makes values unreadable, and so that every other user of the ring knows where cells stand.
 /// </summary>
 internal static class ColumnRegistry
 {
-    private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<KeyRing, bool>> Checked = [];
+    private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), (Guid Id, long Epoch, long Invalidations)>> Registered = [];
 
+    /// <summary>Refuses a column id that differs from the registered one. Writes nothing: to be asked before keys are made.</summary>
+    public static ValueTask CheckAsync(EnvelopeSession session, IKeyRingStore store, CancellationToken cancellationToken)
+        => IsRegistered(session) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: false, cancellationToken);
+
+    /// <summary>Registers what the model declares and the ring does not list: when the keys are had, and before the first cell is sent.</summary>
     public static ValueTask EnsureRegisteredAsync(EnvelopeSession session, IKeyRingStore store, CancellationToken cancellationToken)
-        => Checked.TryGetValue(session.Context.Model, out var rings) && rings.ContainsKey(session.Ring) ? ValueTask.CompletedTask : RegisterAsync(session, store, cancellationToken);
+        => IsRegistered(session) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: true, cancellationToken);
 
-    private static async ValueTask RegisterAsync(EnvelopeSession session, IKeyRingStore store, CancellationToken cancellationToken)
+    private static bool IsRegistered(EnvelopeSession session)
+        => Registered.TryGetValue(session.Context.Model, out var rings) && session.Ring is var ring && rings.TryGetValue((ring, DataDatabase.PlaceOf(session)), out var at) && at == ring.Stamp;
+
+    private static async ValueTask RegisterAsync(EnvelopeSession session, IKeyRingStore store, bool insert, CancellationToken cancellationToken)
     {
         var model = session.Context.Model;
-        var table = new TableSql(model.FindEntityType(typeof(EnvelopeColumnRow))!, session.Context.GetService<ISqlGenerationHelper>());
+        var stamp = session.Ring.Stamp;
+        var table = Table(session);
+        var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var declared = Declared(model);
-        var ring = (RelationalKeyRingStore)store;
-        await ring.RunAsync(async (connection, transaction) =>
+        await ((RelationalKeyRingStore)store).RunAsync(async (connection, transaction) =>
         {
             var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
             foreach (var (place, property) in declared)
             {
                 var columnId = property.FindEnvelope()!.ColumnId;
-                if (known.TryGetValue(place, out var registered))
+                if (known.TryGetValue((database, place.Table, place.Column), out var registered))
                 {
-                    if (registered != columnId)
-                    {
-                        throw new EnvelopeConfigurationException(
-                            $"{property.DeclaringType.DisplayName()}.{property.Name}: column {place.Table}.{place.Column} holds values of column id '{registered}', but the model now says '{columnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{registered}\")]. Nothing was written.")
-                        {
-                            Entity = property.DeclaringType.DisplayName(),
-                            Property = property.Name,
-                            ColumnId = registered,
-                        };
-                    }
-
-                    continue;
+                    RequireSame(property, place, registered, columnId);
                 }
-
-                using var insert = connection.CreateCommand();
-                insert.Transaction = transaction;
-                var values = new[]
+                else if (insert)
                 {
-                    table.Add(insert, nameof(EnvelopeColumnRow.TableName), place.Table),
-                    table.Add(insert, nameof(EnvelopeColumnRow.ColumnName), place.Column),
-                    table.Add(insert, nameof(EnvelopeColumnRow.ColumnId), columnId),
-                };
-                insert.CommandText = $"INSERT INTO {table.Name} ({table.Columns(nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
-                await insert.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
+                    (string, object?)[] values =
+                    [
+                        (nameof(EnvelopeColumnRow.DatabaseName), database), (nameof(EnvelopeColumnRow.TableName), place.Table),
+                        (nameof(EnvelopeColumnRow.ColumnName), place.Column), (nameof(EnvelopeColumnRow.ColumnId), columnId),
+                    ];
+                    await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, values)} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
+                }
             }
 
             return true;
         }, cancellationToken).ConfigureAwait(false);
 
-        if (!store.IsTransient)
+        if (insert && !store.IsTransient && stamp is { } at)
         {
-            Checked.GetOrCreateValue(model)[session.Ring] = true;
+            Registered.GetOrCreateValue(model)[(session.Ring, DataDatabase.PlaceOf(session))] = at;
         }
     }
 
-    /// <summary>Columns that other contexts over the same ring registered, and that the session's model does not hold.</summary>
-    public static Task<List<(string Table, string Column)>> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    private static void RequireSame(IProperty property, (string Table, string Column) place, string registered, string columnId)
     {
-        var model = session.Context.Model;
-        var table = new TableSql(model.FindEntityType(typeof(EnvelopeColumnRow))!, session.Context.GetService<ISqlGenerationHelper>());
-        var declared = Declared(model);
-        return ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
-            async (connection, transaction) => (await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false)).Keys.Where(place => !declared.ContainsKey(place)).Order().ToList(), cancellationToken);
+        if (registered == columnId)
+        {
+            return;
+        }
+
+        throw new EnvelopeConfigurationException(
+            $"{property.DeclaringType.DisplayName()}.{property.Name}: column {place.Table}.{place.Column} holds values of column id '{registered}', but the model now says '{columnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{registered}\")]. Nothing was written.")
+        {
+            Entity = property.DeclaringType.DisplayName(),
+            Property = property.Name,
+            ColumnId = registered,
+        };
     }
 
-    private static async Task<Dictionary<(string Table, string Column), string>> ReadAsync(TableSql table, DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    /// <summary>What others over the same ring registered: columns of this database that the session's model does not hold, and other databases.</summary>
+    public static async Task<(List<(string Table, string Column)> Columns, List<string> Databases)> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
-        var known = new Dictionary<(string, string), string>();
+        var declared = Declared(session.Context.Model);
+        var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
+        var all = await ListAsync(session, cancellationToken).ConfigureAwait(false);
+        return (
+            [.. all.Where(c => c.Database == database && !declared.ContainsKey((c.Table, c.Column))).Select(c => (c.Table, c.Column)).Order()],
+            [.. all.Select(c => c.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+    }
+
+    /// <summary>Every registered column.</summary>
+    public static Task<List<(string Database, string Table, string Column)>> ListAsync(EnvelopeSession session, CancellationToken cancellationToken)
+        => ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
+            async (connection, transaction) => (await ReadAsync(Table(session), connection, transaction, cancellationToken).ConfigureAwait(false)).Keys.ToList(), cancellationToken);
+
+    /// <summary>Removes a database's columns; the epoch rises in the same commit, so that processes that do use it register it again. False when it has none.</summary>
+    public static Task<bool> ForgetAsync(EnvelopeSession session, string database, CancellationToken cancellationToken)
+    {
+        var table = Table(session);
+        return ((RelationalKeyRingStore)session.OpenStore()).ChangeAsync(
+            async (connection, transaction, _) => await TableSql.ExecuteAsync(
+                connection, transaction, command => $"DELETE FROM {table.Name} WHERE {table.Where(command, (nameof(EnvelopeColumnRow.DatabaseName), database))}", cancellationToken).ConfigureAwait(false) > 0,
+            cancellationToken);
+    }
+
+    private static TableSql Table(EnvelopeSession session) => new(session.Context.Model.FindEntityType(typeof(EnvelopeColumnRow))!, session.Context.GetService<ISqlGenerationHelper>());
+
+    private static async Task<Dictionary<(string Database, string Table, string Column), string>> ReadAsync(TableSql table, DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    {
+        var known = new Dictionary<(string, string, string), string>();
         using var select = connection.CreateCommand();
         select.Transaction = transaction;
-        select.CommandText = $"SELECT {table.Columns(nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))} FROM {table.Name}";
+        select.CommandText = $"SELECT {table.Columns(nameof(EnvelopeColumnRow.DatabaseName), nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))} FROM {table.Name}";
         using var reader = await select.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            known[(reader.GetString(0), reader.GetString(1))] = reader.GetString(2);
+            known[(reader.GetString(0), reader.GetString(1), reader.GetString(2))] = reader.GetString(3);
         }
 
         return known;

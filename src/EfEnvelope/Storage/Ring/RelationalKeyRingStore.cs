@@ -63,12 +63,16 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             {
                 using (var command = Command(connection, transaction))
                 {
-                    command.CommandText = $"SELECT {_ring.Columns(nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch))} FROM {_ring.Name} WHERE {_ring[nameof(EnvelopeRingRow.Slot)]} = 1";
+                    command.CommandText = $"SELECT {_ring.Columns(nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch), nameof(EnvelopeRingRow.SealingLeaseTicks))} FROM {_ring.Name} WHERE {_ring[nameof(EnvelopeRingRow.Slot)]} = 1";
                     using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                     if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                     {
                         return Read(reader, row => new RingIdentity(
-                            _ring.Read<Guid>(row, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(row, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(row, 2, nameof(EnvelopeRingRow.Epoch))));
+                            _ring.Read<Guid>(row, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(row, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(row, 2, nameof(EnvelopeRingRow.Epoch)))
+                        {
+                            // No option allows more: whoever writes to the table cannot make every cut-off wait for ever.
+                            SealingLease = TimeSpan.FromTicks(Math.Clamp(_ring.Read<long>(row, 3, nameof(EnvelopeRingRow.SealingLeaseTicks)), 0, KeyRingOptions.MaximumSealingLease.Ticks)),
+                        });
                     }
                 }
 
@@ -80,6 +84,17 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                 await InsertIdentityAsync(connection, transaction, new RingIdentity(Guid.NewGuid(), RandomNumberGenerator.GetBytes(16), 0), cancellationToken).ConfigureAwait(false);
             }
         }, cancellationToken);
+
+    public Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken)
+        => RunAsync((connection, transaction) => TableSql.ExecuteAsync(
+            connection,
+            transaction,
+            command =>
+            {
+                var value = _ring.Add(command, nameof(EnvelopeRingRow.SealingLeaseTicks), lease.Ticks);
+                return $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} = {value} WHERE {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} < {value}";
+            },
+            cancellationToken), cancellationToken);
 
     public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
@@ -148,6 +163,29 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         }, cancellationToken);
 
     public Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
+        => ChangeAsync(async (connection, transaction, epoch) =>
+        {
+            foreach (var entry in inserted)
+            {
+                if (await InsertAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false) == 0)
+                {
+                    return false;
+                }
+            }
+
+            foreach (var entry in changed)
+            {
+                if (!await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false))
+                {
+                    return false;
+                }
+            }
+
+            return true;
+        }, cancellationToken);
+
+    /// <summary>A change under a new epoch, in one commit; nothing is written where it answers false.</summary>
+    public Task<bool> ChangeAsync(Func<DbConnection, DbTransaction, long, Task<bool>> change, CancellationToken cancellationToken)
         => RunAsync(async (connection, outer) =>
         {
             if (outer is not null)
@@ -159,20 +197,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             await using (transaction.ConfigureAwait(false))
             {
                 var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-                foreach (var chunk in inserted.Chunk(InsertChunk))
+                if (!await change(connection, transaction, epoch).ConfigureAwait(false))
                 {
-                    if (await InsertAsync(connection, transaction, chunk, _ => epoch, cancellationToken).ConfigureAwait(false) < chunk.Length)
-                    {
-                        return false;
-                    }
-                }
-
-                foreach (var entry in changed)
-                {
-                    if (!await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false))
-                    {
-                        return false;
-                    }
+                    return false;
                 }
 
                 await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -301,8 +328,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             _ring.Add(command, nameof(EnvelopeRingRow.RingId), identity.Id),
             _ring.Add(command, nameof(EnvelopeRingRow.Salt), identity.Salt),
             _ring.Add(command, nameof(EnvelopeRingRow.Epoch), identity.Epoch),
+            _ring.Add(command, nameof(EnvelopeRingRow.SealingLeaseTicks), identity.SealingLease.Ticks),
         };
-        command.CommandText = $"INSERT INTO {_ring.Name} ({_ring.Columns(nameof(EnvelopeRingRow.Slot), nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch))}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
+        command.CommandText = $"INSERT INTO {_ring.Name} ({_ring.Columns(nameof(EnvelopeRingRow.Slot), nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch), nameof(EnvelopeRingRow.SealingLeaseTicks))}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
         return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
     }
 
@@ -363,7 +391,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             catch (DbException error) when (RingErrors.IsMissingTable(error))
             {
                 throw new EnvelopeConfigurationException(
-                    $"The database has no key ring: table {_keys.PlainName} or {_ring.PlainName} is missing. Add a migration (`dotnet ef migrations add AddEnvelopeKeyRing`) and apply it, or call EnsureCreated on a new database. Nothing was written.", error);
+                    $"The database has no key ring: table {_keys.PlainName} or {_ring.PlainName} is missing, or lacks a column. Add a migration (`dotnet ef migrations add AddEnvelopeKeyRing`) and apply it, or call EnsureCreated on a new database. Nothing was written.", error);
             }
             catch (DbException error) when (attempt < MaxAttempts && error.IsTransient && !_connection.IsCallers)
             {

@@ -11,7 +11,7 @@ internal static class RingModel
     [
         (typeof(EnvelopeRingRow), "Ring", [nameof(EnvelopeRingRow.Slot)]),
         (typeof(EnvelopeKeyRow), "Keys", [nameof(EnvelopeKeyRow.Id)]),
-        (typeof(EnvelopeColumnRow), "Columns", [nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName)]),
+        (typeof(EnvelopeColumnRow), "Columns", [nameof(EnvelopeColumnRow.DatabaseName), nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName)]),
         (typeof(EnvelopeJobRow), "Jobs", [nameof(EnvelopeJobRow.Id)]),
         (typeof(EnvelopeJobUnitRow), "JobUnits", [nameof(EnvelopeJobUnitRow.JobId), nameof(EnvelopeJobUnitRow.Ordinal)]),
         (typeof(EnvelopeQuarantineRow), "Quarantine", [nameof(EnvelopeQuarantineRow.Id)]),

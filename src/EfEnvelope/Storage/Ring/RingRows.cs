@@ -19,6 +19,9 @@ public class EnvelopeRingRow
     public virtual byte[] Salt { get; set; } = [];
 
     public virtual long Epoch { get; set; }
+
+    /// <summary>The longest sealing lease, in ticks, that any process ever sealed with.</summary>
+    public virtual long SealingLeaseTicks { get; set; }
 }
 
 /// <summary>A key of the ring. Times are UTC ticks: they sort and compare alike in every database.</summary>
@@ -71,6 +74,9 @@ public class EnvelopeKeyRow
 [EditorBrowsable(EditorBrowsableState.Never)]
 public class EnvelopeColumnRow
 {
+    /// <summary>The database that the column stands in, as <see cref="DataDatabase"/> names it; empty for the ring's own.</summary>
+    public virtual string DatabaseName { get; set; } = "";
+
     public virtual string TableName { get; set; } = "";
 
     public virtual string ColumnName { get; set; } = "";

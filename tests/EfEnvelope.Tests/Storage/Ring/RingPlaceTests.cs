@@ -87,11 +87,14 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
         var database = await CreateAsync();
         var options = database.Options(e => e.UseTimeProvider(_clock));
         Guid old;
+        long columns;
         await using (var context = new BankContext(options))
         {
             context.Add(NewCustomer("old"));
             await context.SaveChangesAsync();
             old = (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Purpose == KeyPurpose.Field).Id;
+            columns = await CountAsync(database, "EnvelopeColumns");
+            Assert.NotEqual(0L, columns);
             await context.Database.EnsureDeletedAsync();
             Assert.False(KeyRingRegistry.TryResolveForOpening(old, out _));
             await context.Database.EnsureCreatedAsync();
@@ -103,6 +106,7 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
             await context.SaveChangesAsync();
             Assert.Equal("new", (await context.Customers.AsNoTracking().SingleAsync()).FullName);
             Assert.NotEqual(old, (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Purpose == KeyPurpose.Field).Id);
+            Assert.Equal(columns, await CountAsync(database, "EnvelopeColumns"));
         }
 
         await using var cold = new BankContext(database.Options(e => e.UseTimeProvider(new FakeTimeProvider())));
@@ -120,7 +124,9 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
             await context.SaveChangesAsync();
         }
 
-        foreach (var table in new[] { "Customers", "EnvelopeKeys", "EnvelopeRing" })
+        var columns = await CountAsync(database, "EnvelopeColumns");
+        Assert.NotEqual(0L, columns);
+        foreach (var table in new[] { "Customers", "EnvelopeKeys", "EnvelopeRing", "EnvelopeColumns" })
         {
             await database.ExecuteAsync($"DELETE FROM \"{table}\"");
         }
@@ -132,6 +138,7 @@ public abstract class RingPlaceTests(string provider) : IAsyncLifetime
             await context.SaveChangesAsync();
         }
 
+        Assert.Equal(columns, await CountAsync(database, "EnvelopeColumns"));
         await using var cold = new BankContext(database.Options(e => e.UseTimeProvider(new FakeTimeProvider())));
         Assert.Equal("new", (await cold.Customers.AsNoTracking().SingleAsync()).FullName);
     }

@@ -1,0 +1,149 @@
+using EfEnvelope.Diagnostics;
+
+namespace EfEnvelope.Keys;
+
+/// <summary>Confirming what is held: the ring's epoch says whether anything changed, and the held keys' own rows say what.</summary>
+internal sealed partial class KeyRing
+{
+    private async Task<RingIdentity> ConfirmCoreAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var raised = false;
+        while (true)
+        {
+            // Taken before the query is sent: what it answers was true then, not when it arrived.
+            var asked = _time.GetTimestamp();
+            var invalidations = Interlocked.Read(ref _invalidations);
+            var held = _identity;
+            var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
+            if (_seals && !raised && !store.IsTransient && identity.SealingLease < _options.SealingLease)
+            {
+                // Asked again: whoever reads the lease from now on waits for this process, and this process knows what had changed until then.
+                await store.RaiseSealingLeaseAsync(_options.SealingLease, cancellationToken).ConfigureAwait(false);
+                raised = true;
+                continue;
+            }
+
+            var (changed, gone) = held is not null && held.Id == identity.Id && held.Epoch < identity.Epoch
+                ? await ReadChangedAsync(held.Epoch, store, cancellationToken).ConfigureAwait(false)
+                : ([], []);
+            lock (_state)
+            {
+                if (invalidations != _invalidations)
+                {
+                    // The database was dropped in between: what was read may be of the old one.
+                    continue;
+                }
+
+                if (held is not null && (held.Id != identity.Id || held.Epoch > identity.Epoch))
+                {
+                    // Another ring, or this one went back in time (a restore): nothing that is held can be trusted to be there.
+                    _audit.RingReplaced(identity.Id);
+                    Invalidate();
+                }
+
+                foreach (var entry in changed)
+                {
+                    Adopt(entry);
+                }
+
+                foreach (var key in gone)
+                {
+                    // Its row is not there any more: the next use asks the ring, and says so.
+                    Forget(key);
+                }
+
+                // The epoch that the caller's own transaction sees may roll back, and another process's change take its number: it is not remembered.
+                _identity = store.IsTransient && held is not null ? identity with { Epoch = Math.Min(held.Epoch, identity.Epoch) } : identity;
+                Volatile.Write(ref _confirmedAt, asked);
+                return identity;
+            }
+        }
+    }
+
+    /// <summary>
+    /// What changed since an epoch. The rows' own epochs are not authenticated - a row's HMAC is made before its epoch is known - so they are trusted to say what is new, never that a held key is unchanged: the rows of all held keys
+    /// that choose what is sealed are read by id. Row keys that only open stand under a kek that is read.
+    /// </summary>
+    private async Task<(IReadOnlyList<KeyRingEntry> Changed, IReadOnlyList<RingKey> Gone)> ReadChangedAsync(long sinceEpoch, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        // Listed before anything is read: a key that is entered later was read after the epoch was.
+        var held = _keys.Select(k => k.Value).Where(k => k.Kek is null).Concat(_sealing.Select(k => k.Value)).DistinctBy(k => k.Id).ToDictionary(k => k.Id);
+        var changed = await store.FindChangedAsync(sinceEpoch, cancellationToken).ConfigureAwait(false);
+        foreach (var entry in changed)
+        {
+            held.Remove(entry.Id);
+        }
+
+        if (held.Count == 0)
+        {
+            return (changed, []);
+        }
+
+        var found = await store.FindByIdAsync(held.Keys, cancellationToken).ConfigureAwait(false);
+        var all = new List<KeyRingEntry>(changed);
+        foreach (var entry in found)
+        {
+            if (held.Remove(entry.Id, out var key) && !IsUnchanged(key, entry))
+            {
+                all.Add(entry);
+            }
+        }
+
+        // A caller's transaction may be older than a key that this process made meanwhile.
+        return (all, store.IsTransient ? [] : [.. held.Values]);
+    }
+
+    /// <summary>Every field of a row goes into its HMAC.</summary>
+    private bool IsUnchanged(RingKey key, KeyRingEntry entry)
+        => key.Entry is { } known && known.Mac.AsSpan().SequenceEqual(entry.Mac) && _macKey is { } mac && _identity is { } identity && KeyMetadataMac.IsGenuine(mac.Key, identity.Id, entry);
+
+    /// <summary>Takes up a changed row: new states count at once; a new version ends the old one's sealing.</summary>
+    private void Adopt(KeyRingEntry entry)
+    {
+        lock (_state)
+        {
+            _generation++;
+            var sealingName = SealingName(entry.Scope, entry.Purpose);
+            if (_sealing.TryGetValue(sealingName, out var sealing) && (sealing.Id != entry.Id || !KeyResolver.MaySeal(entry.State)))
+            {
+                _sealing.TryRemove(sealingName, out _);
+            }
+
+            _unopenable.TryRemove(entry.Id, out _);
+            if (!_keys.TryGetValue(entry.Id, out var key) || _identity is not { } identity)
+            {
+                return;
+            }
+
+            if (_macKey is { } mac && !IsGenuine(mac.Key, identity.Id, entry))
+            {
+                // The next use reads the row again, and says what is wrong with it.
+                Forget(key);
+                return;
+            }
+
+            if (entry.Revision < key.Entry.Revision)
+            {
+                // Read before a change that this process made or saw meanwhile; or a former row that was put back, which the next use refuses.
+                return;
+            }
+
+            Witness(entry);
+            key.Entry = entry;
+            if (!KeyResolver.MayOpen(entry.State))
+            {
+                if (entry.Purpose == KeyPurpose.Kek)
+                {
+                    // What was unwrapped by it goes with it; the next use asks the ring.
+                    foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
+                    {
+                        Forget(wrapped);
+                    }
+                }
+
+                Forget(key);
+                _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
+            }
+        }
+    }
+}
