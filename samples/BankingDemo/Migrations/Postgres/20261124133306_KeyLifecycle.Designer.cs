@@ -160,6 +160,9 @@ namespace BankingDemo.Migrations.Postgres
 
             modelBuilder.Entity("EfEnvelope.Storage.Ring.EnvelopeColumnRow", b =>
                 {
+                    b.Property<string>("DatabaseName")
+                        .HasColumnType("text");
+
                     b.Property<string>("TableName")
                         .HasColumnType("text");
 
@@ -170,7 +173,7 @@ namespace BankingDemo.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text");
 
-                    b.HasKey("TableName", "ColumnName");
+                    b.HasKey("DatabaseName", "TableName", "ColumnName");
 
                     b.ToTable("EnvelopeColumns", (string)null);
 
@@ -390,6 +393,9 @@ namespace BankingDemo.Migrations.Postgres
                     b.Property<byte[]>("Salt")
                         .IsRequired()
                         .HasColumnType("bytea");
+
+                    b.Property<long>("SealingLeaseTicks")
+                        .HasColumnType("bigint");
 
                     b.HasKey("Slot");
 

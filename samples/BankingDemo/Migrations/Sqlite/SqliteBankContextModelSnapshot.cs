@@ -145,6 +145,9 @@ namespace BankingDemo.Migrations.Sqlite
 
             modelBuilder.Entity("EfEnvelope.Storage.Ring.EnvelopeColumnRow", b =>
                 {
+                    b.Property<string>("DatabaseName")
+                        .HasColumnType("TEXT");
+
                     b.Property<string>("TableName")
                         .HasColumnType("TEXT");
 
@@ -155,7 +158,7 @@ namespace BankingDemo.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT");
 
-                    b.HasKey("TableName", "ColumnName");
+                    b.HasKey("DatabaseName", "TableName", "ColumnName");
 
                     b.ToTable("EnvelopeColumns", (string)null);
 
@@ -378,6 +381,9 @@ namespace BankingDemo.Migrations.Sqlite
                     b.Property<byte[]>("Salt")
                         .IsRequired()
                         .HasColumnType("BLOB");
+
+                    b.Property<long>("SealingLeaseTicks")
+                        .HasColumnType("INTEGER");
 
                     b.HasKey("Slot");
 

@@ -388,7 +388,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                     return result;
                 }
             }
-            catch (DbException error) when (RingErrors.IsMissingTable(error))
+            catch (DbException error) when (RingErrors.IsMissingTable(error) || RingErrors.IsMissingColumn(error))
             {
                 throw new EnvelopeConfigurationException(
                     $"The database has no key ring: table {_keys.PlainName} or {_ring.PlainName} is missing, or lacks a column. Add a migration (`dotnet ef migrations add AddEnvelopeKeyRing`) and apply it, or call EnsureCreated on a new database. Nothing was written.", error);
