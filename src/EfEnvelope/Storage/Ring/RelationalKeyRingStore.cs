@@ -165,9 +165,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     public Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
         => ChangeAsync(async (connection, transaction, epoch) =>
         {
-            foreach (var entry in inserted)
+            foreach (var chunk in inserted.Chunk(InsertChunk))
             {
-                if (await InsertAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false) == 0)
+                if (await InsertAsync(connection, transaction, chunk, _ => epoch, cancellationToken).ConfigureAwait(false) < chunk.Length)
                 {
                     return false;
                 }
