@@ -1,7 +1,6 @@
 using System.Linq.Expressions;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
-using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 
@@ -10,11 +9,13 @@ namespace EfEnvelope;
 /// <summary>
 /// Seals and opens values of encrypted properties outside of EF's queries: for Dapper, bulk copy, exports and tests. The same keys, bindings and checks as the columns. Not thread safe, like the context.
 /// </summary>
-/// <remarks>Serves scalar properties that are not row-bound and not of row-keyed entities, in their stored form: bytes, or armour text.</remarks>
+/// <remarks>
+/// Serves scalar properties of entities, of their complex properties and of owned references, in their stored form: bytes, or armour text. Columns that are bound to their row need an
+/// <see cref="EnvelopeRow"/>. Keeps no key: what it makes inside the context's open transaction goes with the context's own.
+/// </remarks>
 public sealed class EnvelopeProtector
 {
     private readonly EnvelopeSession _session;
-    private readonly TransientKeys _transient = new();
 
     /// <summary>A protector for a context that uses envelope encryption. No I/O.</summary>
     /// <param name="context">The context.</param>
@@ -27,58 +28,63 @@ public sealed class EnvelopeProtector
     /// <summary>Seals a value as its column would hold it.</summary>
     /// <typeparam name="TEntity">The entity.</typeparam>
     /// <typeparam name="TValue">The property's type, or what its own conversion yields.</typeparam>
-    /// <param name="property">The encrypted property.</param>
+    /// <param name="property">The encrypted property, such as <c>c => c.Name</c> or <c>c => c.Home.Street</c>.</param>
     /// <param name="value">The value.</param>
-    /// <param name="scope">Whose key seals it; must be of the kind that the entity declares.</param>
+    /// <param name="scope">Whose key seals it; must be of the kind that the entity declares. Of a row with keys of its own: the row's tenant or subject, or global.</param>
+    /// <param name="row">The row that the value will stand in, for columns that are bound to their row; null, the default, elsewhere.</param>
     /// <param name="cancellationToken">Cancels loading the key.</param>
     /// <returns>The envelope; <see cref="Arm"/> makes its text form.</returns>
-    /// <exception cref="EnvelopeConfigurationException">The property is not encrypted, or the scope is of another kind.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The property is not encrypted, the scope is of another kind, or the column needs a row and none is given.</exception>
+    /// <exception cref="KeyNotFoundInRingException">The row has no key in the ring: it is not saved yet, or has another tenant or subject.</exception>
     public async Task<byte[]> SealAsync<TEntity, TValue>(
-        Expression<Func<TEntity, TValue>> property, TValue value, EnvelopeScope scope, CancellationToken cancellationToken = default)
+        Expression<Func<TEntity, TValue>> property, TValue value, EnvelopeScope scope, EnvelopeRow? row = null, CancellationToken cancellationToken = default)
         where TEntity : class
         where TValue : notnull
     {
-        var column = Find(property);
-        if (!column.AcceptsScope(scope.Value))
-        {
-            throw new EnvelopeConfigurationException($"Column '{column.ColumnId}' does not take keys of scope kind '{scope.Value.Split(':')[0]}'. Nothing was sealed.") { ColumnId = column.ColumnId };
-        }
-
+        ArgumentNullException.ThrowIfNull(property);
+        var column = ProtectedColumn.Find(_session.Context.Model, property);
+        var sealing = column.SealingScope(scope, row);
+        _session.TransientKeys.ForgetEnded();
         using var pins = new KeyPins();
-        var key = await _session.Ring.GetForSealingAsync(scope.Value, _session.OpenStore(), _transient, pins, cancellationToken).ConfigureAwait(false);
-        return EnvelopeCodec.Seal(key.Key, key.BindingFor(column.ColumnId), value, column.Padding);
+        var key = await _session.Ring.GetForSealingAsync(sealing, _session.OpenStore(), _session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
+        return EnvelopeCodec.Seal(key.Key, column.Bind(key, row), value, column.Declaration.Padding);
     }
 
     /// <summary>Opens an envelope of a column.</summary>
     /// <typeparam name="TEntity">The entity.</typeparam>
     /// <typeparam name="TValue">The property's type, or what its own conversion yields.</typeparam>
-    /// <param name="property">The encrypted property.</param>
+    /// <param name="property">The encrypted property, such as <c>c => c.Name</c> or <c>c => c.Home.Street</c>.</param>
     /// <param name="envelope">The stored bytes.</param>
     /// <param name="expected">Whose value it must be: what the row says. Null checks the kind of scope only.</param>
+    /// <param name="row">The row that the value stands in, for columns that are bound to their row; null, the default, elsewhere.</param>
     /// <param name="cancellationToken">Cancels loading the key.</param>
-    /// <exception cref="EnvelopeRefusedException">It is not a genuine envelope of this column and scope.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The property is not encrypted, or the column needs a row and none is given.</exception>
+    /// <exception cref="EnvelopeRefusedException">It is not a genuine envelope of this column, scope and row.</exception>
     /// <exception cref="KeyRevokedException">Its key is revoked, or scheduled for destruction.</exception>
     /// <exception cref="KeyDestroyedException">Its key is destroyed.</exception>
     public async Task<TValue> OpenAsync<TEntity, TValue>(
-        Expression<Func<TEntity, TValue>> property, byte[] envelope, EnvelopeScope? expected = null, CancellationToken cancellationToken = default)
+        Expression<Func<TEntity, TValue>> property, byte[] envelope, EnvelopeScope? expected = null, EnvelopeRow? row = null, CancellationToken cancellationToken = default)
         where TEntity : class
     {
+        ArgumentNullException.ThrowIfNull(property);
         ArgumentNullException.ThrowIfNull(envelope);
-        var column = Find(property);
+        var column = ProtectedColumn.Find(_session.Context.Model, property);
+        var columnId = column.Declaration.ColumnId;
         if (!EnvelopeCodec.TryReadKeyId(envelope, out var id))
         {
-            throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' is not an envelope. Nothing of it is returned.") { ColumnId = column.ColumnId };
+            throw new EnvelopeRefusedException($"A value of column '{columnId}' is not an envelope. Nothing of it is returned.") { ColumnId = columnId };
         }
 
+        _session.TransientKeys.ForgetEnded();
         using var pins = new KeyPins();
-        await _session.Ring.LoadForOpeningAsync([id], _session.OpenStore(), _transient, pins, cancellationToken).ConfigureAwait(false);
-        var key = pins.TryGet(id, out var pinned) ? pinned : _session.Ring.GetForOpening(id, _transient);
-        if (!column.AcceptsScope(key.Scope) || (expected is { } scope && scope.Value != key.Scope))
+        await _session.Ring.LoadForOpeningAsync([id], _session.OpenStore(), _session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
+        var key = pins.TryGet(id, out var pinned) ? pinned : _session.Ring.GetForOpening(id, _session.TransientKeys);
+        if (!column.Accepts(key.Scope, expected, row))
         {
-            throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {id}) belongs to another scope than is expected. Nothing of it is returned.") { ColumnId = column.ColumnId, KeyId = id };
+            throw new EnvelopeRefusedException($"A value of column '{columnId}' (key {id}) belongs to another scope or row than is expected. Nothing of it is returned.") { ColumnId = columnId, KeyId = id };
         }
 
-        return EnvelopeCodec.Open<TValue>(key.Key, key.BindingFor(column.ColumnId), envelope);
+        return EnvelopeCodec.Open<TValue>(key.Key, column.Bind(key, row), envelope);
     }
 
     /// <summary>The text form of an envelope, for armoured columns and JSON.</summary>
@@ -89,17 +95,4 @@ public sealed class EnvelopeProtector
     /// <param name="armor">The armour.</param>
     /// <exception cref="EnvelopeRefusedException">It is not canonical armour.</exception>
     public static byte[] Disarm(string armor) => TextArmor.Decode(armor);
-
-    private ColumnDeclaration Find<TEntity, TValue>(Expression<Func<TEntity, TValue>> property)
-    {
-        ArgumentNullException.ThrowIfNull(property);
-        var name = (property.Body as MemberExpression)?.Member.Name;
-        var column = name is null ? null : _session.Context.Model.FindEntityType(typeof(TEntity))?.FindProperty(name)?.FindEnvelope();
-        return column switch
-        {
-            null => throw new EnvelopeConfigurationException($"'{property}' is no encrypted property of the model."),
-            { PerRow: true } or { RowBound: true } => throw new EnvelopeConfigurationException($"Column '{column.ColumnId}' is bound to its row; use EF to seal and open it.") { ColumnId = column.ColumnId },
-            _ => column,
-        };
-    }
 }

@@ -8,7 +8,7 @@ namespace EfEnvelope.Storage;
 
 /// <summary>
 /// What the value converters of encrypted properties call. Public because the code of a compiled model calls them; not meant for application code, which uses
-/// <c>IEnvelopeProtector</c>. Thread safe; no I/O: keys are awaited before and after by the command and the reader. Outside a command or
+/// <see cref="EnvelopeProtector"/>. Thread safe; no I/O: keys are awaited before and after by the command and the reader. Outside a command or
 /// reader of a context with <c>UseEnvelopeEncryption()</c> they throw <see cref="EnvelopeConfigurationException"/>, so that nothing is ever stored in the clear.
 /// </summary>
 public static class EnvelopeConverterFunctions

@@ -52,8 +52,8 @@ internal static class Loader
             for (long number = 0; number < rows; number++)
             {
                 var scope = EnvelopeScope.Tenant(Values.Tenant(number, tenants));
-                var first = await protector.SealAsync((Item i) => i.First!, Values.Text(number, 0, 'f')!, scope, cancellationToken);
-                var second = await protector.SealAsync((Item i) => i.Second!, Values.Text(number, 0, 's')!, scope, cancellationToken);
+                var first = await protector.SealAsync((Item i) => i.First!, Values.Text(number, 0, 'f')!, scope, cancellationToken: cancellationToken);
+                var second = await protector.SealAsync((Item i) => i.Second!, Values.Text(number, 0, 's')!, scope, cancellationToken: cancellationToken);
                 await importer.StartRowAsync(cancellationToken);
                 await importer.WriteAsync(number, NpgsqlDbType.Bigint, cancellationToken);
                 await importer.WriteAsync(number, NpgsqlDbType.Bigint, cancellationToken);
