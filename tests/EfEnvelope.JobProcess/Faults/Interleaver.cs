@@ -27,7 +27,7 @@ internal sealed class Interleaver(Target target, int seed)
     public async Task<InterleaverResult> RunAsync(long interleavings, Action<long>? progress = null, CancellationToken cancellationToken = default)
     {
         await Loader.RunAsync(target, RowsOfAKind, tenants: 2, Kinds, cancellationToken);
-        var late = new Target(target.Provider, target.ConnectionString, target.KeyFile, TimeSpan.FromSeconds(90));
+        var late = new Target(target.Provider, target.ConnectionString, target.KeyFile, TimeSpan.FromSeconds(10));
         _applications =
         [
             new Application(target, _oracle, new WriteLog(null), Kinds, seed + 1, tenants: 2, index: 0, owners: 2),
