@@ -29,7 +29,7 @@ internal sealed class Target(string provider, string connectionString, string ke
 
     private DbContextOptions Options(IInterceptor[] interceptors)
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         _ = IsPostgres ? builder.UseNpgsql(connectionString) : builder.UseSqlite(connectionString);
         builder.AddInterceptors(interceptors);
         builder.UseEnvelopeEncryption(envelope => envelope

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 
@@ -358,7 +359,7 @@ public abstract class RefusedModelTests(Action<DbContextOptionsBuilder> provider
 
     private void Accepted(Action<ModelBuilder> model, bool conventions = false)
     {
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         provider(options);
         AdHocContext.Cached(options);
         if (!conventions)

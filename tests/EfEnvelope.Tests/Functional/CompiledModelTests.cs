@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using System.Reflection;
 using System.Runtime.Loader;
 using Microsoft.CodeAnalysis;
@@ -86,7 +87,7 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
     public async Task A_compiled_model_without_the_options_stores_nothing()
     {
         var model = Compile();
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(options).UseModel(model);
         await using var context = new CompiledContext(options.Options);
         context.Add(new Item { TenantId = TenantA });
@@ -123,7 +124,7 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
         var folder = Directory.CreateTempSubdirectory("efenvelope-model-");
         try
         {
-            using var context = new CompiledContext(_database.UseProvider(new DbContextOptionsBuilder()).UseEnvelopeEncryption(e => e.UseAwsKms("alias/none")).Options);
+            using var context = new CompiledContext(_database.UseProvider(new DbContextOptionsBuilder().AmongMany()).UseEnvelopeEncryption(e => e.UseAwsKms("alias/none")).Options);
             var services = new ServiceCollection().AddEntityFrameworkDesignTimeServices().AddDbContextDesignTimeServices(context);
             var assembly = Assembly.Load(context.Database.ProviderName!);
             var design = (IDesignTimeServices)Activator.CreateInstance(assembly.GetType(assembly.GetCustomAttribute<DesignTimeProviderServicesAttribute>()!.TypeName, throwOnError: true)!)!;

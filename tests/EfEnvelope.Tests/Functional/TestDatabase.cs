@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using System.Data.Common;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Tests.Postgres;
@@ -67,7 +68,7 @@ public abstract class TestDatabase : IAsyncDisposable
 
         public override DbConnection Connect() => new SqliteConnection(ConnectionString);
 
-        public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? connectionString = null) => builder.UseSqlite(connectionString ?? ConnectionString);
+        public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? connectionString = null) => builder.AmongMany().UseSqlite(connectionString ?? ConnectionString);
 
         public override ValueTask DisposeAsync()
         {
@@ -84,7 +85,7 @@ public abstract class TestDatabase : IAsyncDisposable
 
         public override DbConnection Connect() => new NpgsqlConnection(connectionString);
 
-        public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? other = null) => builder.UseNpgsql(other ?? connectionString);
+        public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? other = null) => builder.AmongMany().UseNpgsql(other ?? connectionString);
 
         /// <summary>Ends what the pools hold of it: hundreds of databases share the server's connections.</summary>
         public override async ValueTask DisposeAsync()

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.KeyManagement;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
@@ -178,7 +179,7 @@ public abstract class WritePathTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task Without_the_options_nothing_is_stored()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         Database.UseProvider(builder);
         await using var context = new BankContext(builder.Options);
         context.Add(NewCustomer(TenantA, "plain"));

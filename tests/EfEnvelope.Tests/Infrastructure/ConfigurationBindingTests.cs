@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
@@ -143,7 +144,7 @@ public sealed class ConfigurationBindingTests
     public async Task A_context_runs_from_a_section()
     {
         await using var database = await TestDatabase.CreateAsync("SQLite");
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         database.UseProvider(options).UseEnvelopeEncryption(e => e.Bind(Section(("InMemoryKms", Guid.NewGuid().ToString()), ("SealingLease", "00:00:10"))).UseTimeProvider(new FakeTimeProvider()));
         await using var context = new BankContext(options.Options);
         await context.Database.EnsureCreatedAsync();

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using System.Collections.Concurrent;
 using Amazon.KeyManagementService;
 using EfEnvelope.KeyManagement;
@@ -128,7 +129,7 @@ public sealed class ContainerServicesTests : IAsyncLifetime
     public async Task A_key_service_that_is_not_there_is_named_and_nothing_is_written(bool container, string says)
     {
         void Configure(DbContextOptionsBuilder o) => _database.UseProvider(o).UseEnvelopeEncryption(e => e.UseKeyManagementService<IKeyManagementService>());
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         Configure(options);
         await using var services = new ServiceCollection().AddDbContext<ContainerContext>(Configure).BuildServiceProvider();
         await using var scope = services.CreateAsyncScope();

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Metadata;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
@@ -169,7 +170,7 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
     [Fact]
     public void The_conventions_name_the_rings_tables()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         AdHocContext.Cached(_database.UseProvider(builder));
         foreach (var options in new[] { builder.Options, _database.Options(more: AdHocContext.Cached) })
         {
@@ -195,7 +196,7 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
         }
         else
         {
-            var builder = new DbContextOptionsBuilder();
+            var builder = new DbContextOptionsBuilder().AmongMany();
             AdHocContext.Cached(_database.UseProvider(builder));
             options = builder.Options;
         }

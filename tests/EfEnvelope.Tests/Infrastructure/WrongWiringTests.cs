@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -26,7 +27,7 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task A_provider_that_is_registered_after_the_extension_is_refused()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         builder.UseEnvelopeEncryption(e => e.UseInMemoryKms());
         _database.UseProvider(builder);
         var error = await AssertRefusedAsync(() => new BankContext(builder.Options));
@@ -66,7 +67,7 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task The_model_alone_is_refused()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(builder);
         var error = await AssertRefusedAsync(() => new BankContext(builder.Options));
         Assert.Contains("UseEnvelopeEncryption", error.Message, StringComparison.Ordinal);
@@ -118,7 +119,7 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
             Assert.Equal(("canary", 1m, "canary", DayOfWeek.Friday), (read.Text, read.Amount, read.Tags.Single(), read.Kind));
         }
 
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(builder);
         AdHocContext.Cached(builder);
         await using var forgotten = new AdHocContext(builder.Options, model);
@@ -139,7 +140,7 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task A_property_that_is_taken_back_is_plain()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(builder);
         AdHocContext.Cached(builder);
         await using var context = new AdHocContext(builder.Options, m => m.Entity<Memo>().ToTable("Memos").Property(x => x.Text).IsEncrypted().IsNotEncrypted());
@@ -162,7 +163,7 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task A_ready_made_model_that_leaves_a_property_in_the_clear_is_refused()
     {
-        var plain = new DbContextOptionsBuilder();
+        var plain = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(plain);
         IModel model;
         await using (var context = new OptionsOnlyContext(plain.Options))
@@ -231,7 +232,7 @@ public sealed class UnservedProviderTests
     [InlineData(true)]
     public void The_in_memory_provider_is_refused_and_says_what_to_use(bool after)
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         if (after)
         {
             builder.UseEnvelopeEncryption(e => e.UseInMemoryKms());
@@ -251,7 +252,7 @@ public sealed class UnservedProviderTests
     [Fact]
     public void No_provider_at_all_says_so()
     {
-        var builder = new DbContextOptionsBuilder();
+        var builder = new DbContextOptionsBuilder().AmongMany();
         builder.UseEnvelopeEncryption(e => e.UseInMemoryKms());
         Assert.Contains("after a relational database provider (UseNpgsql, UseSqlite)", Refused(builder).Message, StringComparison.Ordinal);
     }

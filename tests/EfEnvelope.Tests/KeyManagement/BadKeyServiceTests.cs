@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using Amazon.KeyManagementService;
 using Amazon.Runtime;
 using EfEnvelope.Tests.Functional;
@@ -157,7 +158,7 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task A_key_of_another_region_than_the_configured_one_is_refused()
     {
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(options);
         options.UseEnvelopeEncryption(e => e.UseAwsKms("arn:aws:kms:eu-central-1:111122223333:key/1234", o => o with { Region = "us-east-1" }).UseTimeProvider(new FakeTimeProvider()));
         var error = await AssertNothingWrittenAsync<EnvelopeConfigurationException>(new BankContext(options.Options));
@@ -198,7 +199,7 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
     [Fact]
     public async Task No_key_service_at_all_names_the_three()
     {
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(options);
         options.UseEnvelopeEncryption(_ => { });
         var error = await AssertNothingWrittenAsync<EnvelopeConfigurationException>(new BankContext(options.Options));
@@ -256,7 +257,7 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
     /// <summary>Each a process of its own.</summary>
     private BankContext Local(string file, string environment = "Development", bool allow = false)
     {
-        var options = new DbContextOptionsBuilder();
+        var options = new DbContextOptionsBuilder().AmongMany();
         _database.UseProvider(options);
         options.UseEnvelopeEncryption(e => e.UseLocalKms(PathOf(file), o => o with { Environment = environment, AllowInProduction = allow }).UseTimeProvider(new FakeTimeProvider()));
         return new BankContext(options.Options);

@@ -17,7 +17,7 @@ public sealed class StandbyTests
         var time = new FakeTimeProvider(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
         var service = new InMemoryKeyManagementService();
         var connection = new NpgsqlConnectionStringBuilder(cluster.ConnectionString) { Pooling = false }.ConnectionString;
-        DbContextOptions Options() => new DbContextOptionsBuilder().UseNpgsql(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(service).UseTimeProvider(time)).Options;
+        DbContextOptions Options() => EfEnvelope.JobProcess.Load.TestOptions.AmongMany(new DbContextOptionsBuilder()).UseNpgsql(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(service).UseTimeProvider(time)).Options;
         string proof;
         await using (var primary = new BankContext(Options()))
         {

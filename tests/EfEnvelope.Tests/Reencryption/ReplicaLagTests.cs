@@ -16,7 +16,7 @@ public sealed class ReplicaLagTests
     {
         await using var primary = await PostgresCluster.StartAsync();
         await using var standby = await primary.AddStandbyAsync();
-        var options = new DbContextOptionsBuilder().UseNpgsql(primary.ConnectionString).UseEnvelopeEncryption(e => e.UseInMemoryKms(primary.ConnectionString)).Options;
+        var options = new DbContextOptionsBuilder().AmongMany().UseNpgsql(primary.ConnectionString).UseEnvelopeEncryption(e => e.UseInMemoryKms(primary.ConnectionString)).Options;
         await using var context = new LoadContext(options);
         await context.Database.EnsureCreatedAsync();
         context.AddRange(Enumerable.Range(0, Rows).Select(n => new Item { Id = n, Number = n, TenantId = 1, First = $"f{n}", Second = $"s{n}" }));

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using Microsoft.Data.Sqlite;
@@ -69,7 +70,7 @@ public abstract class DemoTests : IDisposable
     }
 
     protected BankReader Open()
-        => new(new DbContextOptionsBuilder().UseSqlite($"Data Source={DatabasePath};Pooling=False")
+        => new(new DbContextOptionsBuilder().AmongMany().UseSqlite($"Data Source={DatabasePath};Pooling=False")
             .UseEnvelopeEncryption(e => e.UseLocalKms(Path.Combine(Folder, "dev-keys.json"), o => o with { Environment = "Development" }).UseTimeProvider(new FakeTimeProvider())).Options);
 
     public sealed class Customer

@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using System.Transactions;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Keys;
@@ -73,7 +74,7 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
         var clock = new FakeTimeProvider();
         DbContextOptions Options()
         {
-            var options = new DbContextOptionsBuilder().UseNpgsql(source);
+            var options = new DbContextOptionsBuilder().AmongMany().UseNpgsql(source);
             options.UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(clock));
             return options.Options;
         }

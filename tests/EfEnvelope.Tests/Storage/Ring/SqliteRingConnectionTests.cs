@@ -1,3 +1,4 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
 using EfEnvelope.Tests.Functional;
@@ -72,7 +73,7 @@ public sealed class SqliteRingConnectionTests
         var text = $"Data Source=efenvelope-{Guid.NewGuid():N};Mode=Memory;Cache=Shared";
         await using var keeper = new SqliteConnection(text);
         await keeper.OpenAsync();
-        BankContext New() => new(new DbContextOptionsBuilder().UseSqlite(text).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms)).Options);
+        BankContext New() => new(new DbContextOptionsBuilder().AmongMany().UseSqlite(text).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms)).Options);
         await using (var context = New())
         {
             await context.Database.EnsureCreatedAsync();
@@ -125,7 +126,7 @@ public sealed class SqliteRingConnectionTests
         var file = Path.Combine(Path.GetTempPath(), $"efenvelope-{Guid.NewGuid():N}.db");
         var text = $"Data Source={Path.GetRelativePath(Environment.CurrentDirectory, file)}";
         var clock = new FakeTimeProvider();
-        BankContext New(TimeProvider time, string connection) => new(new DbContextOptionsBuilder().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(time)).Options);
+        BankContext New(TimeProvider time, string connection) => new(new DbContextOptionsBuilder().AmongMany().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(time)).Options);
         try
         {
             await using (var context = New(clock, text))
@@ -174,5 +175,5 @@ public sealed class SqliteRingConnectionTests
     private static Customer NewCustomer(string name) => new() { TenantId = Tenant, FullName = name, Ssn = "s" };
 
     private DbContextOptions Options(SqliteConnection connection)
-        => new DbContextOptionsBuilder().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms)).Options;
+        => new DbContextOptionsBuilder().AmongMany().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms)).Options;
 }
