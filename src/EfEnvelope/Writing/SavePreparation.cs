@@ -200,7 +200,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var keyType = context.Model.FindEntityType(typeof(EnvelopeKeyRow))!;
         foreach (var draft in drafts)
         {
-            var values = keyType.GetProperties().ToDictionary(p => p.Name, p => RelationalKeyRingStore.Value(draft.Entry, p.Name), StringComparer.Ordinal);
+            var values = keyType.GetProperties().ToDictionary(p => p.Name, p => KeyRows.Value(draft.Entry, p.Name), StringComparer.Ordinal);
             var entry = adapter.CreateEntry(values, keyType);
             entry.EntityState = EntityState.Added;
             plan.RingEntries.Add(entry);

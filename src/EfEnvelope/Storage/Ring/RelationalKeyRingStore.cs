@@ -23,14 +23,6 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     /// <summary>How far an import raises the epoch: more changes than a running process can have seen since the export.</summary>
     private const long ImportedEpochs = 1_000_000;
 
-    private static readonly string[] KeyColumns =
-    [
-        nameof(EnvelopeKeyRow.Id), nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.Version), nameof(EnvelopeKeyRow.State),
-        nameof(EnvelopeKeyRow.KekId), nameof(EnvelopeKeyRow.Wrapped), nameof(EnvelopeKeyRow.RootKeyId), nameof(EnvelopeKeyRow.KeyMaterialId), nameof(EnvelopeKeyRow.CreatedAt),
-        nameof(EnvelopeKeyRow.ActivatedAt), nameof(EnvelopeKeyRow.StateChangedAt), nameof(EnvelopeKeyRow.Reason), nameof(EnvelopeKeyRow.Revision), nameof(EnvelopeKeyRow.Mac),
-        nameof(EnvelopeKeyRow.ChangedBy), nameof(EnvelopeKeyRow.CompromisedAt), nameof(EnvelopeKeyRow.DestructionDueAt), nameof(EnvelopeKeyRow.FormerState),
-    ];
-
     private static readonly ConditionalWeakTable<IModel, RingTables> Tables = [];
 
     private readonly RingConnection _connection;
@@ -67,11 +59,11 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                     using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                     if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                     {
-                        return Read(reader, row => new RingIdentity(
-                            _ring.Read<Guid>(row, 0, nameof(EnvelopeRingRow.RingId)), _ring.Read<byte[]>(row, 1, nameof(EnvelopeRingRow.Salt)), _ring.Read<long>(row, 2, nameof(EnvelopeRingRow.Epoch)))
+                        return KeyRows.ReadTyped(reader, _ring, static (row, ring) => new RingIdentity(
+                            ring.Read<Guid>(row, 0, nameof(EnvelopeRingRow.RingId)), ring.Read<byte[]>(row, 1, nameof(EnvelopeRingRow.Salt)), ring.Read<long>(row, 2, nameof(EnvelopeRingRow.Epoch)))
                         {
                             // No option allows more: whoever writes to the table cannot make every cut-off wait for ever.
-                            SealingLease = TimeSpan.FromTicks(Math.Clamp(_ring.Read<long>(row, 3, nameof(EnvelopeRingRow.SealingLeaseTicks)), 0, KeyRingOptions.MaximumSealingLease.Ticks)),
+                            SealingLease = TimeSpan.FromTicks(Math.Clamp(ring.Read<long>(row, 3, nameof(EnvelopeRingRow.SealingLeaseTicks)), 0, KeyRingOptions.MaximumSealingLease.Ticks)),
                         });
                     }
                 }
@@ -207,32 +199,6 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             }
         }, cancellationToken);
 
-    /// <summary>A row's values, by property name.</summary>
-    internal static object? Value(KeyRingEntry entry, string column) => column switch
-    {
-        nameof(EnvelopeKeyRow.Id) => entry.Id,
-        nameof(EnvelopeKeyRow.Scope) => entry.Scope,
-        nameof(EnvelopeKeyRow.Purpose) => (int)entry.Purpose,
-        nameof(EnvelopeKeyRow.Version) => entry.Version,
-        nameof(EnvelopeKeyRow.State) => (int)entry.State,
-        nameof(EnvelopeKeyRow.KekId) => entry.KekId,
-        nameof(EnvelopeKeyRow.Wrapped) => entry.Wrapped,
-        nameof(EnvelopeKeyRow.RootKeyId) => entry.RootKeyId,
-        nameof(EnvelopeKeyRow.KeyMaterialId) => entry.KeyMaterialId,
-        nameof(EnvelopeKeyRow.CreatedAt) => entry.CreatedAt.UtcTicks,
-        nameof(EnvelopeKeyRow.ActivatedAt) => entry.ActivatedAt?.UtcTicks,
-        nameof(EnvelopeKeyRow.StateChangedAt) => entry.StateChangedAt?.UtcTicks,
-        nameof(EnvelopeKeyRow.Reason) => entry.Reason,
-        nameof(EnvelopeKeyRow.Revision) => entry.Revision,
-        nameof(EnvelopeKeyRow.Mac) => entry.Mac,
-        nameof(EnvelopeKeyRow.ChangedBy) => entry.ChangedBy,
-        nameof(EnvelopeKeyRow.CompromisedAt) => entry.CompromisedAt?.UtcTicks,
-        nameof(EnvelopeKeyRow.DestructionDueAt) => entry.DestructionDueAt?.UtcTicks,
-        nameof(EnvelopeKeyRow.FormerState) => (int?)entry.FormerState,
-        nameof(EnvelopeKeyRow.ChangedEpoch) => 0L,
-        _ => throw new ArgumentOutOfRangeException(nameof(column)),
-    };
-
     private static TableSql Table(IModel model, Type type, ISqlGenerationHelper sql)
         => new(
             model.FindEntityType(type) ?? throw new EnvelopeConfigurationException(
@@ -249,71 +215,31 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             foreach (var chunk in values.Chunk(ChunkSize))
             {
                 using var command = Command(connection, transaction);
-                command.CommandText = $"SELECT {_keys.Columns(KeyColumns)} FROM {_keys.Name} WHERE {where(command, chunk)}";
+                command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {where(command, chunk)}";
                 using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                 {
-                    entries.Add(Read(reader, ReadRow));
+                    entries.Add(KeyRows.Read(reader, _keys));
                 }
             }
 
             return entries;
         }, cancellationToken);
 
-    /// <summary>A row that was changed so that it is none any more (SQLite lets a column hold any storage class) is told like one whose metadata does not authenticate.</summary>
-    private static T Read<T>(DbDataReader reader, Func<DbDataReader, T> read)
-    {
-        try
-        {
-            return read(reader);
-        }
-        catch (Exception error) when (error is InvalidCastException or FormatException or OverflowException or ArgumentException)
-        {
-            throw new KeyRingTamperedException(
-                $"A row of the key ring holds a value of another type or range than its column's ({error.GetType().Name}): it was changed by somebody else than EfEnvelope. No key of the query is used. Restore the row.");
-        }
-    }
-
-    private KeyRingEntry ReadRow(DbDataReader reader) => new()
-    {
-        Id = _keys.Read<Guid>(reader, 0, nameof(EnvelopeKeyRow.Id)),
-        Scope = _keys.Read<string>(reader, 1, nameof(EnvelopeKeyRow.Scope)),
-        Purpose = (KeyPurpose)_keys.Read<int>(reader, 2, nameof(EnvelopeKeyRow.Purpose)),
-        Version = _keys.Read<int>(reader, 3, nameof(EnvelopeKeyRow.Version)),
-        State = (KeyState)_keys.Read<int>(reader, 4, nameof(EnvelopeKeyRow.State)),
-        KekId = reader.IsDBNull(5) ? null : _keys.Read<Guid>(reader, 5, nameof(EnvelopeKeyRow.KekId)),
-        Wrapped = _keys.Read<byte[]>(reader, 6, nameof(EnvelopeKeyRow.Wrapped)),
-        RootKeyId = _keys.Read<string?>(reader, 7, nameof(EnvelopeKeyRow.RootKeyId)),
-        KeyMaterialId = _keys.Read<string?>(reader, 8, nameof(EnvelopeKeyRow.KeyMaterialId)),
-        CreatedAt = Time(reader.GetInt64(9)),
-        ActivatedAt = reader.IsDBNull(10) ? null : Time(reader.GetInt64(10)),
-        StateChangedAt = reader.IsDBNull(11) ? null : Time(reader.GetInt64(11)),
-        Reason = _keys.Read<string?>(reader, 12, nameof(EnvelopeKeyRow.Reason)),
-        Revision = _keys.Read<int>(reader, 13, nameof(EnvelopeKeyRow.Revision)),
-        Mac = _keys.Read<byte[]>(reader, 14, nameof(EnvelopeKeyRow.Mac)),
-        ChangedBy = _keys.Read<string?>(reader, 15, nameof(EnvelopeKeyRow.ChangedBy)),
-        CompromisedAt = reader.IsDBNull(16) ? null : Time(reader.GetInt64(16)),
-        DestructionDueAt = reader.IsDBNull(17) ? null : Time(reader.GetInt64(17)),
-        FormerState = reader.IsDBNull(18) ? null : (KeyState)reader.GetInt32(18),
-    };
-
-    private static DateTimeOffset Time(long ticks)
-        => ticks >= 0 && ticks <= DateTimeOffset.MaxValue.Ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : throw new KeyRingTamperedException("A time in the key ring is out of range: the row was changed. Restore it.");
-
     /// <summary>Inserts rows by one statement; those that exist are left as they are.</summary>
     private async Task<int> InsertAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry[] entries, Func<KeyRingEntry, long> epoch, CancellationToken cancellationToken)
     {
         using var command = Command(connection, transaction);
         var rows = entries.Select(entry =>
-            $"({string.Join(", ", KeyColumns.Select(column => _keys.Add(command, column, Value(entry, column))).Append(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch(entry))))})").ToList();
-        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyColumns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES {string.Join(", ", rows)} ON CONFLICT DO NOTHING";
+            $"({string.Join(", ", KeyRows.Columns.Select(column => _keys.Add(command, column, KeyRows.Value(entry, column))).Append(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch(entry))))})").ToList();
+        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyRows.Columns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES {string.Join(", ", rows)} ON CONFLICT DO NOTHING";
         return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<bool> UpdateAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry entry, long epoch, CancellationToken cancellationToken)
     {
         using var command = Command(connection, transaction);
-        var sets = KeyColumns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, Value(entry, column))}").ToList();
+        var sets = KeyRows.Columns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, KeyRows.Value(entry, column))}").ToList();
         sets.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
         command.CommandText = $"UPDATE {_keys.Name} SET {string.Join(", ", sets)} WHERE {_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), entry.Id)} AND {_keys[nameof(EnvelopeKeyRow.Revision)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Revision), entry.Revision - 1)}";
         return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
