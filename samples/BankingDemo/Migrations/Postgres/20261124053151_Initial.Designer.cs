@@ -160,9 +160,6 @@ namespace BankingDemo.Migrations.Postgres
 
             modelBuilder.Entity("EfEnvelope.Storage.Ring.EnvelopeColumnRow", b =>
                 {
-                    b.Property<string>("DatabaseName")
-                        .HasColumnType("text");
-
                     b.Property<string>("TableName")
                         .HasColumnType("text");
 
@@ -173,7 +170,7 @@ namespace BankingDemo.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text");
 
-                    b.HasKey("DatabaseName", "TableName", "ColumnName");
+                    b.HasKey("TableName", "ColumnName");
 
                     b.ToTable("EnvelopeColumns", (string)null);
 
@@ -381,9 +378,6 @@ namespace BankingDemo.Migrations.Postgres
                     b.Property<byte[]>("Salt")
                         .IsRequired()
                         .HasColumnType("bytea");
-
-                    b.Property<long>("SealingLeaseTicks")
-                        .HasColumnType("bigint");
 
                     b.HasKey("Slot");
 

@@ -50,14 +50,13 @@ namespace BankingDemo.Migrations.Postgres
                 name: "EnvelopeColumns",
                 columns: table => new
                 {
-                    DatabaseName = table.Column<string>(type: "text", nullable: false),
                     TableName = table.Column<string>(type: "text", nullable: false),
                     ColumnName = table.Column<string>(type: "text", nullable: false),
                     ColumnId = table.Column<string>(type: "text", nullable: false)
                 },
                 constraints: table =>
                 {
-                    table.PrimaryKey("PK_EnvelopeColumns", x => new { x.DatabaseName, x.TableName, x.ColumnName });
+                    table.PrimaryKey("PK_EnvelopeColumns", x => new { x.TableName, x.ColumnName });
                 });
 
             migrationBuilder.CreateTable(
@@ -152,8 +151,7 @@ namespace BankingDemo.Migrations.Postgres
                     Slot = table.Column<int>(type: "integer", nullable: false),
                     RingId = table.Column<Guid>(type: "uuid", nullable: false),
                     Salt = table.Column<byte[]>(type: "bytea", nullable: false),
-                    Epoch = table.Column<long>(type: "bigint", nullable: false),
-                    SealingLeaseTicks = table.Column<long>(type: "bigint", nullable: false)
+                    Epoch = table.Column<long>(type: "bigint", nullable: false)
                 },
                 constraints: table =>
                 {

@@ -148,9 +148,6 @@ namespace BankingDemo.Migrations.Sqlite
 
             modelBuilder.Entity("EfEnvelope.Storage.Ring.EnvelopeColumnRow", b =>
                 {
-                    b.Property<string>("DatabaseName")
-                        .HasColumnType("TEXT");
-
                     b.Property<string>("TableName")
                         .HasColumnType("TEXT");
 
@@ -161,7 +158,7 @@ namespace BankingDemo.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT");
 
-                    b.HasKey("DatabaseName", "TableName", "ColumnName");
+                    b.HasKey("TableName", "ColumnName");
 
                     b.ToTable("EnvelopeColumns", (string)null);
 
@@ -369,9 +366,6 @@ namespace BankingDemo.Migrations.Sqlite
                     b.Property<byte[]>("Salt")
                         .IsRequired()
                         .HasColumnType("BLOB");
-
-                    b.Property<long>("SealingLeaseTicks")
-                        .HasColumnType("INTEGER");
 
                     b.HasKey("Slot");
 

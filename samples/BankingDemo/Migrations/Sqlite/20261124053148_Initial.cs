@@ -49,14 +49,13 @@ namespace BankingDemo.Migrations.Sqlite
                 name: "EnvelopeColumns",
                 columns: table => new
                 {
-                    DatabaseName = table.Column<string>(type: "TEXT", nullable: false),
                     TableName = table.Column<string>(type: "TEXT", nullable: false),
                     ColumnName = table.Column<string>(type: "TEXT", nullable: false),
                     ColumnId = table.Column<string>(type: "TEXT", nullable: false)
                 },
                 constraints: table =>
                 {
-                    table.PrimaryKey("PK_EnvelopeColumns", x => new { x.DatabaseName, x.TableName, x.ColumnName });
+                    table.PrimaryKey("PK_EnvelopeColumns", x => new { x.TableName, x.ColumnName });
                 });
 
             migrationBuilder.CreateTable(
@@ -151,8 +150,7 @@ namespace BankingDemo.Migrations.Sqlite
                     Slot = table.Column<int>(type: "INTEGER", nullable: false),
                     RingId = table.Column<Guid>(type: "TEXT", nullable: false),
                     Salt = table.Column<byte[]>(type: "BLOB", nullable: false),
-                    Epoch = table.Column<long>(type: "INTEGER", nullable: false),
-                    SealingLeaseTicks = table.Column<long>(type: "INTEGER", nullable: false)
+                    Epoch = table.Column<long>(type: "INTEGER", nullable: false)
                 },
                 constraints: table =>
                 {
