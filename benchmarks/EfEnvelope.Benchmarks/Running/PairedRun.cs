@@ -24,18 +24,24 @@ internal sealed class PairedRun(RunSettings settings)
 
     public async Task<PairedResult> RunAsync()
     {
+        var warming = Stopwatch.GetTimestamp();
+        for (var round = 0; round < settings.WarmUps || Stopwatch.GetElapsedTime(warming) < settings.WarmUpTime; round++)
+        {
+            foreach (var variant in _variants)
+            {
+                await variant.TurnAsync();
+            }
+        }
+
         var started = Stopwatch.GetTimestamp();
-        for (var round = -settings.WarmUps; round < settings.Rounds || !(IsSteady || Stopwatch.GetElapsedTime(started) > settings.Patience); round++)
+        for (var round = 0; round < settings.Rounds || !(IsSteady || Stopwatch.GetElapsedTime(started) > settings.Patience); round++)
         {
             for (var i = 0; i < _variants.Count; i++)
             {
                 var variant = _variants[round % 2 == 0 ? i : _variants.Count - 1 - i];
                 var (elapsed, processor) = await variant.TurnAsync();
-                if (round >= 0)
-                {
-                    variant.Times.Add(elapsed);
-                    variant.ProcessorTimes.Add(processor);
-                }
+                variant.Times.Add(elapsed);
+                variant.ProcessorTimes.Add(processor);
             }
         }
 

@@ -13,6 +13,12 @@ internal sealed record RunSettings(bool IsQuick)
     /// <summary>Rounds beforehand, which do not count.</summary>
     public int WarmUps { get; init; } = 3;
 
+    /// <summary>
+    /// How long these go on at least: the runtime compiles a method a third time, with what it learned, only after it ran often and the process has been calm for a while. A service lives in that state; what is measured
+    /// before is the compiler.
+    /// </summary>
+    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromSeconds(IsQuick ? 1 : 5);
+
     /// <summary>Rows of a bulk read.</summary>
     public int Rows => IsQuick ? 2_000 : 10_000;
 
