@@ -13,11 +13,11 @@ internal sealed record RunSettings(bool IsQuick)
     /// <summary>Rounds beforehand, which do not count.</summary>
     public int WarmUps { get; init; } = 3;
 
-    /// <summary>
-    /// How long these go on at least: the runtime compiles a method a third time, with what it learned, only after it ran often and the process has been calm for a while. A service lives in that state; what is measured
-    /// before is the compiler.
-    /// </summary>
-    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromSeconds(IsQuick ? 1 : 5);
+    /// <summary>How long these go on at least.</summary>
+    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromSeconds(double.Parse(Environment.GetEnvironmentVariable("WARM") ?? "5"));
+
+    /// <summary>How long a turn should take: shorter work is repeated in it.</summary>
+    public TimeSpan TurnTime { get; init; } = TimeSpan.FromMilliseconds(IsQuick ? 50 : 200);
 
     /// <summary>Rows of a bulk read.</summary>
     public int Rows => IsQuick ? 2_000 : 10_000;
