@@ -23,11 +23,11 @@ internal static class EnvelopeServices
         services.AddScoped<EnvelopeSession>();
         services.AddScoped<IResettableService>(provider => provider.GetRequiredService<EnvelopeSession>());
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
-        services.AddScoped<IInterceptor, EnvelopeCommandInterceptor>();
         Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(
             new EnvelopeDatabase(
                 new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()), provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()),
             provider.GetRequiredService<ICurrentDbContext>()));
+        Decorate<IRelationalCommandDiagnosticsLogger>(services, (provider, inner) => new EnvelopeCommandLogger(inner, provider.GetRequiredService<EnvelopeSession>()));
         Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));
         Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>(), [new ReadPlanner(), new BulkUpdatePlanner()]));
         Decorate<IQueryTranslationPreprocessorFactory>(

@@ -1,0 +1,188 @@
+using System.Data.Common;
+using System.Runtime.CompilerServices;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Reading;
+
+/// <summary>
+/// Follows a command from its making to its reader: collects the plan and the values to be sealed, replaces their placeholders when their key is there, and wraps the reader of a
+/// query with encrypted columns. One per context. Stands around EF's logger of commands and not among its interceptors: an interceptor of any kind makes EF prepare event data for every command of the context
+/// (a quarter of a row's insert on SQLite), also for those that hold nothing encrypted. Interceptors and logs of the application are called as without it.
+/// </summary>
+internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnosticsLogger inner, EnvelopeSession session) : IRelationalCommandDiagnosticsLogger
+{
+    private readonly ConditionalWeakTable<DbCommand, CommandFrame> _frames = [];
+    private readonly ConditionalWeakTable<DbCommand, EnvelopeDataReader> _readers = [];
+    private bool _hasFrames;
+    private bool _tellsCreation;
+    private bool _tellsExecution;
+    private bool _tellsDisposal;
+
+    /// <summary>Always: whether the command has values to be sealed shows only while it is made. What EF's own logger said is kept for the calls that follow.</summary>
+    public bool ShouldLogCommandCreate(DateTimeOffset now)
+    {
+        _tellsCreation = inner.ShouldLogCommandCreate(now);
+        return true;
+    }
+
+    public bool ShouldLogCommandExecute(DateTimeOffset now)
+    {
+        _tellsExecution = inner.ShouldLogCommandExecute(now);
+        return true;
+    }
+
+    public bool ShouldLogDataReaderDispose(DateTimeOffset now)
+    {
+        _tellsDisposal = inner.ShouldLogDataReaderDispose(now);
+        return _tellsDisposal || _hasFrames;
+    }
+
+    public InterceptionResult<DbCommand> CommandCreating(
+        IRelationalConnection connection, DbCommandMethod commandMethod, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
+    {
+        CommandFrame.Push(this);
+        return _tellsCreation ? inner.CommandCreating(connection, commandMethod, context, commandId, connectionId, startTime, commandSource) : default;
+    }
+
+    public DbCommand CommandInitialized(
+        IRelationalConnection connection, DbCommand command, DbCommandMethod commandMethod, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
+    {
+        var frame = CommandFrame.Pop();
+        if (_tellsCreation)
+        {
+            command = inner.CommandInitialized(connection, command, commandMethod, context, commandId, connectionId, startTime, duration, commandSource);
+        }
+
+        // Npgsql uses DbCommand objects again: what an earlier command left is dropped.
+        if (frame is not null && (frame.Plan is not null || frame.HasPending))
+        {
+            _hasFrames = true;
+            _frames.AddOrUpdate(command, frame);
+        }
+        else if (_hasFrames)
+        {
+            _frames.Remove(command);
+        }
+
+        return command;
+    }
+
+    public InterceptionResult<DbDataReader> CommandReaderExecuting(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
+    {
+        Seal(command, commandSource);
+        return _tellsExecution ? inner.CommandReaderExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
+    }
+
+    public ValueTask<InterceptionResult<DbDataReader>> CommandReaderExecutingAsync(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
+    {
+        return FindPending(command) is null && !MustConfirm(commandSource)
+            ? Tell()
+            : SealAndTellAsync();
+
+        ValueTask<InterceptionResult<DbDataReader>> Tell()
+            => _tellsExecution ? inner.CommandReaderExecutingAsync(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource, cancellationToken) : default;
+
+        async ValueTask<InterceptionResult<DbDataReader>> SealAndTellAsync()
+        {
+            await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+            return await Tell().ConfigureAwait(false);
+        }
+    }
+
+    public InterceptionResult<object> CommandScalarExecuting(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
+    {
+        Seal(command, commandSource);
+        return _tellsExecution ? inner.CommandScalarExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
+    }
+
+    public async ValueTask<InterceptionResult<object>> CommandScalarExecutingAsync(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
+    {
+        await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+        return _tellsExecution
+            ? await inner.CommandScalarExecutingAsync(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource, cancellationToken).ConfigureAwait(false)
+            : default;
+    }
+
+    public InterceptionResult<int> CommandNonQueryExecuting(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
+    {
+        Seal(command, commandSource);
+        return _tellsExecution ? inner.CommandNonQueryExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
+    }
+
+    public async ValueTask<InterceptionResult<int>> CommandNonQueryExecutingAsync(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
+    {
+        await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+        return _tellsExecution
+            ? await inner.CommandNonQueryExecutingAsync(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource, cancellationToken).ConfigureAwait(false)
+            : default;
+    }
+
+    public DbDataReader CommandReaderExecuted(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
+        => Wrap(
+            command,
+            commandSource,
+            _tellsExecution ? inner.CommandReaderExecuted(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource) : methodResult);
+
+    public ValueTask<DbDataReader> CommandReaderExecutedAsync(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
+        CancellationToken cancellationToken = default)
+    {
+        return _tellsExecution ? TellAsync() : new ValueTask<DbDataReader>(Wrap(command, commandSource, methodResult));
+
+        async ValueTask<DbDataReader> TellAsync()
+            => Wrap(command, commandSource, await inner.CommandReaderExecutedAsync(
+                connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource, cancellationToken).ConfigureAwait(false));
+    }
+
+    public InterceptionResult DataReaderDisposing(
+        IRelationalConnection connection, DbCommand command, DbDataReader dataReader, Guid commandId, int recordsAffected, int readCount, DateTimeOffset startTime, TimeSpan duration)
+    {
+        if (_hasFrames && _readers.TryGetValue(command, out var reader))
+        {
+            _readers.Remove(command);
+            reader.Release();
+        }
+
+        return _tellsDisposal ? inner.DataReaderDisposing(connection, command, dataReader, commandId, recordsAffected, readCount, startTime, duration) : default;
+    }
+
+    private DbDataReader Wrap(DbCommand command, CommandSource source, DbDataReader reader)
+    {
+        if (!_hasFrames || source == CommandSource.SaveChanges || !_frames.TryGetValue(command, out var frame) || frame.Plan is not ReadPlan plan)
+        {
+            return reader;
+        }
+
+        var wrapped = new EnvelopeDataReader(reader, session, plan);
+        _readers.AddOrUpdate(command, wrapped);
+        return wrapped;
+    }
+
+    private void Seal(DbCommand command, CommandSource source)
+    {
+        if (FindPending(command) is not null || MustConfirm(source))
+        {
+            SynchronousBridge.Run(() => SealAsync(command, source, CancellationToken.None));
+        }
+    }
+
+    /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
+    private Task SealAsync(DbCommand command, CommandSource source, CancellationToken cancellationToken)
+        => FindPending(command) is { } frame ? PendingValues.SealAsync(command, frame, session, cancellationToken)
+            : MustConfirm(source) && session.Sealed is { } save ? save.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken).AsTask()
+            : Task.CompletedTask;
+
+    private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Sealed is { } save && !save.Ring.IsFresh(save.ConfirmedAt);
+
+    private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGetValue(command, out var frame) && frame.HasPending ? frame : null;
+}
