@@ -12,6 +12,7 @@ using Microsoft.EntityFrameworkCore.Query;
 using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.EntityFrameworkCore.Update;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace EfEnvelope.Infrastructure;
 
@@ -51,7 +52,7 @@ internal static class EnvelopeServices
                 continue;
             }
 
-            var create = Creator(inner);
+            var create = Creator(services, inner);
             services[i] = new ServiceDescriptor(typeof(TService), provider => decorate(provider, (TService)create(provider)), inner.Lifetime);
             return;
         }
@@ -60,8 +61,8 @@ internal static class EnvelopeServices
             $"EfEnvelope finds no {typeof(TService).Name}: call UseEnvelopeEncryption(...) after a relational database provider (UseNpgsql, UseSqlite).");
     }
 
-    /// <summary>How the decorated service is made: its constructor is looked for once, not for every context.</summary>
-    private static Func<IServiceProvider, object> Creator(ServiceDescriptor descriptor)
+    /// <summary>How the decorated service is made: by the container, under the name of its own type, as it would be without us.</summary>
+    private static Func<IServiceProvider, object> Creator(IServiceCollection services, ServiceDescriptor descriptor)
     {
         if (descriptor.ImplementationInstance is { } instance)
         {
@@ -73,7 +74,8 @@ internal static class EnvelopeServices
             return factory;
         }
 
-        var constructor = ActivatorUtilities.CreateFactory(descriptor.ImplementationType!, Type.EmptyTypes);
-        return provider => constructor(provider, null);
+        var type = descriptor.ImplementationType!;
+        services.TryAdd(new ServiceDescriptor(type, type, descriptor.Lifetime));
+        return provider => provider.GetRequiredService(type);
     }
 }

@@ -14,7 +14,7 @@ namespace EfEnvelope.Storage;
 /// What one DbContext instance (or one lease of a pooled one) knows: its ring, its ambient tenant, and the keys that its open transaction made. Scoped with
 /// the context; not thread safe, like the context.
 /// </summary>
-internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options) : IResettableService, IDisposable
+internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options, IRelationalConnection relationalConnection) : IResettableService, IDisposable
 {
     private IEnvelopeRuntimeSource? _source;
     private EnvelopeRuntime? _runtime;
@@ -34,7 +34,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     {
         get
         {
-            var connection = Context.Database.GetDbConnection();
+            var connection = relationalConnection.DbConnection;
             var text = connection.ConnectionString;
             if (_ring is { } known && ReferenceEquals(connection, _ringConnection) && ReferenceEquals(text, _ringConnectionString))
             {
@@ -98,5 +98,5 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// ambient one of a TransactionScope. Null outside of any.
     /// </summary>
     private object? FindTransaction()
-        => (object?)Context.Database.CurrentTransaction?.GetDbTransaction() ?? Context.Database.GetEnlistedTransaction() ?? Transaction.Current;
+        => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction() ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction ?? Transaction.Current;
 }

@@ -20,7 +20,7 @@ internal static class RingStoreFactory
 
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<(string Callers, int Workers), string> OwnConnectionStrings = new();
-    private static readonly ConcurrentDictionary<string, string> SqliteFiles = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, SqliteFile> SqliteFiles = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
@@ -30,7 +30,7 @@ internal static class RingStoreFactory
         if (ringConnection is not null)
         {
             using var other = ringConnection();
-            var own = context.Database.GetDbConnection();
+            var own = context.GetService<IRelationalConnection>().DbConnection;
             if (other.GetType() != own.GetType())
             {
                 throw new EnvelopeConfigurationException(
@@ -41,7 +41,7 @@ internal static class RingStoreFactory
         }
         else
         {
-            place = Place(runtime, context.Database.GetDbConnection(), table);
+            place = Place(runtime, context.GetService<IRelationalConnection>().DbConnection, table);
         }
 
         return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider, runtime.Audit));
@@ -62,8 +62,10 @@ internal static class RingStoreFactory
             return RingConnection.Own(ringConnection);
         }
 
-        var connection = context.Database.GetDbConnection();
-        var transaction = context.Database.CurrentTransaction?.GetDbTransaction();
+        // Not by DbContext.Database: that facade makes a dozen services for every context which would not need one.
+        var own = context.GetService<IRelationalConnection>();
+        var connection = own.DbConnection;
+        var transaction = own.CurrentTransaction?.GetDbTransaction();
         if (connection is NpgsqlConnection postgres)
         {
             var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
@@ -135,20 +137,24 @@ internal static class RingStoreFactory
             return connection.DataSource;
         }
 
-        var file = SqliteFiles.GetOrAdd(connection.ConnectionString, static text =>
-        {
-            var settings = new DbConnectionStringBuilder { ConnectionString = text };
-            return settings.TryGetValue("Data Source", out var value) || settings.TryGetValue("DataSource", out value) || settings.TryGetValue("Filename", out value) ? (string)value : "";
-        });
-        return file.Length == 0 || file.StartsWith(':') || file.StartsWith('|') || file.StartsWith("file:", StringComparison.OrdinalIgnoreCase) ? file : Path.GetFullPath(file);
+        var file = FileOf(connection);
+        return file.IsRelative ? Path.GetFullPath(file.Name) : file.Name;
     }
 
     /// <summary>Whether the database ends with its connection.</summary>
-    public static bool IsInMemory(DbConnection connection)
-        => IsSqlite(connection)
-            && (connection.DataSource is ":memory:" or ""
-                || connection.ConnectionString.Contains(":memory:", StringComparison.OrdinalIgnoreCase)
-                || connection.ConnectionString.Contains("Mode=Memory", StringComparison.OrdinalIgnoreCase));
+    public static bool IsInMemory(DbConnection connection) => IsSqlite(connection) && FileOf(connection).IsInMemory;
+
+    /// <summary>Every context asks: read once for a connection string. The connection itself would ask SQLite while it is open.</summary>
+    private static SqliteFile FileOf(DbConnection connection)
+        => SqliteFiles.GetOrAdd(connection.ConnectionString, static text =>
+        {
+            var settings = new DbConnectionStringBuilder { ConnectionString = text };
+            var name = settings.TryGetValue("Data Source", out var value) || settings.TryGetValue("DataSource", out value) || settings.TryGetValue("Filename", out value) ? (string)value : "";
+            return new SqliteFile(
+                Path.IsPathFullyQualified(name) ? Path.GetFullPath(name) : name,
+                name.Length == 0 || text.Contains(":memory:", StringComparison.OrdinalIgnoreCase) || text.Contains("Mode=Memory", StringComparison.OrdinalIgnoreCase),
+                name.Length > 0 && !name.StartsWith(':') && !name.StartsWith('|') && !name.StartsWith("file:", StringComparison.OrdinalIgnoreCase) && !Path.IsPathFullyQualified(name));
+        });
 
     /// <summary>An in-memory database lives as long as its connection is open: closing it ends the ring.</summary>
     private static object MemoryIdentity(DbConnection connection)
@@ -168,4 +174,9 @@ internal static class RingStoreFactory
             KeyRingRegistry.Remove(identity);
         }
     }
+
+    /// <param name="Name">As the connection string has it; a full path without detours.</param>
+    /// <param name="IsInMemory">Whether there is no file.</param>
+    /// <param name="IsRelative">Whether it depends on the process's working directory.</param>
+    private sealed record SqliteFile(string Name, bool IsInMemory, bool IsRelative);
 }
