@@ -214,7 +214,7 @@ internal sealed class Story(DemoOptions options, IAnsiConsole console)
         {
             table.AddRow(
                 group.Key.Table, Markup.Escape(group.Key.Owner), group.Key.State?.ToString() ?? "unknown",
-                group.Select(e => e.KeyId).Distinct().Count().ToString(CultureInfo.InvariantCulture), group.Sum(e => e.Cells).ToString(CultureInfo.InvariantCulture));
+                group.GroupBy(e => e.Column).Max(c => c.Sum(e => e.Keys)).ToString(CultureInfo.InvariantCulture), group.Sum(e => e.Cells).ToString(CultureInfo.InvariantCulture));
         }
 
         console.Write(table);

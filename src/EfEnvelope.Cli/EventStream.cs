@@ -69,7 +69,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         Write(new
         {
             Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined,
-            StaleKeys = report.StaleKeys.Count, ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256,
+            StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256,
         });
         return exitCode;
     }
@@ -81,7 +81,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         Write(new
         {
             Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined,
-            StaleKeys = report.StaleKeys.Count, ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open,
+            StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open,
         });
         return exitCode;
     }

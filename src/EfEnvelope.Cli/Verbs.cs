@@ -82,7 +82,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
 
             var report = await ProgressDisplay.RunAsync(console, progress => new EnvelopeKeys(context).ReencryptAsync(options, progress, cancellationToken)).ConfigureAwait(false);
             files.Write(report.Completion);
-            Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.StaleKeys.Count} stale key(s)."));
+            Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.Completion.StaleKeys.Sum(k => k.Keys)} stale key(s)."));
             Print(report.IsProven ? "Proven: the census after the cut-off counts no cell under a stale key, and the sampled cells open." : $"Not proven: {report.NotProvenBecause}.");
             return ProofVerbs.ExitCode(report.Completion);
         }
@@ -91,18 +91,14 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
     private Task<int> StatusAsync(CancellationToken cancellationToken)
         => WithKeysAsync(async keys =>
         {
-            foreach (var group in (await keys.ListAsync(includeRowKeys: true, cancellationToken).ConfigureAwait(false)).GroupBy(k => k.Scope.StartsWith("row:", StringComparison.Ordinal) ? "row keys" : k.Scope, StringComparer.Ordinal).OrderBy(g => g.Key, StringComparer.Ordinal))
+            foreach (var key in (await keys.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false)).OrderBy(k => k.Scope, StringComparer.Ordinal).ThenBy(k => k.Purpose).ThenBy(k => k.Version))
             {
-                if (group.Key == "row keys")
-                {
-                    Print($"row keys: {string.Join(", ", group.GroupBy(k => k.State).OrderBy(g => g.Key).Select(g => $"{g.Count()} {g.Key}"))}");
-                    continue;
-                }
+                Print(string.Create(CultureInfo.InvariantCulture, $"{key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  {key.CreatedAt:u}{(key.DestructionDueAt is { } due ? $"  destruction due {due:u}" : "")}{(key.Reason is null ? "" : $"  ({key.Reason})")}{(key.RootKeyId is null ? "" : $"  under {key.RootKeyId}")}"));
+            }
 
-                foreach (var key in group.OrderBy(k => k.Purpose).ThenBy(k => k.Version))
-                {
-                    Print(string.Create(CultureInfo.InvariantCulture, $"{key.Scope}  {key.Purpose} v{key.Version}  {key.State}  {key.Id}  {key.CreatedAt:u}{(key.DestructionDueAt is { } due ? $"  destruction due {due:u}" : "")}{(key.Reason is null ? "" : $"  ({key.Reason})")}{(key.RootKeyId is null ? "" : $"  under {key.RootKeyId}")}"));
-                }
+            if (await keys.CountRowKeysAsync(cancellationToken).ConfigureAwait(false) is { Count: > 0 } rowKeys)
+            {
+                Print($"row keys: {string.Join(", ", rowKeys.OrderBy(k => k.Key).Select(k => string.Create(CultureInfo.InvariantCulture, $"{k.Value} {k.Key}")))}");
             }
 
             return EnvelopeCommandLine.Proven;
@@ -114,7 +110,8 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
             var census = await keys.TakeCensusAsync(cancellationToken).ConfigureAwait(false);
             foreach (var entry in census.Entries)
             {
-                Print($"{entry.Table}.{entry.Column}  {entry.KeyId?.ToString() ?? "not an envelope"}  {entry.State?.ToString() ?? "unknown key"}  {entry.Cells}");
+                var key = entry.KeyId?.ToString() ?? (entry.Keys == 0 ? "not an envelope" : string.Create(CultureInfo.InvariantCulture, $"{entry.Keys} {(entry.KekId is { } kek ? $"row key(s) under {kek}, {entry.KekState?.ToString() ?? "unknown"}" : "further id(s)")}"));
+                Print($"{entry.Table}.{entry.Column}  {key}  {entry.State?.ToString() ?? "unknown key"}  {entry.Cells}");
             }
 
             Print($"{census.Cells} cell(s), {census.StaleCells} under stale keys");

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Globalization;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
@@ -13,20 +14,24 @@ namespace EfEnvelope.Census;
 /// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. On PostgreSQL with
 /// <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
 /// Columns that only another context over the same database knows are counted too, from the ring's table of columns; other databases over the same ring are named.
+/// What the database hands out is read as a stream and added up (<see cref="ColumnTally"/>): where rows have keys of their own there are as many groups as rows.
 /// </summary>
 internal static class CensusTaker
 {
-    /// <summary>Characters of armour that show the key id's first 126 bits: five of the prefix, four of marker, suite and encoding, 21 of the key id.</summary>
-    private const int ArmorHeader = 30;
-
     /// <summary>Columns that are counted in one scan at most: in the worst case groups multiply by versions of keys.</summary>
     private const int MaxGrouped = 6;
 
-    public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    /// <summary>The census's connection is held while row keys are looked up by another one: it comes from a pool beside the ring's, so that many at once do not wait for each other.</summary>
+    private const int OwnPool = 1;
+
+    /// <param name="session">The session of the context whose columns are counted.</param>
+    /// <param name="single">Row keys that are to be counted one by one, up to <see cref="ColumnTally.MaxListed"/> of them a column; null for none.</param>
+    /// <param name="cancellationToken">Cancels the count.</param>
+    public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken)
     {
         try
         {
-            return await CountAllAsync(session, cancellationToken).ConfigureAwait(false);
+            return await CountAllAsync(session, single, cancellationToken).ConfigureAwait(false);
         }
         catch (DbException error) when (TableErrors.Explain(error) is { } explained)
         {
@@ -34,16 +39,14 @@ internal static class CensusTaker
         }
     }
 
-    private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken)
     {
         var context = session.Context;
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
-        var known = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var byId = known.ToDictionary(k => k.Id);
-        var byArmor = new Lazy<Dictionary<string, Guid>>(() => IndexByArmor(known));
+        var book = await KeyBook.OpenAsync(session, cancellationToken).ConfigureAwait(false);
         var (others, databases) = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
-        var counts = new Dictionary<(string Table, string Column, Guid? Key), long>();
-        var lease = await RingStoreFactory.Connect(context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
+        var entries = new List<CensusEntry>();
+        var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
             var transaction = lease.Transaction is null && lease.Connection is Npgsql.NpgsqlConnection
@@ -61,10 +64,12 @@ internal static class CensusTaker
                 var sql = context.GetService<ISqlGenerationHelper>();
                 foreach (var table in EncryptedTable.Of(context.Model, sql).Concat(await ForeignColumns.FindAsync(lease.Connection, current, others, sql, cancellationToken).ConfigureAwait(false)))
                 {
-                    await CountCellsAsync(lease.Connection, current, table, byArmor, counts, cancellationToken).ConfigureAwait(false);
-                    foreach (var column in table.Columns.Where(c => c.Storage == EncryptedStorage.Document))
+                    foreach (var (columns, form) in Scans(table))
                     {
-                        await CountDocumentsAsync(lease.Connection, current, table, column, counts, cancellationToken).ConfigureAwait(false);
+                        var tallies = columns.ConvertAll(c => new ColumnTally(book, table.Name, c.Name, single));
+                        using var command = Command(lease.Connection, current, Statement(table, columns, form, lease.Connection is Npgsql.NpgsqlConnection));
+                        await CountAsync(command, columns, form, tallies, cancellationToken).ConfigureAwait(false);
+                        entries.AddRange(tallies.SelectMany(t => t.Entries()));
                     }
                 }
             }
@@ -77,85 +82,131 @@ internal static class CensusTaker
             }
         }
 
-        var entries = new List<CensusEntry>(counts.Count);
-        entries.AddRange(counts.Select(c => new CensusEntry(c.Key.Table, c.Key.Column, c.Key.Key, Entry(c.Key.Key)?.Scope, Entry(c.Key.Key)?.State, c.Value)));
-        entries.Sort(static (a, b) => string.CompareOrdinal(a.Table, b.Table) is not 0 and var table ? table
-            : string.CompareOrdinal(a.Column, b.Column) is not 0 and var column ? column : Nullable.Compare(a.KeyId, b.KeyId));
+        entries.Sort(Compare);
         return new EnvelopeCensus(takenAt, entries) { OtherDatabases = [.. databases.Select(DataDatabase.Show)] };
-
-        KeyRingEntry? Entry(Guid? id) => id is { } key && byId.TryGetValue(key, out var entry) ? entry : null;
     }
-
-    /// <summary>Key ids by their armour.</summary>
-    internal static Dictionary<string, Guid> IndexByArmor(IReadOnlyList<KeyRingEntry> keys)
-    {
-        var index = new Dictionary<string, Guid>(keys.Count, StringComparer.Ordinal);
-        foreach (var key in keys)
-        {
-            index.TryAdd(ArmorPrefix(key.Id), key.Id);
-        }
-
-        return index;
-    }
-
-    /// <summary>The 21 characters of armour that show the first 126 bits of a key id.</summary>
-    public static string ArmorPrefix(Guid keyId) => Convert.ToBase64String(keyId.ToByteArray(bigEndian: true))[..21];
 
     /// <summary>
     /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as
-    /// rows, and each column is counted by itself; so are those of which only the name is known.
+    /// rows, and each column is counted by itself, by key id; so are those of which only the name is known, and documents.
     /// </summary>
-    private static async Task CountCellsAsync(
-        DbConnection connection, DbTransaction? transaction, EncryptedTable table, Lazy<Dictionary<string, Guid>> byArmor, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
+    private static IEnumerable<(List<EncryptedColumn> Columns, Form Form)> Scans(EncryptedTable table)
     {
         var columns = table.Columns.Where(c => c.Storage != EncryptedStorage.Document).ToList();
-        foreach (var scanned in columns.Exists(c => c.Declaration is null or { PerRow: true }) ? columns.Select(c => new List<EncryptedColumn> { c }) : columns.Chunk(MaxGrouped).Select(c => c.ToList()))
-        {
-            var headers = scanned.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader)})").ToList();
-            using var command = Command(connection, transaction, $"SELECT {string.Join(", ", headers)}, COUNT(*) FROM {table.Delimited} GROUP BY {string.Join(", ", headers)}");
-            command.CommandTimeout = 0;
-            using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
-            {
-                var rows = Convert.ToInt64(reader.GetValue(scanned.Count), System.Globalization.CultureInfo.InvariantCulture);
-                for (var i = 0; i < scanned.Count; i++)
-                {
-                    if (!reader.IsDBNull(i))
-                    {
-                        Add(counts, table, scanned[i], scanned[i].Storage == EncryptedStorage.Binary ? BinaryKey(reader.GetValue(i)) : ArmorKey(reader.GetValue(i), byArmor.Value), rows);
-                    }
-                }
-            }
-        }
+        var form = columns.Exists(c => c.Declaration is null or { PerRow: true }) ? Form.Keys : Form.Headers;
+        return columns.Chunk(form == Form.Keys ? 1 : MaxGrouped).Select(c => (c.ToList(), form))
+            .Concat(table.Columns.Where(c => c.Storage == EncryptedStorage.Document).Select(c => (new List<EncryptedColumn> { c }, Form.Documents)));
     }
 
-    private static async Task CountDocumentsAsync(
-        DbConnection connection, DbTransaction? transaction, EncryptedTable table, EncryptedColumn column, Dictionary<(string, string, Guid?), long> counts, CancellationToken cancellationToken)
+    private static string Statement(EncryptedTable table, List<EncryptedColumn> columns, Form form, bool isPostgres)
     {
-        var name = column.Delimited;
-        using var command = Command(connection, transaction, $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'");
+        var name = columns[0].Delimited;
+        if (form == Form.Documents)
+        {
+            return $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'";
+        }
+
+        if (form == Form.Keys)
+        {
+            // The groups of armour are those of its characters, whatever the column's collation takes for equal.
+            var (marker, key) = columns[0].Storage == EncryptedStorage.Binary
+                ? ($"substr({name}, 1, 1)", $"substr({name}, {EnvelopeLayout.KeyIdOffset + 1}, 16)")
+                : ($"substr({name}, 1, {ArmorHeader.KeyStart})", $"substr({name}, {ArmorHeader.KeyStart + 1}, {ArmorHeader.KeyLength})");
+            var group = columns[0].Storage == EncryptedStorage.Armor && isPostgres ? $"{marker} COLLATE \"C\", {key} COLLATE \"C\"" : $"{marker}, {key}";
+            return $"SELECT {group}, COUNT(*) FROM {table.Delimited} WHERE {name} IS NOT NULL GROUP BY {group}";
+        }
+
+        var headers = columns.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader.Length)})").ToList();
+        return $"SELECT {string.Join(", ", headers)}, COUNT(*) FROM {table.Delimited} GROUP BY {string.Join(", ", headers)}";
+    }
+
+    private static async Task CountAsync(DbCommand command, List<EncryptedColumn> columns, Form form, List<ColumnTally> tallies, CancellationToken cancellationToken)
+    {
         command.CommandTimeout = 0;
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            foreach (var (id, _, _) in Documents.Find(reader.GetString(0)))
+            switch (form)
             {
-                Add(counts, table, column, id, 1);
+                case Form.Documents:
+                    foreach (var (id, _, _) in Documents.Find(reader.GetString(0)))
+                    {
+                        tallies[0].Add(id, 1);
+                    }
+
+                    break;
+                case Form.Keys:
+                    AddKey(tallies[0], reader);
+                    break;
+                default:
+                    AddHeaders(columns, tallies, reader);
+                    break;
+            }
+
+            foreach (var tally in tallies)
+            {
+                if (tally.IsFull)
+                {
+                    await tally.ResolveAsync(cancellationToken).ConfigureAwait(false);
+                }
+            }
+        }
+
+        foreach (var tally in tallies)
+        {
+            await tally.ResolveAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private static void AddKey(ColumnTally tally, DbDataReader reader)
+    {
+        var cells = Number(reader, 2);
+        switch (reader.GetValue(0), reader.GetValue(1))
+        {
+            case (byte[] marker, byte[] { Length: 16 } id) when marker.AsSpan().SequenceEqual([EnvelopeLayout.Marker]):
+                tally.Add(new Guid(id, bigEndian: true), cells);
+                break;
+            case (string prefix, string id) when ArmorHeader.TryRead(prefix + id, out var candidates):
+                tally.Add(candidates, cells);
+                break;
+            default:
+                tally.AddOther(cells);
+                break;
+        }
+    }
+
+    private static void AddHeaders(List<EncryptedColumn> columns, List<ColumnTally> tallies, DbDataReader reader)
+    {
+        var rows = Number(reader, columns.Count);
+        for (var i = 0; i < columns.Count; i++)
+        {
+            switch (reader.GetValue(i))
+            {
+                case DBNull:
+                    break;
+                case byte[] { Length: EnvelopeLayout.BoundHeaderBytes } header when header[0] == EnvelopeLayout.Marker:
+                    tallies[i].Add(EnvelopeLayout.KeyId(header), rows);
+                    break;
+                case string header when ArmorHeader.TryRead(header, out var candidates):
+                    tallies[i].Add(candidates, rows);
+                    break;
+                default:
+                    tallies[i].AddOther(rows);
+                    break;
             }
         }
     }
 
-    private static void Add(Dictionary<(string, string, Guid?), long> counts, EncryptedTable table, EncryptedColumn column, Guid? key, long cells)
-    {
-        var at = (table.Name, column.Name, key);
-        counts[at] = counts.GetValueOrDefault(at) + cells;
-    }
+    private static long Number(DbDataReader reader, int ordinal) => Convert.ToInt64(reader.GetValue(ordinal), CultureInfo.InvariantCulture);
 
-    private static Guid? BinaryKey(object header)
-        => header is byte[] { Length: EnvelopeLayout.BoundHeaderBytes } bytes && bytes[0] == EnvelopeLayout.Marker ? EnvelopeLayout.KeyId(bytes) : null;
-
-    private static Guid? ArmorKey(object header, Dictionary<string, Guid> byArmor)
-        => header is string { Length: ArmorHeader } text && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) && byArmor.TryGetValue(text[9..], out var found) ? found : null;
+    /// <summary>By table, column and key; what is counted together by scope and state.</summary>
+    private static int Compare(CensusEntry a, CensusEntry b)
+        => string.CompareOrdinal(a.Table, b.Table) is not 0 and var table ? table
+            : string.CompareOrdinal(a.Column, b.Column) is not 0 and var column ? column
+            : Nullable.Compare(a.KeyId, b.KeyId) is not 0 and var key ? key
+            : string.CompareOrdinal(a.Scope, b.Scope) is not 0 and var scope ? scope
+            : Nullable.Compare(a.State, b.State) is not 0 and var state ? state
+            : Nullable.Compare(a.KekId, b.KekId) is not 0 and var kek ? kek : a.Keys.CompareTo(b.Keys);
 
     private static DbCommand Command(DbConnection connection, DbTransaction? transaction, string sql)
     {
@@ -163,5 +214,17 @@ internal static class CensusTaker
         command.Transaction = transaction;
         command.CommandText = sql;
         return command;
+    }
+
+    private enum Form
+    {
+        /// <summary>The headers of several columns, grouped together.</summary>
+        Headers,
+
+        /// <summary>The key ids of one column.</summary>
+        Keys,
+
+        /// <summary>JSON documents, one by one.</summary>
+        Documents,
     }
 }

@@ -1,20 +1,16 @@
-namespace EfEnvelope;
+using EfEnvelope.Keys;
 
-/// <summary>Cells of one column that name one key.</summary>
-/// <param name="Table">The table, with its schema where it has one.</param>
-/// <param name="Column">The column.</param>
-/// <param name="KeyId">The key that the cells name; null for cells that are not envelopes (plaintext or foreign).</param>
-/// <param name="Scope">The key's scope as the ring knows it; null for a key that the ring does not hold.</param>
-/// <param name="State">The key's state; null for a key that the ring does not hold.</param>
-/// <param name="Cells">How many.</param>
-public sealed record CensusEntry(string Table, string Column, Guid? KeyId, string? Scope, KeyState? State, long Cells);
+namespace EfEnvelope;
 
 /// <summary>How many cells name which key, over every encrypted column of a model. Immutable.</summary>
 /// <param name="TakenAt">When the census began, UTC.</param>
-/// <param name="Entries">By table, column and key.</param>
+/// <param name="Entries">By table, column and key; row keys together, by their kek and state.</param>
 public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<CensusEntry> Entries)
 {
-    private readonly Dictionary<Guid, long> _byKey = Index(Entries);
+    private readonly Dictionary<Guid, long> _byKey = Index(Entries, e => e.KeyId);
+    private readonly Dictionary<Guid, long> _byKek = Index(Entries, e => e.KekId);
+
+    private readonly HashSet<(Guid KekId, KeyState State)> _together = [.. Entries.Where(e => e.RowKeys is not null).Select(e => (e.KekId!.Value, e.State!.Value))];
 
     /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
     public IReadOnlyList<string> OtherDatabases { get; init; } = [];
@@ -26,27 +22,44 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>Cells in all.</summary>
     public long Cells => Entries.Sum(e => e.Cells);
 
-    /// <summary>Cells that name a key.</summary>
+    /// <summary>Cells that name a key: a scope's, one that the ring does not hold, or a row key that the census was asked for. Any other row key is counted with its kek only (<see cref="CountUnder"/>), and is 0 here.</summary>
     /// <param name="keyId">The key.</param>
     public long CountOf(Guid keyId) => _byKey.GetValueOrDefault(keyId);
 
-    /// <summary>Cells that name a key which may not stay in use: deactivated, compromised, revoked or scheduled for destruction.</summary>
-    public long StaleCells => Entries.Where(e => e.State is { } state && IsStale(state)).Sum(e => e.Cells);
+    /// <summary>Cells that name row keys under a kek, whatever their state.</summary>
+    /// <param name="kekId">The kek.</param>
+    public long CountUnder(Guid kekId) => _byKek.GetValueOrDefault(kekId);
+
+    /// <summary>Cells that name a key which may not stay in use: deactivated, compromised, revoked or scheduled for destruction, of row keys also when their kek is (<see cref="CensusEntry.IsStale"/>).</summary>
+    public long StaleCells => Entries.Where(e => e.IsStale).Sum(e => e.Cells);
+
+    /// <summary>
+    /// Whether a cell names the key, as far as the census tells: of row keys that were to be counted one by one, and were too many, whether one of the same kek and state is named.
+    /// </summary>
+    internal bool MayName(KeyRingEntry key) => CountOf(key.Id) > 0 || (key.KekId is { } kek && _together.Contains((kek, key.State)));
 
     /// <summary>Whether no cell may go on naming a key in this state. Not <see cref="KeyState.Destroyed"/>: what an erasure leaves is meant to stay.</summary>
     internal static bool IsStale(KeyState state) => state is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction;
 
-    private static Dictionary<Guid, long> Index(IReadOnlyList<CensusEntry> entries)
+    /// <summary>
+    /// The row keys of some entries, by kek and state. The columns of a table are taken to name the same keys, tables to name different ones: rows of one lineage stand in one table, but for history and split tables.
+    /// </summary>
+    internal IReadOnlyList<RowKeySum> RowKeys(Func<CensusEntry, bool> which)
+        => [.. Entries.Where(e => e.RowKeys is not null && which(e))
+            .GroupBy(e => (e.Table, e.KekId, e.State)).Select(table => table.Select(e => e.RowKeys!).Aggregate((a, b) => a.Or(b)))
+            .GroupBy(k => (k.KekId, k.State)).Select(all => all.Aggregate((a, b) => a.Plus(b)))];
+
+    private static Dictionary<Guid, long> Index(IReadOnlyList<CensusEntry> entries, Func<CensusEntry, Guid?> by)
     {
-        var byKey = new Dictionary<Guid, long>();
+        var counts = new Dictionary<Guid, long>();
         foreach (var entry in entries)
         {
-            if (entry.KeyId is { } key)
+            if (by(entry) is { } key)
             {
-                byKey[key] = byKey.GetValueOrDefault(key) + entry.Cells;
+                counts[key] = counts.GetValueOrDefault(key) + entry.Cells;
             }
         }
 
-        return byKey;
+        return counts;
     }
 }

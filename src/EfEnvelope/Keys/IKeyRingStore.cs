@@ -47,6 +47,9 @@ internal interface IKeyRingStore
     /// <summary>Every entry, in id order; row keys included only when asked for.</summary>
     Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
 
+    /// <summary>Shows entries to <paramref name="visit"/> one by one, in no order, as the database hands them out: none is kept. <paramref name="restart"/> is called before the first, and again where a lost connection begins anew.</summary>
+    Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken);
+
     /// <summary>Every entry in a state, row keys too.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken);
 

@@ -24,6 +24,9 @@ internal static class KeyScope
 
     public static string ForRow(Guid rowId, string parentScope) => $"row:{rowId:D}@{parentScope}";
 
+    /// <summary>All rows under a scope, in reports: <c>row:*@{parent}</c>. No key has it.</summary>
+    public static string ForAllRows(string parentScope) => $"row:*@{parentScope}";
+
     public static ScopeKind KindOf(string scope)
         => scope.StartsWith("row:", StringComparison.Ordinal) ? ScopeKind.Row
             : scope.StartsWith("tenant:", StringComparison.Ordinal) ? ScopeKind.Tenant

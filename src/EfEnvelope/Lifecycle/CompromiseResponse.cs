@@ -1,3 +1,4 @@
+using EfEnvelope.Census;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
@@ -44,15 +45,15 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
             return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notReached);
         }
 
-        var census = await keys.TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+        var census = await CensusTaker.TakeAsync(session, e => e.State == KeyState.Compromised, cancellationToken).ConfigureAwait(false);
         if (census.NotAllBecause is { } notAll)
         {
             return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notAll);
         }
 
-        var named = open.Where(e => census.CountOf(e.Id) > 0).ToList();
+        var named = open.Where(census.MayName).ToList();
         var keptKeks = named.Select(e => e.KekId).OfType<Guid>().ToHashSet();
-        var free = open.Where(e => census.CountOf(e.Id) == 0 && !keptKeks.Contains(e.Id)).ToList();
+        var free = open.Where(e => !census.MayName(e) && !keptKeks.Contains(e.Id)).ToList();
         var revoked = await session.Ring.RevokeAsync(free, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var kept = open.Except(free).ToList();
         var cells = named.Sum(e => census.CountOf(e.Id));

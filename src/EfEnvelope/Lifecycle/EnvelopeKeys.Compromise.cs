@@ -104,7 +104,7 @@ public sealed partial class EnvelopeKeys
     private async Task<IReadOnlyList<KeyRingEntry>> RequireUnusedAsync(IReadOnlyList<KeyRingEntry> keys, CancellationToken cancellationToken)
     {
         // What is refused anyway neither waits nor changes anything.
-        RequireUnused(keys, await TakeCensusAsync(cancellationToken).ConfigureAwait(false));
+        RequireUnused(keys, await TakeCensusOfAsync(keys[0], cancellationToken).ConfigureAwait(false));
         keys = await _session.Ring.DeactivateWrappedAsync(keys, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var seen = _session.Runtime.TimeProvider.GetTimestamp();
         if (await CutOff.WaitAsync(_session, LastChange(keys), seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
@@ -112,18 +112,17 @@ public sealed partial class EnvelopeKeys
             throw new KeyRevokedException($"Key {keys[0].Id} may still be sealed with: {notReached}. It is kept. Try again later.") { KeyId = keys[0].Id };
         }
 
-        RequireUnused(keys, await TakeCensusAsync(cancellationToken).ConfigureAwait(false));
+        RequireUnused(keys, await TakeCensusOfAsync(keys[0], cancellationToken).ConfigureAwait(false));
         return keys;
     }
 
+    /// <summary>A census that counts one key by itself, if it is a row's.</summary>
+    private Task<EnvelopeCensus> TakeCensusOfAsync(KeyRingEntry key, CancellationToken cancellationToken)
+        => CensusTaker.TakeAsync(_session, key.KekId is null ? null : e => e.Id == key.Id, cancellationToken);
+
     private static void RequireUnused(IReadOnlyList<KeyRingEntry> keys, EnvelopeCensus census)
     {
-        long cells = 0;
-        foreach (var key in keys)
-        {
-            cells += census.CountOf(key.Id);
-        }
-
+        var cells = census.CountOf(keys[0].Id) + census.CountUnder(keys[0].Id);
         if (cells > 0)
         {
             var under = keys.Count > 1 ? $", with the {keys.Count - 1} row key(s) under it," : "";

@@ -1,3 +1,4 @@
+using EfEnvelope.Census;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 
@@ -77,16 +78,16 @@ public sealed partial class EnvelopeKeys
             return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), 0, notReached))], waiting);
         }
 
-        var census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+        var census = await CensusTaker.TakeAsync(_session, e => e.State == KeyState.PendingDestruction, cancellationToken).ConfigureAwait(false);
         if (census.NotAllBecause is { } notAll)
         {
             return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), census.CountOf(e.Id), notAll))], waiting);
         }
 
-        var named = due.Where(e => census.CountOf(e.Id) > 0).ToDictionary(e => e.Id);
+        var named = due.Where(census.MayName).ToDictionary(e => e.Id);
 
         // A kek is kept as long as a cell names one of the row keys under it.
-        var keptKeks = scheduled.Where(e => e.KekId is not null && census.CountOf(e.Id) > 0).Select(e => e.KekId!.Value).ToHashSet();
+        var keptKeks = scheduled.Where(e => e.KekId is not null && census.MayName(e)).Select(e => e.KekId!.Value).ToHashSet();
         var unused = due.Where(e => !named.ContainsKey(e.Id) && !keptKeks.Contains(e.Id)).ToList();
         var destroyed = await _session.Ring.DestroyDueAsync(unused, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var gone = destroyed.Select(e => e.Id).ToHashSet();

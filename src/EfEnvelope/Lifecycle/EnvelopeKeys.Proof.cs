@@ -18,18 +18,18 @@ public sealed partial class EnvelopeKeys
         new ReencryptionOptions { SampleSize = sampleSize }.Validate();
         var time = _session.Runtime.TimeProvider;
         var (startedAt, started) = (time.GetUtcNow(), time.GetTimestamp());
-        var retired = StaleKeys.RetiredOf(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
+        var retired = StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
         var cutOff = await CutOff.ReachAsync(_session, retired, time.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false);
 
         // Listed again: row keys may have been made under a retired kek until the cut-off.
-        retired = StaleKeys.RetiredOf(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
+        retired = StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
         var census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
-        var left = retired.Entries.Sum(e => census.CountOf(e.Id));
+        var left = census.Entries.Where(retired.IsStale).Sum(e => e.Cells);
         return await ProofMaker.MakeAsync(
             _session,
             new CompletionFacts
             {
-                Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, CutOff = cutOff, Census = census,
+                Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, StaleRowKeys = retired.RowKeys, CutOff = cutOff, Census = census,
                 NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? census.NotAllBecause, SampleSize = sampleSize,
             },
             cancellationToken).ConfigureAwait(false);

@@ -30,7 +30,7 @@ public sealed partial class EnvelopeKeys
     public Task<QuarantineRetryReport> RetryQuarantineAsync(IReadOnlyCollection<Guid>? ids = null, CancellationToken cancellationToken = default)
         => ExplainingAsync(async () =>
         {
-            var stale = StaleKeys.Of(await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
+            var stale = StaleKeys.Of(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
             return await new QuarantineRetry(_session, stale).RunAsync(ids, cancellationToken).ConfigureAwait(false);
         });
 

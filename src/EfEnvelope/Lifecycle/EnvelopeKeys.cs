@@ -25,9 +25,15 @@ public sealed partial class EnvelopeKeys
         _session = EnvelopeSession.Of(context);
     }
 
-    /// <summary>Every key of the ring, authenticated. Row keys only on request.</summary>
+    /// <summary>Every key of the ring, authenticated. Row keys only on request: a list of them takes memory for each; <see cref="CountRowKeysAsync"/> does not.</summary>
     public async Task<IReadOnlyList<KeyInfo>> ListAsync(bool includeRowKeys = false, CancellationToken cancellationToken = default)
         => [.. (await _session.Ring.ListAsync(includeRowKeys, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Select(KeyInfo.Of)];
+
+    /// <summary>How many row keys the ring holds, by their own state; each is authenticated, none is kept. Reads the whole ring.</summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="KeyRingTamperedException">A row of the ring is not genuine.</exception>
+    public async Task<IReadOnlyDictionary<KeyState, long>> CountRowKeysAsync(CancellationToken cancellationToken = default)
+        => (await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false)).RowKeys.GroupBy(k => k.State).ToDictionary(g => g.Key, g => g.Sum(k => k.Keys));
 
     /// <summary>
     /// Rotates a scope's data key: new writes use the new version at once in this process, everywhere within the sealing lease. Rows stay under the old one until <see cref="ReencryptAsync"/>. A scope with row keys gets a new
@@ -60,8 +66,21 @@ public sealed partial class EnvelopeKeys
     public Task<ReencryptionReport> ReencryptAsync(ReencryptionOptions? options = null, IProgress<ReencryptionProgress>? progress = null, CancellationToken cancellationToken = default)
         => new ReencryptionJob(_session, options ?? new ReencryptionOptions(), progress).RunAsync(cancellationToken);
 
-    /// <summary>Counts, over every encrypted column, how many cells name which key. Reads whole tables; the database does the counting.</summary>
-    public Task<EnvelopeCensus> TakeCensusAsync(CancellationToken cancellationToken = default) => CensusTaker.TakeAsync(_session, cancellationToken);
+    /// <summary>Counts, over every encrypted column, how many cells name which key; row keys by kek and state. Reads whole tables; the database does the counting.</summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public Task<EnvelopeCensus> TakeCensusAsync(CancellationToken cancellationToken = default) => CensusTaker.TakeAsync(_session, null, cancellationToken);
+
+    /// <summary>The same census, with some row keys counted one by one: <see cref="EnvelopeCensus.CountOf"/> tells of them.</summary>
+    /// <param name="rowKeys">Ids of row keys, at most 1,000; any other key is counted one by one anyway.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="ArgumentOutOfRangeException">More than 1,000 ids.</exception>
+    public Task<EnvelopeCensus> TakeCensusAsync(IReadOnlyCollection<Guid> rowKeys, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(rowKeys);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rowKeys.Count, ColumnTally.MaxListed, nameof(rowKeys));
+        var single = rowKeys.ToHashSet();
+        return CensusTaker.TakeAsync(_session, key => single.Contains(key.Id), cancellationToken);
+    }
 
     /// <summary>Wraps every key that the key service wraps anew with the root key's current material. No row changes; plaintext keys never leave the service.</summary>
     /// <returns>How many were rewrapped.</returns>

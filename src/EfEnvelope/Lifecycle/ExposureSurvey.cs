@@ -38,7 +38,7 @@ internal static class ExposureSurvey
         }
 
         var byId = keys.ToDictionary(k => k.Id);
-        var byArmor = keys.GroupBy(k => CensusTaker.ArmorPrefix(k.Id), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First(), StringComparer.Ordinal);
+        var byArmor = keys.GroupBy(k => ArmorHeader.Of(k.Id), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First(), StringComparer.Ordinal);
         var found = new Dictionary<(string Scope, string Table), Tally>();
         var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))

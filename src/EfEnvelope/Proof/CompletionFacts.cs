@@ -13,8 +13,11 @@ internal sealed record CompletionFacts
 
     public required TimeSpan Elapsed { get; init; }
 
-    /// <summary>The keys that rows had to leave, as they were then.</summary>
+    /// <summary>The keys of scopes that rows had to leave, as they were then.</summary>
     public required IReadOnlyCollection<KeyRingEntry> StaleKeys { get; init; }
+
+    /// <summary>The row keys that rows had to leave, as they were then.</summary>
+    public required IReadOnlyCollection<RowKeySum> StaleRowKeys { get; init; }
 
     public long Rows { get; init; }
 

@@ -6,7 +6,7 @@ namespace EfEnvelope;
 /// <param name="State">Its state when it was treated.</param>
 /// <param name="Why">Why rows may not stay under it.</param>
 /// <param name="Reason">What was told when its state changed; null where nothing was, and for row keys.</param>
-/// <param name="Keys">How many keys: 1 but for row keys.</param>
+/// <param name="Keys">How many keys: 1 but for row keys. In a job's report those that cells named, as its census tells; in a census report all that the ring holds.</param>
 /// <param name="CreatedAt">UTC; of row keys the first.</param>
 /// <param name="RetiredAt">UTC; when its state changed last, of row keys the last one. Null for row keys that are retired with the key that wraps them.</param>
 public sealed record TreatedKey(Guid? Id, string Scope, KeyState State, string Why, string? Reason, long Keys, DateTimeOffset CreatedAt, DateTimeOffset? RetiredAt);
@@ -23,10 +23,10 @@ public sealed record CompletionCutOff(DateTimeOffset? SealingStoppedAt, long Sea
 /// <summary>Cells of one column that name one key, or row keys of one scope and state.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>
-/// <param name="KeyId">The key; null for row keys, which are counted together, and for cells that are not envelopes.</param>
+/// <param name="KeyId">The key; null for row keys, which are counted together, for ids beyond the first 1,000 of the column that the ring does not hold, and for cells that are not envelopes.</param>
 /// <param name="Scope">The key's scope, <c>row:*@</c> and the scope above them for row keys; null for keys that the ring does not hold and for cells that are not envelopes.</param>
 /// <param name="State">The key's state; null for a key that the ring does not hold.</param>
-/// <param name="Keys">How many keys: 1 but for row keys, 0 for cells that are not envelopes.</param>
+/// <param name="Keys">How many keys: 1 but for what is counted together, 0 for cells that are not envelopes.</param>
 /// <param name="Cells">How many cells.</param>
 public sealed record CountedCells(string Table, string Column, Guid? KeyId, string? Scope, KeyState? State, long Keys, long Cells);
 

@@ -10,7 +10,6 @@ namespace EfEnvelope.Proof;
 /// <summary>Makes completion reports and checks them.</summary>
 internal static class ProofMaker
 {
-    private const string RowKeys = "row:*@";
     private const int EnvelopeVersion = 1;
 
     /// <summary>Opens the sample, hashes and authenticates. Reads the database; changes nothing.</summary>
@@ -35,7 +34,7 @@ internal static class ProofMaker
             StartedAt = facts.StartedAt,
             FinishedAt = session.Runtime.TimeProvider.GetUtcNow(),
             ElapsedMilliseconds = (long)facts.Elapsed.TotalMilliseconds,
-            StaleKeys = Describe(facts.StaleKeys),
+            StaleKeys = Describe(facts.StaleKeys, facts.StaleRowKeys),
             Rows = facts.Rows,
             Conflicts = facts.Conflicts,
             Quarantined = facts.Quarantined,
@@ -86,12 +85,11 @@ internal static class ProofMaker
     private static string NameOf(System.Data.Common.DbConnection connection)
         => connection is Npgsql.NpgsqlConnection || connection.Database is not ("main" or "") ? connection.Database : Path.GetFileName(connection.DataSource);
 
-    private static List<TreatedKey> Describe(IReadOnlyCollection<KeyRingEntry> keys)
+    private static List<TreatedKey> Describe(IReadOnlyCollection<KeyRingEntry> keys, IReadOnlyCollection<RowKeySum> rowKeys)
     {
-        var single = keys.Where(k => KeyScope.KindOf(k.Scope) != ScopeKind.Row)
-            .Select(k => new TreatedKey(k.Id, k.Scope, k.State, Why(k.State), k.Reason, 1, k.CreatedAt, RetiredAt(k.State, k.StateChangedAt)));
-        var together = keys.Where(k => KeyScope.KindOf(k.Scope) == ScopeKind.Row).GroupBy(k => (Scope: KeyScope.ParentOf(k.Scope), k.State))
-            .Select(g => new TreatedKey(null, RowKeys + g.Key.Scope, g.Key.State, Why(g.Key.State), null, g.LongCount(), g.Min(k => k.CreatedAt), RetiredAt(g.Key.State, g.Max(k => k.StateChangedAt))));
+        var single = keys.Select(k => new TreatedKey(k.Id, k.Scope, k.State, Why(k.State), k.Reason, 1, k.CreatedAt, RetiredAt(k.State, k.StateChangedAt)));
+        var together = rowKeys.GroupBy(k => (k.Parent, k.State)).Select(g => g.Aggregate((a, b) => a.Plus(b)))
+            .Select(k => new TreatedKey(null, KeyScope.ForAllRows(k.Parent), k.State, Why(k.State), null, k.Keys, k.CreatedAt, RetiredAt(k.State, k.ChangedAt)));
         return [.. single.Concat(together).OrderBy(k => k.State == KeyState.Compromised ? 0 : 1).ThenBy(k => k.CreatedAt).ThenBy(k => k.Scope, StringComparer.Ordinal).ThenBy(k => k.Id)];
     }
 
@@ -109,11 +107,9 @@ internal static class ProofMaker
 
     private static List<CountedCells> Count(EnvelopeCensus census)
     {
-        var single = census.Entries.Where(e => !IsRowKey(e)).Select(e => new CountedCells(e.Table, e.Column, e.KeyId, e.Scope, e.State, e.KeyId is null ? 0 : 1, e.Cells));
-        var together = census.Entries.Where(IsRowKey).GroupBy(e => (e.Table, e.Column, Scope: KeyScope.ParentOf(e.Scope!), e.State))
-            .Select(g => new CountedCells(g.Key.Table, g.Key.Column, null, RowKeys + g.Key.Scope, g.Key.State, g.LongCount(), g.Sum(e => e.Cells)));
-        return [.. single.Concat(together).OrderBy(c => c.Table, StringComparer.Ordinal).ThenBy(c => c.Column, StringComparer.Ordinal).ThenBy(c => c.Scope, StringComparer.Ordinal).ThenBy(c => c.State).ThenBy(c => c.KeyId)];
+        var single = census.Entries.Where(e => e.KekId is null).Select(e => new CountedCells(e.Table, e.Column, e.KeyId, e.Scope, e.State, e.Keys, e.Cells));
+        var together = census.Entries.Where(e => e.KekId is not null).GroupBy(e => (e.Table, e.Column, Scope: KeyScope.ParentOf(e.Scope!), e.State))
+            .Select(g => new CountedCells(g.Key.Table, g.Key.Column, null, KeyScope.ForAllRows(g.Key.Scope), g.Key.State, g.Sum(e => e.Keys), g.Sum(e => e.Cells)));
+        return [.. single.Concat(together).OrderBy(c => c.Table, StringComparer.Ordinal).ThenBy(c => c.Column, StringComparer.Ordinal).ThenBy(c => c.Scope, StringComparer.Ordinal).ThenBy(c => c.State).ThenBy(c => c.KeyId).ThenBy(c => c.Keys)];
     }
-
-    private static bool IsRowKey(CensusEntry entry) => entry.Scope is { } scope && KeyScope.KindOf(scope) == ScopeKind.Row;
 }

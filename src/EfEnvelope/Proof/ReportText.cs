@@ -76,6 +76,7 @@ internal static class ReportText
 
     private static string Key(CountedCells cells)
         => cells.KeyId is { } id ? $"{cells.Scope ?? "unknown key"}  {id}  {cells.State?.ToString() ?? "not in the ring"}"
+            : cells is { Scope: null, Keys: > 0 } ? string.Create(CultureInfo.InvariantCulture, $"{cells.Keys} further key id(s)  not in the ring")
             : cells.Scope is { } scope ? string.Create(CultureInfo.InvariantCulture, $"{scope}  {cells.Keys} row key(s)  {cells.State}")
             : "not an envelope";
 

@@ -6,10 +6,13 @@ using EfEnvelope.Storage;
 namespace EfEnvelope.Reencryption;
 
 /// <summary>Takes rows from their stale keys to the keys that follow: loads both, then opens and seals in memory. Used by one worker.</summary>
-internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : IDisposable
+internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) : IDisposable
 {
     private readonly KeyRing _ring = session.Ring;
     private readonly TransientKeys _transient = new();
+
+    /// <summary>The rows of a batch that name a stale key. To be awaited before anything else is asked of the batch.</summary>
+    public ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken) => stale.SelectAsync(scan, batch, cancellationToken);
 
     /// <summary>The cell that replaces a stale one; null where the cell stays.</summary>
     /// <exception cref="EnvelopeEncryptionException">It does not open, or its key has no successor.</exception>
@@ -28,7 +31,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
             return ReferenceEquals(resealed, document) ? null : resealed;
         }
 
-        if (NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId))
+        if (stale.NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId))
         {
             return null;
         }
@@ -41,20 +44,6 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
 
         (RingKey Old, RingKey New) Pair(Guid id)
             => pairs.TryGetValue(id, out var pair) ? pair : throw Explain(id);
-    }
-
-    /// <summary>The key that a cell names by its header, as the census reads it: also of one that was cut off behind it, which then does not open.</summary>
-    public Guid? NamedKey(EncryptedColumn column, object cell)
-    {
-        if (column.Storage == EncryptedStorage.Armor)
-        {
-            var text = (string)cell;
-            return TextArmor.TryReadKeyId(text, out var id) ? id
-                : text.Length >= 30 && text.StartsWith(TextArmor.Prefix, StringComparison.Ordinal) ? stale.FindByArmor(text.AsSpan(9, 21)) : null;
-        }
-
-        var bytes = (byte[])cell;
-        return bytes.Length >= EnvelopeLayout.BoundHeaderBytes && bytes[0] == EnvelopeLayout.Marker ? EnvelopeLayout.KeyId(bytes) : null;
     }
 
     private EnvelopeEncryptionException Explain(Guid id)
@@ -114,7 +103,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
 
     /// <summary>Also of cells that are cut off behind their header: without its keys such a cell would not be told from one whose key has no successor.</summary>
     private IEnumerable<Guid> NamedKeys(EncryptedColumn column, object? cell)
-        => cell is null || column.Storage == EncryptedStorage.Document ? KeyIds(column, cell) : NamedKey(column, cell) is { } id ? [id] : [];
+        => cell is null || column.Storage == EncryptedStorage.Document ? KeyIds(column, cell) : stale.NamedKey(column, cell) is { } id ? [id] : [];
 
     public static IEnumerable<Guid> KeyIds(EncryptedColumn column, object? cell)
     {
@@ -133,7 +122,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleKeys stale) : 
 
     /// <summary>The key that a cell is listed under in quarantine; null where none can be read.</summary>
     public Guid? ListedKey(EncryptedColumn column, object cell)
-        => (column.Storage == EncryptedStorage.Document ? null : NamedKey(column, cell)) ?? KeyIds(column, cell).Select(id => (Guid?)id).FirstOrDefault();
+        => stale.NamedKey(column, cell) ?? KeyIds(column, cell).Select(id => (Guid?)id).FirstOrDefault();
 
     public void Dispose() => _transient.Dispose();
 }

@@ -29,11 +29,11 @@ internal static class CutOff
     public static async Task<CompletionCutOff> ReachAsync(EnvelopeSession session, StaleKeys retired, long seen, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var started = session.Runtime.TimeProvider.GetTimestamp();
-        var (waitedFor, notReached) = retired.Entries.Count == 0 ? ("nothing: no key is retired", null)
+        var (waitedFor, notReached) = retired.IsEmpty ? ("nothing: no key is retired", null)
             : timeout == TimeSpan.Zero ? ("nothing", "the cut-off was not waited for (CutOffTimeout is zero)")
             : ("the end of the sealing lease, then of every older transaction, prepared ones too", await WaitAsync(session, retired.LastChange, seen, timeout, cancellationToken).ConfigureAwait(false));
         return new CompletionCutOff(
-            retired.Entries.Count == 0 ? null : retired.LastChange, (long)(await LeaseAsync(session, cancellationToken).ConfigureAwait(false)).TotalMilliseconds,
+            retired.IsEmpty ? null : retired.LastChange, (long)(await LeaseAsync(session, cancellationToken).ConfigureAwait(false)).TotalMilliseconds,
             (long)session.Runtime.TimeProvider.GetElapsedTime(started).TotalMilliseconds, waitedFor, notReached is null, notReached);
     }
 

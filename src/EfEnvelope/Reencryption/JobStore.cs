@@ -201,8 +201,8 @@ internal sealed record JobUnit(int Ordinal, string Table, string? LowKey, string
 internal sealed record JobPlan(Guid[] Keys, Guid[] Keks)
 {
     public static JobPlan Of(StaleKeys stale) => new(
-        [.. stale.Entries.Where(e => e.KekId is null).Select(e => e.Id)],
-        [.. stale.Entries.Select(e => e.KekId).OfType<Guid>().Distinct()]);
+        [.. stale.Entries.Select(e => e.Id)],
+        [.. stale.RowKeys.Select(k => k.KekId).Distinct()]);
 
     /// <summary>Whether another plan's keys are all among this one's. Where row keys were retired since, the passes that follow find them.</summary>
     public bool Covers(JobPlan other) => other.Keys.All(Keys.Contains) && other.Keks.All(Keks.Contains);

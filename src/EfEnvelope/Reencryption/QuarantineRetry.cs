@@ -21,9 +21,10 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         await using (lease.ConfigureAwait(false))
         {
             var gone = 0;
+            var lookup = new StaleLookup(session, stale);
             foreach (var cell in await _store.ListAsync(lease.Connection, includeReleased: true, cancellationToken).ConfigureAwait(false))
             {
-                if (Find(cell) is var (scan, index) && !IsStale(scan, index, await ReadAsync(lease.Connection, scan, cell, cancellationToken).ConfigureAwait(false)))
+                if (Find(cell) is var (scan, index) && !IsStale(lookup, scan, index, await ReadAsync(lease.Connection, lookup, scan, cell, cancellationToken).ConfigureAwait(false)))
                 {
                     await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
                     gone++;
@@ -42,7 +43,8 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
             throw new EnvelopeConfigurationException("Quarantined cells cannot be tried again inside a transaction. Use a context of its own. Nothing was changed.");
         }
 
-        using var resealer = new BatchResealer(session, stale);
+        var lookup = new StaleLookup(session, stale);
+        using var resealer = new BatchResealer(session, lookup);
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
@@ -58,8 +60,8 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
                     continue;
                 }
 
-                var row = await ReadAsync(lease.Connection, scan, cell, cancellationToken).ConfigureAwait(false);
-                if (!IsStale(scan, index, row))
+                var row = await ReadAsync(lease.Connection, lookup, scan, cell, cancellationToken).ConfigureAwait(false);
+                if (!IsStale(lookup, scan, index, row))
                 {
                     await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
                     gone++;
@@ -139,10 +141,10 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         return null;
     }
 
-    private static bool IsStale(TableScan scan, int index, ScannedRow? row) => row is not null && scan.Filter.NamesStale(scan.Table.Columns[index], row.Cells[index]);
+    private static bool IsStale(StaleLookup lookup, TableScan scan, int index, ScannedRow? row) => row is not null && lookup.NamesStale(scan.Table.Columns[index], row.Cells[index]);
 
     /// <summary>The cell's row, where it names a stale key. A row that row-level security hides is not taken for one that is gone: PostgreSQL raises an error instead.</summary>
-    private static async Task<ScannedRow?> ReadAsync(DbConnection connection, TableScan scan, QuarantinedCell cell, CancellationToken cancellationToken)
+    private static async Task<ScannedRow?> ReadAsync(DbConnection connection, StaleLookup lookup, TableScan scan, QuarantinedCell cell, CancellationToken cancellationToken)
     {
         var transaction = connection is Npgsql.NpgsqlConnection ? await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false) : null;
         try
@@ -155,7 +157,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
             var range = await scan.OpenRowAsync(connection, scan.Deserialize(cell.PrimaryKey)!, cancellationToken).ConfigureAwait(false);
             await using (range.ConfigureAwait(false))
             {
-                return (await range.ReadAsync(cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();
+                return (await lookup.SelectAsync(scan, await range.ReadAsync(cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();
             }
         }
         finally

@@ -26,6 +26,7 @@ internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesO
         }
     }
 
+    /// <summary>The next rows, as the database has filtered them.</summary>
     public async Task<ScannedBatch> ReadAsync(CancellationToken cancellationToken)
     {
         var table = scan.Table;
@@ -38,20 +39,15 @@ internal sealed class RangeReader(TableScan scan, DbCommand command, bool movesO
         {
             read++;
             last = scan.ReadKey(reader);
-            var isStale = scan.Filter.IsNamed;
             var cells = new object?[table.Columns.Count];
             for (var i = 0; i < cells.Length; i++)
             {
                 var ordinal = table.Key.Count + i;
                 cells[i] = reader.IsDBNull(ordinal) ? null : table.Columns[i].Storage == EncryptedStorage.Binary ? Bytes(reader, ordinal) : reader.GetString(ordinal);
                 bytes += cells[i] switch { byte[] binary => binary.Length, string text => 2 * text.Length, _ => 0 };
-                isStale = isStale || scan.Filter.NamesStale(table.Columns[i], cells[i]);
             }
 
-            if (isStale)
-            {
-                rows.Add(new ScannedRow(last, cells));
-            }
+            rows.Add(new ScannedRow(last, cells));
         }
 
         return new ScannedBatch(rows, last, read < count && bytes < MaxBytes);

@@ -68,24 +68,20 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
-        var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
+        var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
         var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
         var jobId = Guid.Empty;
         var jobIds = new HashSet<Guid>();
-        var moved = new Dictionary<Guid, KeyRingEntry>();
+        var treated = new TreatedKeys();
         _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
         for (var pass = 0; ; pass++)
         {
             // Keys are taken in groups: a statement names at most so many, and compromised ones come first.
             var stale = retired.NamedBy(census);
-            foreach (var entry in stale.Entries)
-            {
-                moved[entry.Id] = entry;
-            }
-
+            treated.Add(stale);
             foreach (var group in stale.Groups())
             {
                 var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
@@ -107,10 +103,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             // Whoever held a retired kek may have made row keys with it until its lease was over: they are retired too.
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
             retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
-            census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
+            census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
-            var ids = retired.Entries.Select(e => e.Id).ToHashSet();
-            var left = census.Entries.Where(e => e.KeyId is { } key && ids.Contains(key)).ToList();
+            var left = census.Entries.Where(retired.IsStale).ToList();
             var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
             if (inReach > _quarantined.Count && pass < MaxPasses)
             {
@@ -130,21 +125,21 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 session,
                 new CompletionFacts
                 {
-                    Kind = CompletionKind.Reencryption, JobId = jobId, StartedAt = _meter.StartedAt, Elapsed = _meter.Elapsed, StaleKeys = moved.Values, Rows = _meter.Rows, Conflicts = _meter.Conflicts,
+                    Kind = CompletionKind.Reencryption, JobId = jobId, StartedAt = _meter.StartedAt, Elapsed = _meter.Elapsed, StaleKeys = treated.Scopes, StaleRowKeys = treated.RowKeys, Rows = _meter.Rows, Conflicts = _meter.Conflicts,
                     Quarantined = _quarantined.Count, JobRows = jobRows, JobConflicts = jobConflicts, Batches = _meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
                 },
                 cancellationToken).ConfigureAwait(false);
-            return new ReencryptionReport(jobId, [.. moved.Keys], _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
+            return new ReencryptionReport(jobId, treated.Ids, _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
         }
     }
 
     /// <summary>Rows that name a retired key, as far as a census tells: the column with most such cells, of each table.</summary>
     private static long RowsOf(StaleKeys retired, EnvelopeCensus census)
-        => census.Entries.Where(e => e.KeyId is { } key && retired.Contains(key)).GroupBy(e => e.Table, StringComparer.Ordinal)
+        => census.Entries.Where(retired.IsStale).GroupBy(e => e.Table, StringComparer.Ordinal)
             .Sum(table => table.GroupBy(e => e.Column, StringComparer.Ordinal).Max(column => column.Sum(e => e.Cells)));
 
     private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
-        => StaleKeys.Of(await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false));
+        => StaleKeys.Of(await session.Ring.SummarizeAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false));
 
     private async Task<Guid?> PrepareAsync(
         RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, EnvelopeCensus census, StaleKeys stale, CancellationToken cancellationToken)
@@ -152,7 +147,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
-            var named = census.Entries.Where(e => e.KeyId is { } key && stale.Contains(key)).Select(e => e.Table).ToHashSet(StringComparer.Ordinal);
+            var named = census.Entries.Where(stale.IsStale).Select(e => e.Table).ToHashSet(StringComparer.Ordinal);
             var units = new List<JobUnit>();
             foreach (var scan in scans.Where(s => named.Contains(s.Table.Name)))
             {
@@ -203,7 +198,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private async Task RunWorkerAsync(
         RingConnection source, JobStore jobs, Guid jobId, string owner, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
-        using var resealer = new BatchResealer(session, stale);
+        using var resealer = new BatchResealer(session, new StaleLookup(session, stale));
         await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _quarantined, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
     }
 

@@ -26,9 +26,9 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
             return new ReencryptionPlan(takenAt, [], 0, [], 0, 0, null, NoRate, null, await CensusEstimate.TakeAsync(session, cancellationToken).ConfigureAwait(false), []);
         }
 
-        var ring = await session.Ring.ListAsync(includeRowKeys: true, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var decided = StaleDecision.Of(ring, takenAt, options.KeyLifetime, rootKeyId);
-        var census = await CensusTaker.TakeAsync(session, cancellationToken).ConfigureAwait(false);
+        var ring = await session.Ring.SummarizeAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var (decided, rowKeys) = StaleDecision.Of(ring, takenAt, options.KeyLifetime, rootKeyId);
+        var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var stale = StaleKeys.Of(ring).NamedBy(census);
         var tables = new List<PlannedTable>();
         var unreadable = new List<UnreadableKey>();
@@ -39,13 +39,14 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
         {
             foreach (var table in EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()))
             {
-                var columns = census.Entries.Where(e => e.Table == table.Name && e.KeyId is { } key && stale.Contains(key)).Select(e => e.Column).Distinct(StringComparer.Ordinal).ToList();
-                if (columns.Count == 0)
+                var cells = census.Entries.Where(e => e.Table == table.Name && stale.IsStale(e)).GroupBy(e => e.Column, StringComparer.Ordinal).ToDictionary(c => c.Key, c => c.Sum(e => e.Cells), StringComparer.Ordinal);
+                if (cells.Count == 0)
                 {
                     continue;
                 }
 
-                var (rows, bytes, all) = await CountAsync(lease.Connection, lease.Transaction, table, stale, cancellationToken).ConfigureAwait(false);
+                var columns = cells.Keys.ToList();
+                var (rows, bytes, all) = await CountAsync(lease.Connection, lease.Transaction, table, stale, cells.Values.Max(), cancellationToken).ConfigureAwait(false);
                 tables.Add(new PlannedTable(table.Name, columns, rows, bytes, table.Key.Count > 0));
                 units += table.Key.Count > 0 ? 1 + (all / options.UnitSize) : 0;
                 if (table.Key.Count > 0)
@@ -62,10 +63,9 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
             var workers = lease.Connection is Npgsql.NpgsqlConnection ? options.DegreeOfParallelism : 1;
             return new ReencryptionPlan(
                 takenAt,
-                [.. decided.Where(d => d.Key.KekId is null).Select(d => new PlannedKey(
-                    d.Key.Id, d.Key.Scope, d.Key.Purpose, d.Key.Version, d.Key.State, d.Reason, d.Key.CreatedAt, d.Key.RootKeyId,
-                    d.Key.Purpose == KeyPurpose.Kek ? ring.Where(e => e.KekId == d.Key.Id).Sum(e => census.CountOf(e.Id)) : census.CountOf(d.Key.Id)))],
-                decided.Count(d => d.Key.KekId is not null),
+                [.. decided.Select(d => new PlannedKey(
+                    d.Key.Id, d.Key.Scope, d.Key.Purpose, d.Key.Version, d.Key.State, d.Reason, d.Key.CreatedAt, d.Key.RootKeyId, d.Key.Purpose == KeyPurpose.Kek ? census.CountUnder(d.Key.Id) : census.CountOf(d.Key.Id)))],
+                (int)Math.Min(int.MaxValue, rowKeys.Sum(k => k.Keys.Keys)),
                 tables,
                 (int)Math.Min(int.MaxValue, units),
                 CountCalls(stale),
@@ -91,22 +91,25 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
     /// <summary>Old and new keys of scopes, old and new keks of row keys, and the ring's mac key.</summary>
     private static int CountCalls(StaleKeys stale)
     {
-        var scopes = stale.Entries.Where(e => e.KekId is null).ToList();
-        var keks = stale.Entries.Select(e => e.KekId).OfType<Guid>().Distinct().Count();
-        return stale.Entries.Count == 0 ? 0 : scopes.Count + scopes.Select(e => e.Scope).Distinct(StringComparer.Ordinal).Count() + (2 * keks) + 1;
+        var keks = stale.RowKeys.Select(k => k.KekId).Distinct().Count();
+        return stale.Entries.Count + keks == 0 ? 0 : stale.Entries.Count + stale.Entries.Select(e => e.Scope).Distinct(StringComparer.Ordinal).Count() + (2 * keks) + 1;
     }
 
-    private static async Task<(long Rows, long Bytes, long All)> CountAsync(DbConnection connection, DbTransaction? transaction, EncryptedTable table, StaleKeys stale, CancellationToken cancellationToken)
+    /// <summary>Where the process must filter, the rows are those of the column with most stale cells, and their bytes a like part of all.</summary>
+    private static async Task<(long Rows, long Bytes, long All)> CountAsync(
+        DbConnection connection, DbTransaction? transaction, EncryptedTable table, StaleKeys stale, long most, CancellationToken cancellationToken)
     {
+        var filter = new StaleFilter(table, stale);
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
-        var condition = new StaleFilter(table, stale).Condition(command);
+        var condition = filter.Condition(command);
         var length = CensusEstimate.Length(table, connection is Npgsql.NpgsqlConnection);
         command.CommandText = $"SELECT COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN {condition} THEN {length} ELSE 0 END), 0), COUNT(*) FROM {table.Delimited}";
         command.CommandTimeout = 0;
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-        return (Number(reader, 0), Number(reader, 1), Number(reader, 2));
+        var (rows, bytes, all) = (Number(reader, 0), Number(reader, 1), Number(reader, 2));
+        return filter.IsNamed || rows <= most ? (rows, bytes, all) : (most, (long)(bytes * ((double)most / rows)), all);
     }
 
     /// <summary>Opens and seals a few rows in memory: what they take is the job's rate but for writing, and a key that is refused is found out.</summary>
@@ -116,10 +119,11 @@ internal sealed class ReencryptionPlanner(EnvelopeSession session, ReencryptionO
         var range = await scan.OpenRangeAsync(connection, null, null, null, SampleRows, cancellationToken).ConfigureAwait(false);
         await using (range.ConfigureAwait(false))
         {
-            var batch = await range.ReadAsync(cancellationToken).ConfigureAwait(false);
+            var lookup = new StaleLookup(session, stale);
+            var batch = await lookup.SelectAsync(scan, await range.ReadAsync(cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
             using var pins = new KeyPins();
             using var transient = new TransientKeys();
-            var ids = batch.Rows.SelectMany(r => r.Cells.SelectMany((c, i) => BatchResealer.KeyIds(table.Columns[i], c))).Where(stale.Contains).Distinct().ToList();
+            var ids = batch.Rows.SelectMany(r => r.Cells.SelectMany((c, i) => BatchResealer.KeyIds(table.Columns[i], c))).Where(lookup.Contains).Distinct().ToList();
             await session.Ring.LoadForOpeningAsync(ids, session.OpenStore(), transient, pins, cancellationToken).ConfigureAwait(false);
             foreach (var id in ids.Where(id => !pins.TryGet(id, out _) && unreadable.TrueForAll(u => u.Id != id)))
             {

@@ -2,7 +2,7 @@ namespace EfEnvelope;
 
 /// <summary>How a re-encryption job ended.</summary>
 /// <param name="JobId">The job; <see cref="Guid.Empty"/> when nothing was stale.</param>
-/// <param name="StaleKeys">The keys that rows had to leave.</param>
+/// <param name="StaleKeys">The keys that rows had to leave; of row keys the keks that they are under.</param>
 /// <param name="Rows">Rows rewritten by this run.</param>
 /// <param name="Conflicts">Rows that the application wrote at the same time, and that were visited again.</param>
 /// <param name="Quarantined">Cells that could not be opened and still name a stale key.</param>

@@ -10,48 +10,53 @@ internal static class StaleDecision
     /// <param name="now">The time.</param>
     /// <param name="keyLifetime">How old a sealing key may be.</param>
     /// <param name="rootKeyId">The configured root key; null where the key service does not tell.</param>
-    public static List<(KeyRingEntry Key, StaleReason Reason)> Of(IReadOnlyList<KeyRingEntry> ring, DateTimeOffset now, TimeSpan keyLifetime, string? rootKeyId)
+    /// <returns>Keys of scopes one by one, row keys together.</returns>
+    public static (List<(KeyRingEntry Key, StaleReason Reason)> Scopes, List<(RowKeySum Keys, StaleReason Reason)> RowKeys) Of(RingSummary ring, DateTimeOffset now, TimeSpan keyLifetime, string? rootKeyId)
     {
-        var keks = ring.Where(e => e.Purpose == KeyPurpose.Kek).ToDictionary(e => e.Id, e => e.State);
-        var decided = new List<(KeyRingEntry Key, StaleReason Reason)>();
-        foreach (var entry in ring.Where(e => e.Purpose == KeyPurpose.Kek && e.State == KeyState.Active))
+        var scopes = new List<(KeyRingEntry Key, StaleReason Reason)>();
+        foreach (var entry in ring.Scopes)
         {
-            // Its row keys seal under it as long as it does: what is due is a new kek.
-            if (PolicyReason(entry) is { } due)
+            // A kek's row keys seal under it as long as it does: what is due is a new kek.
+            StaleReason? reason = entry.Purpose switch
             {
-                decided.Add((entry, due));
-            }
-        }
-
-        foreach (var entry in ring.Where(e => e.Purpose == KeyPurpose.Field))
-        {
-            var kek = entry.KekId is { } kekId && keks.TryGetValue(kekId, out var state) ? state : KeyState.Active;
-            StaleReason? reason = entry.State switch
-            {
-                KeyState.Destroyed or KeyState.Revoked or KeyState.PendingDestruction or KeyState.PreActive => null,
-                KeyState.Compromised => StaleReason.Compromised,
-                _ when kek == KeyState.Compromised => StaleReason.Compromised,
-                KeyState.Deactivated => StaleReason.Rotated,
-                _ when EnvelopeCensus.IsStale(kek) => StaleReason.KekRetired,
-                _ => PolicyReason(entry),
+                KeyPurpose.Kek => entry.State == KeyState.Active ? PolicyReason(entry) : null,
+                KeyPurpose.Field => StateReason(entry.State, KeyState.Active) ?? (entry.State == KeyState.Active ? PolicyReason(entry) : null),
+                _ => null,
             };
             if (reason is { } why)
             {
-                decided.Add((entry, why));
+                scopes.Add((entry, why));
             }
         }
 
-        decided.Sort((a, b) => (a.Reason == StaleReason.Compromised, b.Reason == StaleReason.Compromised) switch
-        {
-            (true, false) => -1,
-            (false, true) => 1,
-            _ => a.Key.CreatedAt.CompareTo(b.Key.CreatedAt),
-        });
-        return decided;
+        var keks = ring.Scopes.Where(e => e.Purpose == KeyPurpose.Kek).ToDictionary(e => e.Id, e => e.State);
+        var rowKeys = ring.RowKeys.Select(k => (Keys: k, Reason: StateReason(k.State, keks.GetValueOrDefault(k.KekId, KeyState.Active)))).Where(k => k.Reason is not null).Select(k => (k.Keys, k.Reason!.Value)).ToList();
+        scopes.Sort((a, b) => Compare((a.Reason, a.Key.CreatedAt), (b.Reason, b.Key.CreatedAt)));
+        rowKeys.Sort((a, b) => Compare((a.Value, a.Keys.CreatedAt), (b.Value, b.Keys.CreatedAt)));
+        return (scopes, rowKeys);
 
         StaleReason? PolicyReason(KeyRingEntry entry)
-            => entry.KekId is null && now - (entry.ActivatedAt ?? entry.CreatedAt) > keyLifetime ? StaleReason.Expired
+            => now - (entry.ActivatedAt ?? entry.CreatedAt) > keyLifetime ? StaleReason.Expired
                 : entry.RootKeyId is { } root && rootKeyId is not null && root != rootKeyId ? StaleReason.OtherRootKey
                 : null;
     }
+
+    /// <summary>Why a key's state, or that of the kek above it, makes it stale; null where neither does.</summary>
+    private static StaleReason? StateReason(KeyState state, KeyState kek) => state switch
+    {
+        KeyState.Destroyed or KeyState.Revoked or KeyState.PendingDestruction or KeyState.PreActive => null,
+        KeyState.Compromised => StaleReason.Compromised,
+        _ when kek == KeyState.Compromised => StaleReason.Compromised,
+        KeyState.Deactivated => StaleReason.Rotated,
+        _ when EnvelopeCensus.IsStale(kek) => StaleReason.KekRetired,
+        _ => null,
+    };
+
+    private static int Compare((StaleReason Reason, DateTimeOffset CreatedAt) a, (StaleReason Reason, DateTimeOffset CreatedAt) b)
+        => (a.Reason == StaleReason.Compromised, b.Reason == StaleReason.Compromised) switch
+        {
+            (true, false) => -1,
+            (false, true) => 1,
+            _ => a.CreatedAt.CompareTo(b.CreatedAt),
+        };
 }

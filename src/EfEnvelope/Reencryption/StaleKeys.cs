@@ -4,63 +4,96 @@ using EfEnvelope.Keys;
 
 namespace EfEnvelope.Reencryption;
 
-/// <summary>The keys that rows must leave: compromised first, then the oldest. Row keys under a retired kek are stale with it.</summary>
+/// <summary>
+/// The keys that rows must leave: compromised first, then the oldest. Row keys under a retired kek are stale with it. Keys of scopes are named one by one; of row keys, of which there may be millions, the rule is held, and what the ring
+/// or a census counted of them.
+/// </summary>
 internal sealed class StaleKeys
 {
     private readonly Dictionary<Guid, KeyRingEntry> _byId;
-    private readonly Lazy<Dictionary<string, Guid>> _byArmor;
+    private readonly Dictionary<Guid, KeyRingEntry> _keks;
+    private readonly HashSet<string>? _rowKeyTables;
+    private readonly Part _part;
+    private readonly bool _isRetired;
 
-    private readonly HashSet<Guid> _compromisedKeks;
-
-    private StaleKeys(List<KeyRingEntry> entries, HashSet<Guid> compromisedKeks)
+    private StaleKeys(
+        IReadOnlyList<KeyRingEntry> entries, IReadOnlyList<RowKeySum> rowKeys, Dictionary<Guid, KeyRingEntry> keks, Part part, bool isRetired, HashSet<string>? rowKeyTables)
     {
-        Entries = entries;
-        _compromisedKeks = compromisedKeks;
+        (Entries, RowKeys, _keks, _part, _isRetired, _rowKeyTables) = (entries, rowKeys, keks, part, isRetired, rowKeyTables);
         _byId = entries.ToDictionary(e => e.Id);
-        _byArmor = new(() => CensusTaker.IndexByArmor(entries));
     }
 
+    private enum Part
+    {
+        All,
+        Compromised,
+        Others,
+    }
+
+    /// <summary>The keys of scopes.</summary>
     public IReadOnlyList<KeyRingEntry> Entries { get; }
 
-    /// <summary>When the last of them stopped sealing.</summary>
-    public DateTimeOffset LastChange => Entries.Max(e => e.StateChangedAt ?? e.CreatedAt);
+    /// <summary>The row keys, by kek and state.</summary>
+    public IReadOnlyList<RowKeySum> RowKeys { get; }
 
-    public static StaleKeys Of(IReadOnlyList<KeyRingEntry> ring)
+    /// <summary>Whether nothing is retired, no kek either.</summary>
+    public bool IsEmpty => Entries.Count == 0 && RowKeys.Count == 0 && _keks.Count == 0;
+
+    /// <summary>When the last of them stopped sealing; of a kek, when it stopped wrapping new row keys.</summary>
+    public DateTimeOffset LastChange => Entries.Concat(_keks.Values).Select(e => e.StateChangedAt ?? e.CreatedAt).Concat(RowKeys.Select(k => k.ChangedAt)).Max();
+
+    public static StaleKeys Of(RingSummary ring) => Of(ring, isRetired: false);
+
+    /// <summary>Every key that no cell may name: also those that open no more, and that the job cannot treat therefore.</summary>
+    public static StaleKeys RetiredOf(RingSummary ring) => Of(ring, isRetired: true);
+
+    private static StaleKeys Of(RingSummary ring, bool isRetired)
     {
-        var retiredKeks = ring.Where(e => e.Purpose == KeyPurpose.Kek && EnvelopeCensus.IsStale(e.State)).Select(e => e.Id).ToHashSet();
-        var compromisedKeks = ring.Where(e => e.Purpose == KeyPurpose.Kek && e.State == KeyState.Compromised).Select(e => e.Id).ToHashSet();
+        var keks = ring.Scopes.Where(e => e.Purpose == KeyPurpose.Kek && EnvelopeCensus.IsStale(e.State)).ToDictionary(e => e.Id);
         return new StaleKeys(
-            [.. ring.Where(e => e.Purpose == KeyPurpose.Field && e.State != KeyState.Destroyed
-                && (e.State is KeyState.Deactivated or KeyState.Compromised || (e.KekId is { } kek && retiredKeks.Contains(kek))))
-                .OrderBy(e => IsCompromised(e, compromisedKeks) ? 0 : 1).ThenBy(e => e.CreatedAt)],
-            compromisedKeks);
+            [.. ring.Scopes.Where(e => e.Purpose == KeyPurpose.Field && (e.State is KeyState.Deactivated or KeyState.Compromised || (isRetired && EnvelopeCensus.IsStale(e.State))))
+                .OrderBy(e => e.State == KeyState.Compromised ? 0 : 1).ThenBy(e => e.CreatedAt)],
+            [.. ring.RowKeys.Where(k => IsStale(k.KekId, k.State, keks, isRetired))], keks, Part.All, isRetired, rowKeyTables: null);
     }
 
     /// <summary>What is worked off in turn: first everything that is compromised, then the rest. Each is one pass over the tables, however many keys.</summary>
     public IEnumerable<StaleKeys> Groups()
     {
-        foreach (var group in Entries.GroupBy(e => IsCompromised(e, _compromisedKeks)).OrderByDescending(g => g.Key))
+        foreach (var part in new[] { Part.Compromised, Part.Others })
         {
-            yield return new StaleKeys([.. group], _compromisedKeks);
+            var group = new StaleKeys([.. Entries.Where(e => IsIn(part, null, e.State))], [.. RowKeys.Where(k => IsIn(part, k.KekId, k.State))], _keks, part, _isRetired, _rowKeyTables);
+            if (group.Entries.Count > 0 || group.RowKeys.Count > 0)
+            {
+                yield return group;
+            }
         }
     }
 
-    private static bool IsCompromised(KeyRingEntry entry, HashSet<Guid> compromisedKeks)
-        => entry.State == KeyState.Compromised || (entry.KekId is { } kek && compromisedKeks.Contains(kek));
-
-    /// <summary>Every key that no cell may name: also those that open no more, and that the job cannot treat therefore.</summary>
-    public static StaleKeys RetiredOf(IReadOnlyList<KeyRingEntry> ring)
+    /// <summary>Those that cells still name: what was left long ago is not searched for again.</summary>
+    public StaleKeys NamedBy(EnvelopeCensus census)
     {
-        var treated = Of(ring);
-        return new StaleKeys([.. treated.Entries, .. ring.Where(e => e.Purpose == KeyPurpose.Field && EnvelopeCensus.IsStale(e.State) && !treated.Contains(e.Id)).OrderBy(e => e.CreatedAt)], treated._compromisedKeks);
+        var inRing = RowKeys.ToDictionary(k => (k.KekId, k.State), k => k.Keys);
+        return new StaleKeys(
+            [.. Entries.Where(e => census.CountOf(e.Id) > 0)],
+            [.. census.RowKeys(IsStale).Select(k => inRing.TryGetValue((k.KekId, k.State), out var most) && most < k.Keys ? k with { Keys = most } : k)],
+            _keks, _part, _isRetired, [.. census.Entries.Where(e => e.KekId is not null && IsStale(e)).Select(e => e.Table)]);
     }
 
-    /// <summary>Those that cells still name: what was left long ago is not searched for again.</summary>
-    public StaleKeys NamedBy(EnvelopeCensus census) => new([.. Entries.Where(e => census.CountOf(e.Id) > 0)], _compromisedKeks);
+    /// <summary>Whether cells of a table may name stale row keys, as far as a census tells: only then are its rows looked at one by one.</summary>
+    public bool HasRowKeysIn(string table) => _rowKeyTables?.Contains(table) != false && (RowKeys.Count > 0 || _rowKeyTables is null);
 
-    /// <summary>The key whose armour begins like this (its first 126 bits).</summary>
-    public Guid? FindByArmor(ReadOnlySpan<char> prefix)
-        => _byArmor.Value.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(prefix, out var id) ? id : null;
-
+    /// <summary>Whether it is a stale key of a scope.</summary>
     public bool Contains(Guid id) => _byId.ContainsKey(id);
+
+    public bool IsStale(KeyRingEntry key) => key.KekId is { } kek ? IsStale(kek, key.State) : _byId.ContainsKey(key.Id);
+
+    public bool IsStale(CensusEntry entry) => entry is { KekId: { } kek, State: { } state } ? IsStale(kek, state) : entry.KeyId is { } id && _byId.ContainsKey(id);
+
+    private bool IsStale(Guid kek, KeyState state) => IsStale(kek, state, _keks, _isRetired) && IsIn(_part, kek, state);
+
+    private static bool IsStale(Guid kek, KeyState state, Dictionary<Guid, KeyRingEntry> staleKeks, bool isRetired)
+        => state != KeyState.Destroyed && (state is KeyState.Deactivated or KeyState.Compromised || staleKeks.ContainsKey(kek) || (isRetired && EnvelopeCensus.IsStale(state)));
+
+    private bool IsIn(Part part, Guid? kek, KeyState state)
+        => part == Part.All || (state == KeyState.Compromised || (kek is { } id && _keks.TryGetValue(id, out var above) && above.State == KeyState.Compromised)) == (part == Part.Compromised);
 }

@@ -7,7 +7,7 @@ using EfEnvelope.Storage;
 namespace EfEnvelope.Reencryption;
 
 /// <summary>
-/// The SQL of one table: unit boundaries, and the rows of a key range that name stale keys, in key order. Ranges are computed and compared by the database, with its own collations; the predicate is the census's.
+/// The SQL of one table: unit boundaries, and the rows of a key range that may name stale keys, in key order. Ranges are computed and compared by the database, with its own collations; the predicate is the census's.
 /// </summary>
 internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
 {
@@ -65,7 +65,7 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
         return await PrepareAsync(command, conditions, after is not null, keyAt, count, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Reads one row, where it names a stale key.</summary>
+    /// <summary>Reads one row, where it may name a stale key.</summary>
     public Task<RangeReader> OpenRowAsync(DbConnection connection, object[] key, CancellationToken cancellationToken)
     {
         var command = connection.CreateCommand();
@@ -123,5 +123,5 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
 /// <summary>A row as it was read: its key's provider values, and its encrypted columns.</summary>
 internal sealed record ScannedRow(object[] Key, object?[] Cells);
 
-/// <summary>Rows of a batch that name stale keys; where the reading stands behind it; whether the range is read to its end.</summary>
+/// <summary>Rows of a batch; where the reading stands behind it; whether the range is read to its end.</summary>
 internal sealed record ScannedBatch(List<ScannedRow> Rows, object[]? Last, bool IsLast);

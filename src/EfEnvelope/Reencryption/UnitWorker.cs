@@ -84,7 +84,7 @@ internal sealed class UnitWorker(
                     range = await scan.OpenRangeAsync(connection, low, high, after, options.BatchSize, cancellationToken).ConfigureAwait(false);
                 }
 
-                var batch = await range.ReadAsync(cancellationToken).ConfigureAwait(false);
+                var batch = await resealer.SelectAsync(scan, await range.ReadAsync(cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
                 after = batch.Last ?? after;
                 if (!await RunBatchAsync(connection, scan, writer, unit, batch, after, cancellationToken, grace.Token).ConfigureAwait(false) || batch.IsLast)
                 {

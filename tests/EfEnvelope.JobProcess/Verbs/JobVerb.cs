@@ -57,7 +57,7 @@ internal static class JobVerb
         => Print(new
         {
             Event = "report", Proven = report.IsProven, Because = report.NotProvenBecause, report.Rows, report.Conflicts, report.Quarantined, Seconds = report.Elapsed.TotalSeconds,
-            StaleKeys = report.StaleKeys.Count, Stale = report.Census.StaleCells, report.Census.Cells, Completion = report.Completion.ToJson(),
+            StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), Stale = report.Census.StaleCells, report.Census.Cells, Completion = report.Completion.ToJson(),
         });
 
     internal static void Print<T>(T line)

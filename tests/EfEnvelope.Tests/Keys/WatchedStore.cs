@@ -62,6 +62,13 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken) => Run(() => inner.ListAsync(includeRowKeys, cancellationToken));
 
+    public Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken)
+        => Run(async () =>
+        {
+            await inner.VisitAsync(filter, restart, visit, cancellationToken);
+            return true;
+        });
+
     public Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken) => Run(() => inner.FindByStateAsync(state, cancellationToken));
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));

@@ -8,6 +8,7 @@ using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
+using EfEnvelope.Tests.Reencryption;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Proof;
@@ -378,9 +379,9 @@ public abstract class CompletionReportTests(string provider) : LifecycleFixture(
         await using var context = New();
         await SeedAsync(context, 0, 2);
         var ring = await EnvelopeSession.Of(context).Ring.ListAsync(includeRowKeys: true, EnvelopeSession.Of(context).OpenStore(), default);
-        Assert.Empty(StaleKeys.Of(ring).Entries);
+        Assert.Empty(StaleKeys.Of(Rings.Summarize(ring)).RowKeys);
         var kek = ring.Single(k => k.Purpose == KeyPurpose.Kek);
-        Assert.Equal(2, StaleKeys.Of([.. ring.Select(k => k.Id == kek.Id ? k with { State = KeyState.PendingDestruction } : k)]).Entries.Count);
+        Assert.Equal(2, Assert.Single(StaleKeys.Of(Rings.Summarize([.. ring.Select(k => k.Id == kek.Id ? k with { State = KeyState.PendingDestruction } : k)])).RowKeys).Keys);
     }
 
     private sealed class StopAtOnce(CancellationTokenSource stop) : IProgress<ReencryptionProgress>

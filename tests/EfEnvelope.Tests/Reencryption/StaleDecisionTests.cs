@@ -25,6 +25,8 @@ public sealed class StaleDecisionTests
             Key(KeyPurpose.Field, KeyState.Deactivated, 500),
             Key(KeyPurpose.Field, KeyState.Compromised, 20),
             Key(KeyPurpose.Field, KeyState.Active, 900, retired.Id),
+            Key(KeyPurpose.Field, KeyState.Active, 800, retired.Id),
+            Key(KeyPurpose.Field, KeyState.Destroyed, 950, retired.Id),
             Key(KeyPurpose.Field, KeyState.Active, 15, stolen.Id),
             Key(KeyPurpose.Field, KeyState.Active, 40) with { RootKeyId = "former" },
             Key(KeyPurpose.Field, KeyState.Revoked, 50),
@@ -33,26 +35,27 @@ public sealed class StaleDecisionTests
             Key(KeyPurpose.Mac, KeyState.Active, 900),
         ];
 
-        var decided = StaleDecision.Of(ring, Now, Year, "root");
+        var (scopes, rowKeys) = StaleDecision.Of(Rings.Summarize(ring), Now, Year, "root");
 
         Assert.Equal(
             [
-                (StaleReason.Compromised, 20), (StaleReason.Compromised, 15), (StaleReason.KekRetired, 900), (StaleReason.Rotated, 500), (StaleReason.Expired, 450), (StaleReason.Rotated, 400), (StaleReason.Expired, 366), (StaleReason.OtherRootKey, 40), (StaleReason.OtherRootKey, 35),
+                (StaleReason.Compromised, 20), (StaleReason.Rotated, 500), (StaleReason.Expired, 450), (StaleReason.Rotated, 400), (StaleReason.Expired, 366), (StaleReason.OtherRootKey, 40), (StaleReason.OtherRootKey, 35),
             ],
-            decided.Select(d => (d.Reason, (int)(Now - d.Key.CreatedAt).TotalDays)));
+            scopes.Select(d => (d.Reason, (int)(Now - d.Key.CreatedAt).TotalDays)));
+        Assert.Equal([(StaleReason.Compromised, 15, 1L), (StaleReason.KekRetired, 900, 2L)], rowKeys.Select(d => (d.Reason, (int)(Now - d.Keys.CreatedAt).TotalDays, d.Keys.Keys)));
     }
 
     [Fact]
     public void A_key_is_expired_after_its_lifetime_not_at_its_end()
     {
         var key = Key(KeyPurpose.Field, KeyState.Active, 365);
-        Assert.Empty(StaleDecision.Of([key], Now, Year, "root"));
-        Assert.Equal(StaleReason.Expired, Assert.Single(StaleDecision.Of([key], Now.AddTicks(1), Year, "root")).Reason);
+        Assert.Empty(StaleDecision.Of(Rings.Summarize([key]), Now, Year, "root").Scopes);
+        Assert.Equal(StaleReason.Expired, Assert.Single(StaleDecision.Of(Rings.Summarize([key]), Now.AddTicks(1), Year, "root").Scopes).Reason);
     }
 
     [Fact]
     public void Without_the_key_services_word_no_key_is_said_to_be_under_another_root_key()
-        => Assert.Empty(StaleDecision.Of([Key(KeyPurpose.Field, KeyState.Active, 1) with { RootKeyId = "former" }], Now, Year, null));
+        => Assert.Empty(StaleDecision.Of(Rings.Summarize([Key(KeyPurpose.Field, KeyState.Active, 1) with { RootKeyId = "former" }]), Now, Year, null).Scopes);
 
     private static KeyRingEntry Key(KeyPurpose purpose, KeyState state, int days, Guid? kek = null) => new()
     {

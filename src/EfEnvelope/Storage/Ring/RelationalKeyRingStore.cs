@@ -134,6 +134,48 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken)
         => QueryAsync(_ => $"{(includeRowKeys ? "1 = 1" : $"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NULL")} ORDER BY {_keys[nameof(EnvelopeKeyRow.Id)]}", cancellationToken);
 
+    public Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken)
+        => RunAsync(async (connection, transaction) =>
+        {
+            restart();
+            using var command = Command(connection, transaction);
+            command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {Where(command, filter)}";
+            command.CommandTimeout = 0;
+            using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                visit(KeyRows.Read(reader, _keys));
+            }
+
+            return true;
+        }, cancellationToken);
+
+    private string Where(DbCommand command, RingFilter filter)
+    {
+        var conditions = new List<string> { "1 = 1" };
+        if (filter.IsRowKey)
+        {
+            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NOT NULL");
+        }
+
+        if (filter.KekId is { } kek)
+        {
+            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.KekId)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.KekId), kek)}");
+        }
+
+        if (filter.State is { } state)
+        {
+            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.State)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.State), (int)state)}");
+        }
+
+        if (filter.ChangedSince is { } epoch)
+        {
+            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} > {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
+        }
+
+        return string.Join(" AND ", conditions);
+    }
+
     public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
         {
