@@ -55,10 +55,10 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
     }
 
     /// <summary>Keys that were marked compromised, without their rows being treated. Row keys are counted only: there may be millions.</summary>
-    public int Mark(IReadOnlyList<KeyInfo> keys, string next)
+    public int Mark(ChangedKeys keys, string next)
     {
         var scopes = keys.Where(k => !k.Scope.StartsWith("row:", StringComparison.Ordinal)).ToList();
-        Write(new { Event = "marked", At = Now, Keys = scopes.Select(k => new { k.Id, k.Scope, Purpose = k.Purpose.ToString(), k.Version, State = k.State.ToString() }), RowKeys = keys.Count - scopes.Count });
+        Write(new { Event = "marked", At = Now, Keys = scopes.Select(k => new { k.Id, k.Scope, Purpose = k.Purpose.ToString(), k.Version, State = k.State.ToString() }), RowKeys = keys.RowKeys });
         Write(new { Event = "finished", At = Now, ExitCode = EnvelopeCommandLine.Proven, Outcome = "marked", IsProven = false, NotProvenBecause = next });
         return EnvelopeCommandLine.Proven;
     }
@@ -81,7 +81,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         Write(new
         {
             Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined,
-            StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open,
+            StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open, whole.OpenTotal,
         });
         return exitCode;
     }

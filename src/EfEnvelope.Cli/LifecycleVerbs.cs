@@ -108,7 +108,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         }
 
         var marked = await keys.ReportCompromisedAsync(selection, reason, options.ReportedBy, cancellationToken).ConfigureAwait(false);
-        Print($"{marked.Count} key(s) marked compromised: they seal nothing any more, and new ones took over. {next}");
+        Print($"{marked.Total} key(s) marked compromised: they seal nothing any more, and new ones took over. {next}");
         return EnvelopeCommandLine.Proven;
     }
 
@@ -156,7 +156,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
             Print(string.Create(CultureInfo.InvariantCulture, $"{whole.Reencryption.Rows} row(s) re-encrypted in {whole.Reencryption.Elapsed.TotalSeconds:0.0} s, {whole.Reencryption.Conflicts} conflict(s), {whole.Reencryption.Quarantined} quarantined."));
             Print(whole.IsComplete
                 ? $"Complete: {whole.Revoked} key(s) revoked. No cell names the selected keys; they neither seal nor open."
-                : $"Not complete: {whole.OpenBecause}. {whole.Open.Count} key(s) still open, none seals. Run the same command again.");
+                : $"Not complete: {whole.OpenBecause}. {whole.OpenTotal} key(s) still open, none seals. Run the same command again.");
         }
 
         files.Write(whole.Reencryption.Completion);
@@ -199,8 +199,8 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
                 Print($"Key {kept.Key.Id} of {kept.Key.Scope} is kept: {kept.Because}.");
             }
 
-            Print($"{report.Destroyed.Count} key(s) destroyed, {report.Kept.Count} kept, {report.Waiting} within their window.");
-            return report.Kept.Count == 0 ? EnvelopeCommandLine.Proven : EnvelopeCommandLine.Stopped;
+            Print($"{report.Destroyed.Total} key(s) destroyed, {report.KeptTotal} kept, {report.Waiting} within their window.");
+            return report.KeptTotal == 0 ? EnvelopeCommandLine.Proven : EnvelopeCommandLine.Stopped;
         });
 
     private Task<int> CancelAsync(Guid key, string? reason, CancellationToken cancellationToken)
@@ -221,7 +221,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
             }
 
             var gone = await keys.EraseAsync(erased, Required(reason, "--reason"), cancellationToken).ConfigureAwait(false);
-            Print($"{erased.Value} is erased: {gone.Count} key(s) destroyed. Every process refuses its values within the sealing lease.");
+            Print($"{erased.Value} is erased: {gone.Total} key(s) destroyed. Every process refuses its values within the sealing lease.");
             return EnvelopeCommandLine.Proven;
         });
 

@@ -30,9 +30,6 @@ internal interface IKeyRingStore
     /// <summary>The entries with these ids, in chunks of at most 500 a query; ids that are not there are absent from the answer.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken);
 
-    /// <summary>Entries that changed after an epoch.</summary>
-    Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken);
-
     /// <summary>Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING), all or nothing each; answers how many were inserted. A version above 1 raises the epoch.</summary>
     Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
 
@@ -50,11 +47,8 @@ internal interface IKeyRingStore
     /// <summary>Shows entries to <paramref name="visit"/> one by one, in no order, as the database hands them out: none is kept. <paramref name="restart"/> is called before the first, and again where a lost connection begins anew.</summary>
     Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken);
 
-    /// <summary>Every entry in a state, row keys too.</summary>
-    Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken);
-
-    /// <summary>Row keys that a kek wraps.</summary>
-    Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken);
+    /// <summary>The first entries in id order, at most so many, behind an id: to work through any number of them in pages.</summary>
+    Task<IReadOnlyList<KeyRingEntry>> PageAsync(RingFilter filter, Guid? after, int count, CancellationToken cancellationToken);
 
     /// <summary>
     /// Makes the database's ring the imported one, in one transaction: its own row (where there is none, or one without any key), its mac key, and an epoch far beyond both, so that every process notices. False,

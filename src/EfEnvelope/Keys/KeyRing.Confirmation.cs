@@ -68,19 +68,19 @@ internal sealed partial class KeyRing
     {
         // Listed before anything is read: a key that is entered later was read after the epoch was.
         var held = _keys.Select(k => k.Value).Where(k => k.Kek is null).Concat(_sealing.Select(k => k.Value)).DistinctBy(k => k.Id).ToDictionary(k => k.Id);
-        var changed = await store.FindChangedAsync(sinceEpoch, cancellationToken).ConfigureAwait(false);
-        foreach (var entry in changed)
+        var changed = await FindChangedAsync(sinceEpoch, store, cancellationToken).ConfigureAwait(false);
+        foreach (var id in changed.Keys)
         {
-            held.Remove(entry.Id);
+            held.Remove(id);
         }
 
         if (held.Count == 0)
         {
-            return (changed, []);
+            return ([.. changed.Values], []);
         }
 
         var found = await store.FindByIdAsync(held.Keys, cancellationToken).ConfigureAwait(false);
-        var all = new List<KeyRingEntry>(changed);
+        var all = new List<KeyRingEntry>(changed.Values);
         foreach (var entry in found)
         {
             if (held.Remove(entry.Id, out var key) && !IsUnchanged(key, entry))
@@ -91,6 +91,32 @@ internal sealed partial class KeyRing
 
         // A caller's transaction may be older than a key that this process made meanwhile.
         return (all, store.IsTransient ? [] : [.. held.Values]);
+    }
+
+    /// <summary>
+    /// The changed rows that concern what is held. A job renews the keys of thousands of rows a second, of which this process knows few: the others are passed over and not kept.
+    /// </summary>
+    private async Task<Dictionary<Guid, KeyRingEntry>> FindChangedAsync(long sinceEpoch, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        lock (_state)
+        {
+            // Whoever read a key's row before reads it again: what is entered from now on was read after the epoch was, and needs no telling.
+            _generation++;
+        }
+
+        var changed = new Dictionary<Guid, KeyRingEntry>();
+        await store.VisitAsync(
+            new RingFilter { ChangedSince = sinceEpoch },
+            changed.Clear,
+            entry =>
+            {
+                if (entry.KekId is null || _keys.ContainsKey(entry.Id) || _unopenable.ContainsKey(entry.Id) || _sealing.ContainsKey(SealingName(entry.Scope, entry.Purpose)))
+                {
+                    changed[entry.Id] = entry;
+                }
+            },
+            cancellationToken).ConfigureAwait(false);
+        return changed;
     }
 
     /// <summary>Every field of a row goes into its HMAC.</summary>

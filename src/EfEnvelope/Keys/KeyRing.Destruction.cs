@@ -8,24 +8,20 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal sealed partial class KeyRing
 {
-    /// <summary>Schedules a key, and what it wraps, for destruction. A key that is scheduled already keeps its time.</summary>
+    /// <summary>Schedules a key, and what it wraps, for destruction; what it wraps first. A key that is scheduled already keeps its time.</summary>
     /// <exception cref="KeyRevokedException">The key still seals, or is destroyed.</exception>
-    public async Task<IReadOnlyList<KeyRingEntry>> ScheduleDestructionAsync(
-        IReadOnlyList<KeyRingEntry> keys, TimeSpan window, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<ChangedEntries> ScheduleDestructionAsync(KeyRingEntry key, TimeSpan window, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
         // The key's own state says no before anything under it is changed.
-        var isWrapper = keys.Any(k => k.Purpose == KeyPurpose.Kek);
-        foreach (var key in keys.Where(k => k.KekId is null))
+        var isWrapper = key.Purpose == KeyPurpose.Kek;
+        Plan(key, Now());
+        var scheduled = new ChangedEntries();
+        if (isWrapper)
         {
-            Plan(key, Now());
+            await ChangeRowKeysAsync(new RingFilter { KekIds = [key.Id] }, _ => true, isTolerant: false, Plan, scheduled.Add, store, cancellationToken).ConfigureAwait(false);
         }
 
-        var scheduled = new List<KeyRingEntry>();
-        foreach (var chunk in keys.OrderBy(e => e.KekId is null ? 1 : 0).Select(e => e.Id).Chunk(ChangeChunk))
-        {
-            scheduled.AddRange(await ChangeAsync(chunk, Plan, store, cancellationToken).ConfigureAwait(false));
-        }
-
+        await ChangeAsync([key.Id], Plan, scheduled.Add, store, cancellationToken).ConfigureAwait(false);
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         return scheduled;
 
@@ -47,27 +43,21 @@ internal sealed partial class KeyRing
 
     /// <summary>Brings a scheduled key, and what it wraps, back to its former state: never to one that seals.</summary>
     /// <exception cref="KeyRevokedException">The key is not scheduled.</exception>
-    public async Task<IReadOnlyList<KeyRingEntry>> CancelDestructionAsync(Guid id, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task CancelDestructionAsync(Guid id, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var keys = await FindWithWrappedAsync(id, store, cancellationToken).ConfigureAwait(false);
-        if (keys[0].State != KeyState.PendingDestruction)
+        var key = await FindScopeKeyAsync(id, store, cancellationToken).ConfigureAwait(false);
+        if (key.State != KeyState.PendingDestruction)
         {
-            throw new KeyRevokedException($"Key {id} is {keys[0].State} and not scheduled for destruction. Nothing was changed.") { KeyId = id };
+            throw new KeyRevokedException($"Key {id} is {key.State} and not scheduled for destruction. Nothing was changed.") { KeyId = id };
         }
 
-        var cancelled = new List<KeyRingEntry>();
-        foreach (var chunk in keys.Select(e => e.Id).Chunk(ChangeChunk))
+        await ChangeAsync([id], Plan, entry => _audit.KeyDestructionCancelled(entry.Id), store, cancellationToken).ConfigureAwait(false);
+        if (key.Purpose == KeyPurpose.Kek)
         {
-            cancelled.AddRange(await ChangeAsync(chunk, Plan, store, cancellationToken).ConfigureAwait(false));
-        }
-
-        foreach (var entry in cancelled)
-        {
-            _audit.KeyDestructionCancelled(entry.Id);
+            await ChangeRowKeysAsync(new RingFilter { KekIds = [id] }, _ => true, isTolerant: false, Plan, entry => _audit.KeyDestructionCancelled(entry.Id), store, cancellationToken).ConfigureAwait(false);
         }
 
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        return cancelled;
 
         KeyRingEntry? Plan(KeyRingEntry entry, DateTimeOffset now) => entry.State != KeyState.PendingDestruction ? null : entry with
         {
@@ -99,17 +89,31 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>
+    /// Shows the scheduled row keys to <paramref name="which"/> and destroys those that it chooses and whose window is over, some hundred at a time; one that was cancelled or changed meanwhile is left as it is.
+    /// </summary>
+    public async Task<ChangedEntries> DestroyDueRowKeysAsync(Func<KeyRingEntry, bool> which, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var destroyed = new ChangedEntries();
+        await ChangeRowKeysAsync(
+            RingFilter.RowKeys with { State = KeyState.PendingDestruction }, which, isTolerant: false,
+            (entry, now) => KeyResolver.IsDestructionDue(entry, now) ? Follow(entry, KeyState.Destroyed, null, null, now) : null, destroyed.Add, store, cancellationToken).ConfigureAwait(false);
+        await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        return destroyed;
+    }
+
+    /// <summary>
     /// Erases a scope: destroys every key of it at once, whatever cells name them, and the row keys under its keks. Its keys are destroyed in one commit, so that no new version fills the gap.
     /// </summary>
-    public async Task<IReadOnlyList<KeyRingEntry>> EraseAsync(string scope, string reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<ChangedEntries> EraseAsync(string scope, string reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var selection = KeySelection.WholeScope(scope);
-        var erased = new List<KeyRingEntry>();
+        var erased = new ChangedEntries();
         for (var round = 0; round < MaxRounds; round++)
         {
             var found = await FindAsync(selection, store, cancellationToken).ConfigureAwait(false);
-            var due = found.Covered.Concat(found.NotCovered).Where(e => e.State != KeyState.Destroyed).ToList();
-            if (due.Count == 0)
+            var due = found.Covered.Concat(found.NotCovered).Where(e => e.State != KeyState.Destroyed).Select(e => e.Id).ToList();
+            var isRowKeyDue = found.RowKeys.Any(k => k.State != KeyState.Destroyed);
+            if (due.Count == 0 && !isRowKeyDue)
             {
                 if (erased.Count == 0)
                 {
@@ -119,9 +123,14 @@ internal sealed partial class KeyRing
                 break;
             }
 
-            foreach (var chunk in due.OrderBy(e => e.KekId is null ? 0 : 1).Select(e => e.Id).Chunk(ChangeChunk))
+            foreach (var chunk in due.Chunk(ChangeChunk))
             {
-                erased.AddRange(await ChangeAsync(chunk, Plan, store, cancellationToken).ConfigureAwait(false));
+                await ChangeAsync(chunk, Plan, erased.Add, store, cancellationToken).ConfigureAwait(false);
+            }
+
+            if (isRowKeyDue)
+            {
+                await ChangeRowKeysAsync(found.Meaning.RowKeys!.Value, found.Meaning.CoversRowKey, isTolerant: true, Plan, erased.Add, store, cancellationToken).ConfigureAwait(false);
             }
         }
 

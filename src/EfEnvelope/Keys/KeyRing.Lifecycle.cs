@@ -123,6 +123,15 @@ internal sealed partial class KeyRing
         throw new KeyUnavailableException($"Key {ids[0]} could not be changed: others change it at the same time. Retry.") { KeyId = ids[0] };
     }
 
+    private async Task ChangeAsync(
+        IReadOnlyList<Guid> ids, Func<KeyRingEntry, DateTimeOffset, KeyRingEntry?> plan, Action<KeyRingEntry> changed, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        foreach (var entry in await ChangeAsync(ids, plan, store, cancellationToken).ConfigureAwait(false))
+        {
+            changed(entry);
+        }
+    }
+
     private async Task<IReadOnlyList<KeyRingEntry>> ReadVersionsAsync(string scope, KeyPurpose purpose, RingIdentity identity, RingKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);

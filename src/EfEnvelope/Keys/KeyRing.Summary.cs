@@ -37,8 +37,12 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>The entries with these ids, authenticated; ids that the ring does not hold are absent from the answer.</summary>
+    /// <param name="ids">The ids.</param>
+    /// <param name="store">The ring's rows.</param>
+    /// <param name="cancellationToken">Cancels the question.</param>
+    /// <param name="isTolerant">Whether rows that are not genuine are passed over; else they end the call.</param>
     /// <exception cref="KeyRingTamperedException">A row is not genuine.</exception>
-    public async Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, IKeyRingStore store, CancellationToken cancellationToken, bool isTolerant = false)
     {
         if (ids.Count == 0)
         {
@@ -49,6 +53,11 @@ internal sealed partial class KeyRing
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
         var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
         var entries = await store.FindByIdAsync(ids, cancellationToken).ConfigureAwait(false);
+        if (isTolerant)
+        {
+            return [.. entries.Where(e => IsGenuine(mac.Key, identity.Id, e))];
+        }
+
         foreach (var entry in entries)
         {
             Verify(mac.Key, identity.Id, entry);

@@ -73,7 +73,8 @@ public sealed class KeySelection
     public override string ToString() => _text;
 
     /// <summary>What the selection means in a ring: the keys that seal values or wrap row keys, and those that an incident response cannot replace.</summary>
-    internal (IReadOnlyList<KeyRingEntry> Covered, IReadOnlyList<KeyRingEntry> NotCovered) Of(IReadOnlyList<KeyRingEntry> ring)
+    /// <param name="ring">Every key of scopes, or the one key that is selected.</param>
+    internal SelectionMeaning Of(IReadOnlyList<KeyRingEntry> ring)
     {
         // By version and not by time: clocks differ.
         var reported = SparesReplacements
@@ -81,7 +82,10 @@ public sealed class KeySelection
             : [];
         bool Names(KeyRingEntry e) => _names(e) && (!reported.TryGetValue(e.Purpose, out var newest) || e.Version <= newest);
         var keks = ring.Where(e => e.Purpose == KeyPurpose.Kek && Names(e)).Select(e => e.Id).ToHashSet();
-        var named = ring.Where(e => Names(e) || (e.KekId is { } kek && keks.Contains(kek))).ToLookup(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
-        return ([.. named[true]], [.. named[false]]);
+        var named = ring.Where(Names).ToLookup(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
+
+        // By a time a row key is meant by itself too: the clock that wrote it may be behind that of its kek.
+        bool Covers(KeyRingEntry rowKey) => (rowKey.KekId is { } kek && keks.Contains(kek)) || (Before is not null && _names(rowKey));
+        return new SelectionMeaning([.. named[true]], [.. named[false]], Before is not null ? RingFilter.RowKeys : RingFilter.Under(keks), Covers);
     }
 }

@@ -1,5 +1,4 @@
 using EfEnvelope.Census;
-using EfEnvelope.Cryptography;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 using EfEnvelope.Storage;
@@ -15,7 +14,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
     {
         options.Reencryption.Validate();
         var by = options.ReportedBy ?? Environment.UserName;
-        var compromised = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var (compromised, _) = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var seen = session.Runtime.TimeProvider.GetTimestamp();
         var exposure = await ExposureSurvey.TakeAsync(session, selection, compromised, reason, by, isDryRun: false, cancellationToken).ConfigureAwait(false);
         if (options.OnExposure is { } tell)
@@ -28,42 +27,67 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         // Savers that were under way, and processes with an older configuration, may have added keys of the selection meanwhile.
         var meant = selection.After(compromised.Covered);
         var late = await session.Ring.FindAsync(meant, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        if (late.Covered.Any(e => KeyResolver.Compromise(e, reason, by, session.Runtime.TimeProvider.GetUtcNow()) is not null))
+        if (late.Covered.Any(e => KeyResolver.Compromise(e, reason, by, session.Runtime.TimeProvider.GetUtcNow()) is not null) || late.RowKeys.Any(k => k.State is KeyState.PreActive or KeyState.Active or KeyState.Deactivated))
         {
-            late = await session.Ring.CompromiseAsync(meant, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+            (late, _) = await session.Ring.CompromiseAsync(meant, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
             seen = session.Runtime.TimeProvider.GetTimestamp();
         }
 
-        var open = late.Covered.Where(e => e.State is not (KeyState.Revoked or KeyState.Destroyed or KeyState.PendingDestruction)).ToList();
-        if (open.Count == 0)
+        if (late.LastChangeOfOpen is not { } lastChange)
         {
             return new CompromiseReport(exposure, reencryption, 0, [], null);
         }
 
-        if (await NotReachedAsync(open, seen, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await NotReachedAsync(lastChange, seen, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
-            return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notReached);
+            return NotRevoked(notReached);
         }
 
-        var census = await CensusTaker.TakeAsync(session, e => e.State == KeyState.Compromised, cancellationToken).ConfigureAwait(false);
-        if (census.NotAllBecause is { } notAll)
-        {
-            return new CompromiseReport(exposure, reencryption, 0, [.. open.Select(e => e.Id)], notAll);
-        }
+        var census = await CensusTaker.TakeAsync(session, e => SelectedKeys.IsOpen(e.State) && (late.Meaning.CoversRowKey(e) || late.Covered.Any(c => c.Id == e.Id)), cancellationToken).ConfigureAwait(false);
+        return census.NotAllBecause is { } notAll ? NotRevoked(notAll) : await RevokeAsync(late, census, exposure, reencryption, reason, by, cancellationToken).ConfigureAwait(false);
 
-        var named = open.Where(census.MayName).ToList();
-        var keptKeks = named.Select(e => e.KekId).OfType<Guid>().ToHashSet();
-        var free = open.Where(e => !census.MayName(e) && !keptKeks.Contains(e.Id)).ToList();
-        var revoked = await session.Ring.RevokeAsync(free, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var kept = open.Except(free).ToList();
-        var cells = named.Sum(e => census.CountOf(e.Id));
-        return new CompromiseReport(
-            exposure, reencryption, revoked.Count, [.. kept.Select(e => e.Id)],
-            kept.Count == 0 ? null : $"{cells} cell(s) still name {named.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}: they open on until these are re-encrypted");
+        CompromiseReport NotRevoked(string because)
+            => new(exposure, reencryption, 0, [.. late.Covered.Where(e => SelectedKeys.IsOpen(e.State)).Select(e => e.Id), .. late.OpenRowKeys], because)
+            {
+                OpenTotal = late.Covered.Count(e => SelectedKeys.IsOpen(e.State)) + late.RowKeys.Where(k => SelectedKeys.IsOpen(k.State)).Sum(k => k.Keys),
+            };
     }
 
-    private async Task<string?> NotReachedAsync(List<KeyRingEntry> open, long seen, CancellationToken cancellationToken)
+    /// <summary>Ends opening with what no cell names. A kek is kept with the row keys under it that cells name.</summary>
+    private async Task<CompromiseReport> RevokeAsync(
+        SelectedKeys late, EnvelopeCensus census, ExposureReport exposure, ReencryptionReport reencryption, string reason, string by, CancellationToken cancellationToken)
+    {
+        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: { } state } && SelectedKeys.IsOpen(state)).Select(e => e.KekId!.Value).ToHashSet();
+        var open = late.Covered.Where(e => SelectedKeys.IsOpen(e.State)).ToList();
+        var kept = open.Where(e => census.MayName(e) || keptKeks.Contains(e.Id)).ToList();
+        var keptRowKeys = new ChangedEntries();
+        var named = kept.Count(census.MayName);
+        var revoked = await session.Ring.RevokeAsync(
+            [.. open.Except(kept)], late.RowKeys.Count > 0 ? late.Meaning.RowKeys : null, IsUnused, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var cells = kept.Sum(e => census.CountOf(e.Id)) + (keptRowKeys.RowKeys <= ChangedEntries.MaxRowKeys ? keptRowKeys.Listed.Sum(e => census.CountOf(e.Id)) : kept.Sum(e => census.CountUnder(e.Id)));
+        var because = kept.Count == 0 && keptRowKeys.Count == 0 ? null
+            : $"{cells} cell(s) still name {named + keptRowKeys.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}: they open on until these are re-encrypted";
+        return new CompromiseReport(exposure, reencryption, revoked.Count, [.. kept.Concat(keptRowKeys.Listed).Select(e => e.Id)], because) { OpenTotal = kept.Count + keptRowKeys.Count };
+
+        bool IsUnused(KeyRingEntry rowKey)
+        {
+            if (!late.Meaning.CoversRowKey(rowKey) || !SelectedKeys.IsOpen(rowKey.State))
+            {
+                return false;
+            }
+
+            if (census.MayName(rowKey))
+            {
+                keptRowKeys.Add(rowKey);
+                return false;
+            }
+
+            return true;
+        }
+    }
+
+    private async Task<string?> NotReachedAsync(DateTimeOffset lastChange, long seen, CancellationToken cancellationToken)
         => options.Reencryption.CutOffTimeout == TimeSpan.Zero
             ? "the cut-off was not waited for (CutOffTimeout is zero)"
-            : await CutOff.WaitAsync(session, open.Max(e => e.StateChangedAt ?? e.CreatedAt), seen, options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            : await CutOff.WaitAsync(session, lastChange, seen, options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
 }

@@ -2,12 +2,16 @@ namespace EfEnvelope;
 
 /// <summary>What became of the scheduled destructions.</summary>
 /// <param name="Destroyed">Keys whose wrapped form is gone.</param>
-/// <param name="Kept">Keys whose window is over, and that are kept nevertheless.</param>
+/// <param name="Kept">Keys whose window is over, and that are kept nevertheless; of row keys the first 1,000.</param>
 /// <param name="Waiting">How many scheduled keys are within their window.</param>
-public sealed record DestructionReport(IReadOnlyList<KeyInfo> Destroyed, IReadOnlyList<KeptKey> Kept, int Waiting);
+public sealed record DestructionReport(ChangedKeys Destroyed, IReadOnlyList<KeptKey> Kept, int Waiting)
+{
+    /// <summary>How many keys are kept, listed or not.</summary>
+    public long KeptTotal { get; init; } = Kept.Count;
+}
 
 /// <summary>A key that is not destroyed although its window is over.</summary>
 /// <param name="Key">The key.</param>
-/// <param name="Cells">Cells that name it.</param>
+/// <param name="Cells">Cells that name it; 0 where they were not counted, or only together with those of other row keys.</param>
 /// <param name="Because">Why, and what to do.</param>
 public sealed record KeptKey(KeyInfo Key, long Cells, string Because);

@@ -21,11 +21,11 @@ public sealed partial class EnvelopeKeys
     /// <param name="keyId">The key; a kek takes the row keys that it wraps with it.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call; what is marked by then stays marked.</param>
-    /// <returns>The keys that were marked by this call; empty where all were marked before.</returns>
+    /// <returns>The keys that were marked by this call, of row keys the first 1,000; empty where all were marked before.</returns>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     /// <exception cref="KeyRevokedException">It is revoked or destroyed already.</exception>
     /// <exception cref="EnvelopeConfigurationException">It neither seals values nor wraps row keys.</exception>
-    public Task<IReadOnlyList<KeyInfo>> ReportCompromisedAsync(Guid keyId, string reason, CancellationToken cancellationToken = default)
+    public Task<ChangedKeys> ReportCompromisedAsync(Guid keyId, string reason, CancellationToken cancellationToken = default)
         => ReportCompromisedAsync(KeySelection.Key(keyId), reason, cancellationToken: cancellationToken);
 
     /// <summary>Reports every usable key of a scope compromised, its kek included.</summary>
@@ -33,7 +33,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call; what is marked by then stays marked.</param>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no key of it.</exception>
-    public Task<IReadOnlyList<KeyInfo>> ReportCompromisedAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
+    public Task<ChangedKeys> ReportCompromisedAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
         => ReportCompromisedAsync(KeySelection.Scope(scope), reason, cancellationToken: cancellationToken);
 
     /// <summary>Reports the selected keys compromised, and lets new versions take over. May be repeated.</summary>
@@ -41,16 +41,15 @@ public sealed partial class EnvelopeKeys
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="reportedBy">Who reports, for the record; null for the operating system's user.</param>
     /// <param name="cancellationToken">Cancels the call; what is marked by then stays marked.</param>
-    /// <returns>The keys that were marked by this call; empty where all were marked before.</returns>
+    /// <returns>The keys that were marked by this call, of row keys the first 1,000; empty where all were marked before.</returns>
     /// <exception cref="KeyNotFoundInRingException">The selection is empty.</exception>
     /// <exception cref="KeyRevokedException">All of it is revoked or destroyed already.</exception>
     /// <exception cref="EnvelopeConfigurationException">A time in the future; or the configured root key itself: new keys would be wrapped by it again.</exception>
-    public async Task<IReadOnlyList<KeyInfo>> ReportCompromisedAsync(KeySelection selection, string reason, string? reportedBy = null, CancellationToken cancellationToken = default)
+    public async Task<ChangedKeys> ReportCompromisedAsync(KeySelection selection, string reason, string? reportedBy = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(selection);
         ArgumentException.ThrowIfNullOrWhiteSpace(reason);
-        var compromised = await _session.Ring.CompromiseAsync(selection, reason, reportedBy ?? Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        return [.. compromised.Marked.Select(KeyInfo.Of)];
+        return ChangedKeys.Of((await _session.Ring.CompromiseAsync(selection, reason, reportedBy ?? Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Marked);
     }
 
     /// <summary>What a compromise of the selected keys would expose: a dry run of <see cref="CompromiseAsync"/>. Changes nothing; reads whole tables, the database does the counting.</summary>
@@ -93,49 +92,57 @@ public sealed partial class EnvelopeKeys
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     public async Task<KeyInfo> RevokeAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
     {
-        var keys = await _session.Ring.FindWithWrappedAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        RequireNext(keys[0], KeyState.Revoked);
-        keys = await RequireUnusedAsync(keys, cancellationToken).ConfigureAwait(false);
-        await _session.Ring.RevokeAsync(keys, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var key = await _session.Ring.FindScopeKeyAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        RequireNext(key, KeyState.Revoked);
+        key = await RequireUnusedAsync(key, cancellationToken).ConfigureAwait(false);
+        await _session.Ring.RevokeAsync(key, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
         return await ReadAsync(keyId, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>The gate before opening is refused for good: no cell names the keys, counted when no writer can still add one.</summary>
-    private async Task<IReadOnlyList<KeyRingEntry>> RequireUnusedAsync(IReadOnlyList<KeyRingEntry> keys, CancellationToken cancellationToken)
+    /// <summary>The gate before opening is refused for good: no cell names the key, or a row key under it, counted when no writer can still add one.</summary>
+    /// <returns>The key as it is then.</returns>
+    private async Task<KeyRingEntry> RequireUnusedAsync(KeyRingEntry key, CancellationToken cancellationToken)
     {
         // What is refused anyway neither waits nor changes anything.
-        RequireUnused(keys, await TakeCensusOfAsync(keys[0], cancellationToken).ConfigureAwait(false));
-        keys = await _session.Ring.DeactivateWrappedAsync(keys, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var seen = _session.Runtime.TimeProvider.GetTimestamp();
-        if (await CutOff.WaitAsync(_session, LastChange(keys), seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        var store = _session.OpenStore();
+        var wrapped = await _session.Ring.SumWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
+        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false));
+        if (wrapped.Any(k => k.State == KeyState.Active))
         {
-            throw new KeyRevokedException($"Key {keys[0].Id} may still be sealed with: {notReached}. It is kept. Try again later.") { KeyId = keys[0].Id };
+            await _session.Ring.DeactivateWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
+            key = await _session.Ring.FindScopeKeyAsync(key.Id, store, cancellationToken).ConfigureAwait(false);
+            wrapped = await _session.Ring.SumWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
         }
 
-        RequireUnused(keys, await TakeCensusOfAsync(keys[0], cancellationToken).ConfigureAwait(false));
-        return keys;
+        var seen = _session.Runtime.TimeProvider.GetTimestamp();
+        var lastChange = wrapped.Select(k => k.ChangedAt).Append(key.StateChangedAt ?? key.CreatedAt).Max();
+        if (await CutOff.WaitAsync(_session, lastChange, seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        {
+            throw new KeyRevokedException($"Key {key.Id} may still be sealed with: {notReached}. It is kept. Try again later.") { KeyId = key.Id };
+        }
+
+        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false));
+        return key;
     }
 
     /// <summary>A census that counts one key by itself, if it is a row's.</summary>
     private Task<EnvelopeCensus> TakeCensusOfAsync(KeyRingEntry key, CancellationToken cancellationToken)
         => CensusTaker.TakeAsync(_session, key.KekId is null ? null : e => e.Id == key.Id, cancellationToken);
 
-    private static void RequireUnused(IReadOnlyList<KeyRingEntry> keys, EnvelopeCensus census)
+    private static void RequireUnused(KeyRingEntry key, IReadOnlyList<RowKeySum> wrapped, EnvelopeCensus census)
     {
-        var cells = census.CountOf(keys[0].Id) + census.CountUnder(keys[0].Id);
+        var cells = census.CountOf(key.Id) + census.CountUnder(key.Id);
         if (cells > 0)
         {
-            var under = keys.Count > 1 ? $", with the {keys.Count - 1} row key(s) under it," : "";
-            throw new KeyRevokedException($"Key {keys[0].Id}{under} is still named by {cells} cell(s) and is kept. Run the re-encryption job first; nothing was changed.") { KeyId = keys[0].Id };
+            var under = wrapped.Count > 0 ? $", with the {wrapped.Sum(k => k.Keys)} row key(s) under it," : "";
+            throw new KeyRevokedException($"Key {key.Id}{under} is still named by {cells} cell(s) and is kept. Run the re-encryption job first; nothing was changed.") { KeyId = key.Id };
         }
 
         if (census.NotAllBecause is { } notAll)
         {
-            throw new KeyRevokedException($"Key {keys[0].Id} is kept: {notAll}. Nothing was changed.") { KeyId = keys[0].Id };
+            throw new KeyRevokedException($"Key {key.Id} is kept: {notAll}. Nothing was changed.") { KeyId = key.Id };
         }
     }
-
-    private static DateTimeOffset LastChange(IReadOnlyList<KeyRingEntry> keys) => keys.Max(k => k.StateChangedAt ?? k.CreatedAt);
 
     private static void RequireNext(KeyRingEntry key, KeyState state)
     {
@@ -149,5 +156,5 @@ public sealed partial class EnvelopeKeys
     }
 
     private async Task<KeyInfo> ReadAsync(Guid keyId, CancellationToken cancellationToken)
-        => KeyInfo.Of((await _session.Ring.FindWithWrappedAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false))[0]);
+        => KeyInfo.Of(await _session.Ring.FindScopeKeyAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
 }

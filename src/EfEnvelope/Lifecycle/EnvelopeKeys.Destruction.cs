@@ -1,5 +1,6 @@
 using EfEnvelope.Census;
 using EfEnvelope.Keys;
+using EfEnvelope.Lifecycle;
 using EfEnvelope.Reencryption;
 
 namespace EfEnvelope;
@@ -38,10 +39,10 @@ public sealed partial class EnvelopeKeys
                 $"The waiting window of a destruction is {MinimumDestructionWindow.TotalDays:0} to {MaximumDestructionWindow.TotalDays:0} days; {waits.TotalDays:0.##} days were asked for. Nothing was changed.") { KeyId = keyId };
         }
 
-        var keys = await _session.Ring.FindWithWrappedAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        RequireNext(keys[0], KeyState.PendingDestruction);
-        keys = await RequireUnusedAsync(keys, cancellationToken).ConfigureAwait(false);
-        await _session.Ring.ScheduleDestructionAsync(keys, waits, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        var key = await _session.Ring.FindScopeKeyAsync(keyId, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        RequireNext(key, KeyState.PendingDestruction);
+        key = await RequireUnusedAsync(key, cancellationToken).ConfigureAwait(false);
+        await _session.Ring.ScheduleDestructionAsync(key, waits, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
         return await ReadAsync(keyId, cancellationToken).ConfigureAwait(false);
     }
 
@@ -65,41 +66,67 @@ public sealed partial class EnvelopeKeys
     public async Task<DestructionReport> DestroyDueAsync(CancellationToken cancellationToken = default)
     {
         var now = _session.Runtime.TimeProvider.GetUtcNow();
-        var scheduled = (await _session.Ring.ListAsync(includeRowKeys: true, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Where(e => e.State == KeyState.PendingDestruction).ToList();
-        var due = scheduled.Where(e => KeyResolver.IsDestructionDue(e, now)).ToList();
-        var waiting = scheduled.Count - due.Count;
-        if (due.Count == 0)
+        var (ring, store) = (_session.Ring, _session.OpenStore());
+        var due = new DueKeys(now);
+        foreach (var key in await ring.ListAsync(includeRowKeys: false, store, cancellationToken).ConfigureAwait(false))
         {
-            return new DestructionReport([], [], waiting);
+            due.Add(key);
         }
 
-        if (await CutOff.WaitAsync(_session, LastChange(due), _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        await ring.VisitAsync(RingFilter.RowKeys, due.Restart, due.Add, store, cancellationToken).ConfigureAwait(false);
+        if (due.IsEmpty)
         {
-            return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), 0, notReached))], waiting);
+            return new DestructionReport(ChangedKeys.None, [], due.Waiting);
+        }
+
+        if (await CutOff.WaitAsync(_session, due.LastChange, _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        {
+            return KeepAll(due, null, notReached);
         }
 
         var census = await CensusTaker.TakeAsync(_session, e => e.State == KeyState.PendingDestruction, cancellationToken).ConfigureAwait(false);
         if (census.NotAllBecause is { } notAll)
         {
-            return new DestructionReport([], [.. due.Select(e => new KeptKey(KeyInfo.Of(e), census.CountOf(e.Id), notAll))], waiting);
+            return KeepAll(due, census, notAll);
         }
 
-        var named = due.Where(census.MayName).ToDictionary(e => e.Id);
-
         // A kek is kept as long as a cell names one of the row keys under it.
-        var keptKeks = scheduled.Where(e => e.KekId is not null && census.MayName(e)).Select(e => e.KekId!.Value).ToHashSet();
-        var unused = due.Where(e => !named.ContainsKey(e.Id) && !keptKeks.Contains(e.Id)).ToList();
-        var destroyed = await _session.Ring.DestroyDueAsync(unused, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var gone = destroyed.Select(e => e.Id).ToHashSet();
-        return new DestructionReport(
-            [.. destroyed.Select(KeyInfo.Of)],
-            [.. due.Where(e => !gone.Contains(e.Id)).Select(e => new KeptKey(KeyInfo.Of(e), census.CountOf(e.Id), Why(e)))],
-            waiting);
+        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: KeyState.PendingDestruction }).Select(e => e.KekId!.Value).ToHashSet();
+        var kept = new List<KeptKey>();
+        long keptRowKeys = 0;
+        var destroyed = await ring.DestroyDueRowKeysAsync(IsUnused, store, cancellationToken).ConfigureAwait(false);
+        foreach (var key in await ring.DestroyDueAsync([.. due.Scopes.Where(e => census.CountOf(e.Id) == 0 && !keptKeks.Contains(e.Id))], store, cancellationToken).ConfigureAwait(false))
+        {
+            destroyed.Add(key);
+        }
 
-        string Why(KeyRingEntry e) => named.ContainsKey(e.Id) ? $"{census.CountOf(e.Id)} cell(s) name it: cancel the destruction and re-encrypt them, or remove them"
+        var gone = destroyed.Listed.Where(e => e.KekId is null).Select(e => e.Id).ToHashSet();
+        kept.AddRange(due.Scopes.Where(e => !gone.Contains(e.Id)).Select(e => new KeptKey(KeyInfo.Of(e), census.CountOf(e.Id), Why(e))));
+        return new DestructionReport(ChangedKeys.Of(destroyed), kept, due.Waiting) { KeptTotal = kept.Count(k => k.Key.KekId is null) + keptRowKeys };
+
+        bool IsUnused(KeyRingEntry rowKey)
+        {
+            if (!census.MayName(rowKey))
+            {
+                return true;
+            }
+
+            if (KeyResolver.IsDestructionDue(rowKey, now) && ++keptRowKeys <= ChangedEntries.MaxRowKeys)
+            {
+                kept.Add(new KeptKey(KeyInfo.Of(rowKey), census.CountOf(rowKey.Id), Why(rowKey)));
+            }
+
+            return false;
+        }
+
+        string Why(KeyRingEntry e) => census.CountOf(e.Id) > 0 ? $"{census.CountOf(e.Id)} cell(s) name it: cancel the destruction and re-encrypt them, or remove them"
+            : e.KekId is not null ? "cells name it, or others of the row keys under its kek, of which there are too many to tell: cancel the destruction and re-encrypt them, or remove them"
             : keptKeks.Contains(e.Id) ? "cells name row keys under it: cancel the destruction and re-encrypt them, or remove them"
             : "it was changed meanwhile";
     }
+
+    private static DestructionReport KeepAll(DueKeys due, EnvelopeCensus? census, string why)
+        => new(ChangedKeys.None, [.. due.Listed.Select(e => new KeptKey(KeyInfo.Of(e), census?.CountOf(e.Id) ?? 0, why))], due.Waiting) { KeptTotal = due.Scopes.Count + due.RowKeys };
 
     /// <summary>
     /// Erases a tenant or subject: destroys its keys, and the row keys under them, at once and for ever, although cells name them. Those cells, and copies of them in backups of the data, can never be read again: every process
@@ -108,11 +135,11 @@ public sealed partial class EnvelopeKeys
     /// <param name="scope">The scope; not the global one.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call; what is destroyed by then stays so, and the call may be repeated.</param>
-    /// <returns>The destroyed keys.</returns>
+    /// <returns>The destroyed keys; of row keys the first 1,000.</returns>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no key of it.</exception>
     /// <exception cref="KeyDestroyedException">It is erased already.</exception>
     /// <exception cref="EnvelopeConfigurationException">The global scope cannot be erased.</exception>
-    public async Task<IReadOnlyList<KeyInfo>> EraseAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
+    public async Task<ChangedKeys> EraseAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(reason);
         if (scope == EnvelopeScope.Global)
@@ -120,7 +147,6 @@ public sealed partial class EnvelopeKeys
             throw new EnvelopeConfigurationException("The global scope holds every value without a tenant or subject, and the ring's own keys: it cannot be erased. Nothing was changed.");
         }
 
-        var erased = await _session.Ring.EraseAsync(scope.Value, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        return [.. erased.Select(KeyInfo.Of)];
+        return ChangedKeys.Of(await _session.Ring.EraseAsync(scope.Value, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false));
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using EfEnvelope.Census;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
@@ -91,13 +92,28 @@ public sealed partial class EnvelopeKeys
     }
 
     /// <summary>
-    /// The keys whose rows a job would look for, by the ring alone: keys and keks of scopes that were retired, and row keys that were reported compromised by themselves. What else retires a row key is its kek. Never opens an empty ring.
+    /// The keys whose rows a job would look for, by the ring alone: keys and keks of scopes that were retired, and row keys that were reported compromised by themselves, for each kek one id that is another when these are others. What
+    /// else retires a row key is its kek. Never opens an empty ring.
     /// </summary>
     internal async Task<HashSet<Guid>> FindRetiredAsync(CancellationToken cancellationToken)
     {
         var store = _session.OpenStore();
         var scopes = await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false);
-        var compromised = await store.FindByStateAsync(KeyState.Compromised, cancellationToken).ConfigureAwait(false);
-        return [.. scopes.Where(e => e.State == KeyState.Deactivated).Concat(compromised).Where(e => e.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(e => e.Id)];
+        var rowKeys = new Dictionary<Guid, UInt128>();
+        await store.VisitAsync(
+            RingFilter.RowKeys with { State = KeyState.Compromised },
+            rowKeys.Clear,
+            entry => rowKeys[entry.KekId!.Value] = rowKeys.GetValueOrDefault(entry.KekId.Value) ^ BinaryPrimitives.ReadUInt128BigEndian(entry.Id.ToByteArray(bigEndian: true)),
+            cancellationToken).ConfigureAwait(false);
+        return
+        [
+            .. scopes.Where(e => e.State is KeyState.Deactivated or KeyState.Compromised && e.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(e => e.Id),
+            .. rowKeys.Values.Select(ids =>
+            {
+                var bytes = new byte[16];
+                BinaryPrimitives.WriteUInt128BigEndian(bytes, ids);
+                return new Guid(bytes, bigEndian: true);
+            }),
+        ];
     }
 }

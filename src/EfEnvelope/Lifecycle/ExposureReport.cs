@@ -20,10 +20,10 @@ namespace EfEnvelope;
 /// <param name="IsDryRun">Whether nothing was changed.</param>
 /// <param name="IsResumed">Whether keys of the selection had been reported before: rows that were re-encrypted since then are not counted.</param>
 /// <param name="Keys">The selected keys; row keys under a selected kek are only counted in <paramref name="RowKeys"/>.</param>
-/// <param name="RowKeys">Row keys under the selected keks.</param>
+/// <param name="RowKeys">Row keys under the selected keks, or selected by a time.</param>
 /// <param name="Rows">By scope and table.</param>
 /// <param name="NotCovered">Selected keys that cannot be replaced this way: index roots and the ring's own mac key.</param>
-/// <param name="TamperedRingRows">Rows of the ring that are not genuine, by the id that they claim; nobody uses them.</param>
+/// <param name="TamperedRingRows">Rows of the ring that are not genuine, by the id that they claim; nobody uses them. Keys of scopes, and the first 1,000 row keys that claim a selected kek; all of them where keys are selected by a time.</param>
 public sealed record ExposureReport(
     Guid RingId,
     DateTimeOffset TakenAt,

@@ -45,8 +45,6 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
     public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
         => Run(() => inner.FindByIdAsync(ids, cancellationToken), (ids.Count + 499) / 500);
 
-    public Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken) => Run(() => inner.FindChangedAsync(sinceEpoch, cancellationToken));
-
     public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => Run(() => inner.TryInsertAsync(entries, cancellationToken));
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken) => Run(() => inner.TryUpdateAsync(entry, cancellationToken));
@@ -69,9 +67,7 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
             return true;
         });
 
-    public Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken) => Run(() => inner.FindByStateAsync(state, cancellationToken));
-
-    public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken) => Run(() => inner.FindByKekAsync(kekId, cancellationToken));
+    public Task<IReadOnlyList<KeyRingEntry>> PageAsync(RingFilter filter, Guid? after, int count, CancellationToken cancellationToken) => Run(() => inner.PageAsync(filter, after, count, cancellationToken));
 
     public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken) => Run(() => inner.TryTakeOverAsync(identity, macKey, cancellationToken));
 

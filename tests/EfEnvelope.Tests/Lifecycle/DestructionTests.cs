@@ -231,8 +231,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         var key = await there.SealAsync("tenant:1");
         await here.RotateAsync("tenant:1");
         Assert.Equal(key, await there.OpenAsync(key));
-        var keys = await here.Ring.FindWithWrappedAsync(key, here.Store, default);
-        await here.Ring.ScheduleDestructionAsync(keys, TimeSpan.FromDays(30), "test", "me", here.Store, default);
+        await here.Ring.ScheduleDestructionAsync(await here.Ring.FindScopeKeyAsync(key, here.Store, default), TimeSpan.FromDays(30), "test", "me", here.Store, default);
         await Assert.ThrowsAsync<KeyRevokedException>(() => here.OpenAsync(key));
         there.Time.Advance(TimeSpan.FromSeconds(61));
         await Assert.ThrowsAsync<KeyRevokedException>(() => there.OpenAsync(key));
@@ -249,15 +248,15 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         await using var there = new RingProcess(Database, here.Kms);
         var key = await here.SealAsync("tenant:1");
         await here.RotateAsync("tenant:1");
-        var due = await here.Ring.ScheduleDestructionAsync(await here.Ring.FindWithWrappedAsync(key, here.Store, default), TimeSpan.FromDays(7), "test", "me", here.Store, default);
+        var due = (await here.Ring.ScheduleDestructionAsync(await here.Ring.FindScopeKeyAsync(key, here.Store, default), TimeSpan.FromDays(7), "test", "me", here.Store, default)).Listed;
         here.Time.Advance(TimeSpan.FromDays(8));
         await there.Ring.CancelDestructionAsync(key, "test", "me", there.Store, default);
         Assert.Empty(await here.Ring.DestroyDueAsync(due, here.Store, default));
 
         // Scheduled anew: the former decision, and its time, no longer count.
-        await there.Ring.ScheduleDestructionAsync(await there.Ring.FindWithWrappedAsync(key, there.Store, default), TimeSpan.FromDays(7), "test", "me", there.Store, default);
+        await there.Ring.ScheduleDestructionAsync(await there.Ring.FindScopeKeyAsync(key, there.Store, default), TimeSpan.FromDays(7), "test", "me", there.Store, default);
         Assert.Empty(await here.Ring.DestroyDueAsync(due, here.Store, default));
-        Assert.NotEmpty((await here.Ring.FindWithWrappedAsync(key, here.Store, default))[0].Wrapped);
+        Assert.NotEmpty((await here.Ring.FindScopeKeyAsync(key, here.Store, default)).Wrapped);
     }
 
     [Fact]

@@ -122,14 +122,15 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         => QueryChunksAsync(ids, (command, chunk) =>
             $"{_keys[nameof(EnvelopeKeyRow.Id)]} IN ({string.Join(", ", chunk.Select(id => _keys.Add(command, nameof(EnvelopeKeyRow.Id), id)))})", cancellationToken);
 
-    public Task<IReadOnlyList<KeyRingEntry>> FindChangedAsync(long sinceEpoch, CancellationToken cancellationToken)
-        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} > {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), sinceEpoch)}", cancellationToken);
-
-    public Task<IReadOnlyList<KeyRingEntry>> FindByKekAsync(Guid kekId, CancellationToken cancellationToken)
-        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.KekId)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.KekId), kekId)}", cancellationToken);
-
-    public Task<IReadOnlyList<KeyRingEntry>> FindByStateAsync(KeyState state, CancellationToken cancellationToken)
-        => QueryAsync(command => $"{_keys[nameof(EnvelopeKeyRow.State)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.State), (int)state)}", cancellationToken);
+    public Task<IReadOnlyList<KeyRingEntry>> PageAsync(RingFilter filter, Guid? after, int count, CancellationToken cancellationToken)
+        => QueryAsync(
+            command =>
+            {
+                var (id, where) = (_keys[nameof(EnvelopeKeyRow.Id)], Where(command, filter, inIdOrder: true));
+                var behind = after is { } last ? $" AND {id} > {_keys.Add(command, nameof(EnvelopeKeyRow.Id), last)}" : "";
+                return $"{where}{behind} ORDER BY {id} LIMIT {count.ToString(System.Globalization.CultureInfo.InvariantCulture)}";
+            },
+            cancellationToken);
 
     public Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken)
         => QueryAsync(_ => $"{(includeRowKeys ? "1 = 1" : $"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NULL")} ORDER BY {_keys[nameof(EnvelopeKeyRow.Id)]}", cancellationToken);
@@ -150,17 +151,21 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             return true;
         }, cancellationToken);
 
-    private string Where(DbCommand command, RingFilter filter)
+    /// <param name="command">Takes the parameters.</param>
+    /// <param name="filter">Which rows.</param>
+    /// <param name="inIdOrder">Whether the rows are read along the primary key: SQLite would choose the index of keks, and sort all of a kek's rows for each page.</param>
+    private string Where(DbCommand command, RingFilter filter, bool inIdOrder = false)
     {
+        var column = (inIdOrder && command is not Npgsql.NpgsqlCommand ? "+" : "") + _keys[nameof(EnvelopeKeyRow.KekId)];
         var conditions = new List<string> { "1 = 1" };
         if (filter.IsRowKey)
         {
-            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NOT NULL");
+            conditions.Add($"{column} IS NOT NULL");
         }
 
-        if (filter.KekId is { } kek)
+        if (filter.KekIds is { } keks)
         {
-            conditions.Add($"{_keys[nameof(EnvelopeKeyRow.KekId)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.KekId), kek)}");
+            conditions.Add($"{column} IN ({string.Join(", ", keks.Select(kek => _keys.Add(command, nameof(EnvelopeKeyRow.KekId), kek)))})");
         }
 
         if (filter.State is { } state)

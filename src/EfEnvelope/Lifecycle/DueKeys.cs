@@ -1,0 +1,69 @@
+using EfEnvelope.Keys;
+
+namespace EfEnvelope.Lifecycle;
+
+/// <summary>Keys whose destruction is scheduled: those of scopes one by one, of row keys the first, and how many. Not thread safe.</summary>
+internal sealed class DueKeys(DateTimeOffset now)
+{
+    private readonly List<KeyRingEntry> _scopes = [];
+    private readonly List<KeyRingEntry> _rowKeys = [];
+    private long _waitingScopes;
+    private long _waitingRowKeys;
+    private DateTimeOffset? _lastRowKey;
+
+    /// <summary>Keys of scopes whose window is over.</summary>
+    public IReadOnlyList<KeyRingEntry> Scopes => _scopes;
+
+    /// <summary>All keys of scopes, and the first row keys, whose window is over.</summary>
+    public IEnumerable<KeyRingEntry> Listed => _scopes.Concat(_rowKeys);
+
+    /// <summary>How many row keys' window is over.</summary>
+    public long RowKeys { get; private set; }
+
+    /// <summary>How many keys are within their window.</summary>
+    public int Waiting => (int)Math.Min(int.MaxValue, _waitingScopes + _waitingRowKeys);
+
+    public bool IsEmpty => _scopes.Count == 0 && RowKeys == 0;
+
+    /// <summary>When the last of those whose window is over was scheduled.</summary>
+    public DateTimeOffset LastChange => _scopes.Select(e => e.StateChangedAt ?? e.CreatedAt).Append(_lastRowKey ?? DateTimeOffset.MinValue).Max();
+
+    /// <summary>Forgets the row keys.</summary>
+    public void Restart()
+    {
+        _rowKeys.Clear();
+        (_waitingRowKeys, RowKeys, _lastRowKey) = (0, 0, null);
+    }
+
+    /// <summary>Adds a key if it is scheduled.</summary>
+    public void Add(KeyRingEntry key)
+    {
+        if (key.State != KeyState.PendingDestruction)
+        {
+            return;
+        }
+
+        var isDue = KeyResolver.IsDestructionDue(key, now);
+        if (key.KekId is null)
+        {
+            _waitingScopes += isDue ? 0 : 1;
+            if (isDue)
+            {
+                _scopes.Add(key);
+            }
+        }
+        else if (!isDue)
+        {
+            _waitingRowKeys++;
+        }
+        else
+        {
+            if (++RowKeys <= ChangedEntries.MaxRowKeys)
+            {
+                _rowKeys.Add(key);
+            }
+
+            _lastRowKey = (key.StateChangedAt ?? key.CreatedAt) is var at && at > (_lastRowKey ?? DateTimeOffset.MinValue) ? at : _lastRowKey;
+        }
+    }
+}
