@@ -40,6 +40,7 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
     /// <summary>Sees every entity type that a query mentions: roots, navigations, includes by lambda or name.</summary>
     private sealed class RowKeyedFinder(IModel model) : ExpressionVisitor
     {
+        private readonly HashSet<IEntityType> _visited = [];
         private bool _found;
 
         public static bool Find(Expression query, IModel model)
@@ -58,7 +59,7 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
         {
             if (node is EntityQueryRootExpression root)
             {
-                _found |= IsRowKeyed(root.EntityType) || root.EntityType.GetDerivedTypesInclusive().SelectMany(t => t.GetNavigations()).Any(n => n.IsEagerLoaded && IsRowKeyed(n.TargetEntityType));
+                _found |= IsRowKeyed(root.EntityType) || LoadsRowKeyed(root.EntityType);
                 return node;
             }
 
@@ -84,6 +85,12 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
 
         private static bool IsRowKeyed(IEntityType type) => EncryptedTypeInfo.Of(type).Scope.PerRow;
 
+        /// <summary>What a query loads without naming it: navigations that are always included, and theirs.</summary>
+        private bool LoadsRowKeyed(IEntityType entityType)
+            => _visited.Add(entityType) && entityType.GetDerivedTypesInclusive()
+                .SelectMany(t => t.GetNavigations().Concat<INavigationBase>(t.GetSkipNavigations()))
+                .Any(n => n.IsEagerLoaded && (IsRowKeyed(n.TargetEntityType) || LoadsRowKeyed(n.TargetEntityType)));
+
         private bool IsRowKeyedType(Type type)
         {
             if (type.IsGenericType)
@@ -91,7 +98,13 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
                 return type.GetGenericArguments().Any(IsRowKeyedType);
             }
 
-            return model.FindEntityType(type) is { } entityType && IsRowKeyed(entityType);
+            if (model.FindEntityType(type) is { } entityType)
+            {
+                return IsRowKeyed(entityType) || LoadsRowKeyed(entityType);
+            }
+
+            // A class of the application's own for its collections.
+            return type != typeof(string) && type.GetInterfaces().Any(i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IEnumerable<>) && IsRowKeyedType(i.GetGenericArguments()[0]));
         }
     }
 

@@ -69,8 +69,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
         if (_missing.Contains(keyId))
         {
-            // A bulk reader that was not buffered after all: load what is missing before the first value is opened.
-            SynchronousBridge.Run(() => LoadAsync(CancellationToken.None));
+            // A bulk reader that was not buffered after all: load what is missing, and check it, before the first value is opened.
+            SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
             if (_pins.TryGet(keyId, out key))
             {
                 return _last = key;
