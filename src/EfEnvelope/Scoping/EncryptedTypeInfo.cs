@@ -14,6 +14,7 @@ internal sealed class EncryptedTypeInfo
     private readonly IProperty[] _columns;
     private readonly IProperty[] _besides;
     private readonly bool _documentBesides;
+    private readonly bool _byProcedure;
 
     private EncryptedTypeInfo(IEntityType entityType)
     {
@@ -25,6 +26,7 @@ internal sealed class EncryptedTypeInfo
         Choosers = [.. new[] { ScopeProperty, RowIdProperty }.OfType<IProperty>()];
         var chosen = Choosers.SelectMany(Tables).ToHashSet();
         _besides = Choosers.Count == 0 ? [] : [.. _columns.Where(c => Tables(c).Any() && !Tables(c).Any(chosen.Contains))];
+        _byProcedure = Choosers.Count > 0 && entityType.GetUpdateStoredProcedure() is not null;
         _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
 
@@ -80,9 +82,12 @@ internal sealed class EncryptedTypeInfo
         }
     }
 
-    /// <summary>Whether saving the entry writes encrypted cells into a table that does not say whose row it is: owned types in tables of their own, derived ones, split ones.</summary>
+    /// <summary>
+    /// Whether saving the entry writes encrypted cells by a statement that cannot ask whose row it is: into a table that does not say so (owned types in tables of their own, derived ones, split ones), or by a stored procedure.
+    /// </summary>
     public bool WritesBesides(IUpdateEntry entry)
-        => (_documentBesides && entry.EntityState is not (EntityState.Unchanged or EntityState.Detached))
+        => (_byProcedure && entry.EntityState == EntityState.Modified)
+            || (_documentBesides && entry.EntityState is not (EntityState.Unchanged or EntityState.Detached))
             || _besides.Any(c => entry.EntityState == EntityState.Added || (entry.EntityState == EntityState.Modified && entry.IsModified(c)));
 
     private static IEnumerable<ITableBase> Tables(IProperty property) => property.GetTableColumnMappings().Select(m => m.Column.Table);

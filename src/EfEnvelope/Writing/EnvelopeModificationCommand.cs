@@ -47,7 +47,8 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
             return inner.ColumnModifications;
         }
 
-        var frame = Saves.Find(inner.Entries[0].Context)?.FindFrame(inner.Entries);
+        var plan = Saves.Find(inner.Entries[0].Context);
+        var frame = plan?.FindFrame(inner.Entries);
         IReadOnlyList<IColumnModification> columns;
         if (frame is null)
         {
@@ -70,7 +71,9 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
             if (column is { IsWrite: true, Property: { } property } && property.FindEnvelope() is { } declaration
                 && (column.JsonPath is null || EnvelopeValueConverters.FindToken(column.TypeMapping?.Converter) is not null))
             {
-                wrapped.Add(new EnvelopeColumnModification(column, declaration, frame, typeMappings));
+                // Entities that share a row need not share a data key: each cell takes its own entity's.
+                var own = inner.Entries.Count > 1 && column.Entry is { } entry ? plan?.FindFrame(entry) : null;
+                wrapped.Add(new EnvelopeColumnModification(column, declaration, own ?? frame, typeMappings));
                 seals = true;
             }
             else
@@ -80,7 +83,8 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         }
 
         // A whole JSON document has no property: that its row's key is at hand says that it may hold sealed members.
-        if ((seals || frame is not null) && inner.EntityState == EntityState.Modified)
+        // A stored procedure takes no conditions: its rows are asked about beforehand.
+        if ((seals || frame is not null) && inner.EntityState == EntityState.Modified && inner.StoreStoredProcedure is null)
         {
             RequireScope(wrapped);
         }
@@ -110,8 +114,6 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
                     Require(columns, entry, property);
                 }
             }
-
-            return;
         }
     }
 

@@ -7,7 +7,7 @@ using Microsoft.EntityFrameworkCore.Update;
 
 namespace EfEnvelope.Writing;
 
-/// <summary>Finds the root row of an owned entry among what the context tracks, by key; the index is built once per save, when the first owned entry asks.</summary>
+/// <summary>Finds the root row of an owned entry among what the context tracks, by the key that its owned rows refer to; the index is built once per save, when the first owned entry asks.</summary>
 internal sealed class RootIndex(DbContext context)
 {
     private Dictionary<OwnerKey, EntityEntry>? _owners;
@@ -27,7 +27,7 @@ internal sealed class RootIndex(DbContext context)
     private EntityEntry? Owner(EntityEntry owned, IForeignKey ownership)
     {
         var values = ownership.Properties.Select(p => owned.Property(p.Name).CurrentValue).ToArray();
-        return Owners.GetValueOrDefault(new OwnerKey(ownership.PrincipalEntityType.GetRootType(), values));
+        return Owners.GetValueOrDefault(new OwnerKey(ownership.PrincipalKey, values));
     }
 
     private Dictionary<OwnerKey, EntityEntry> Owners
@@ -46,9 +46,15 @@ internal sealed class RootIndex(DbContext context)
                 var owners = new Dictionary<OwnerKey, EntityEntry>();
                 foreach (var entry in context.ChangeTracker.Entries())
                 {
-                    if (entry.Metadata.FindPrimaryKey() is { } key && HasOwned(entry.Metadata))
+                    foreach (var key in PrincipalKeys(entry.Metadata))
                     {
-                        owners[new OwnerKey(entry.Metadata.GetRootType(), [.. key.Properties.Select(p => entry.Property(p.Name).CurrentValue)])] = entry;
+                        var owner = new OwnerKey(key, [.. key.Properties.Select(p => entry.Property(p.Name).CurrentValue)]);
+
+                        // Where a row is removed and added again in one save, its new owned rows are the new one's.
+                        if (entry.State != EntityState.Deleted || !owners.ContainsKey(owner))
+                        {
+                            owners[owner] = entry;
+                        }
                     }
                 }
 
@@ -61,21 +67,23 @@ internal sealed class RootIndex(DbContext context)
         }
     }
 
-    private static bool HasOwned(IEntityType type) => type.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent);
+    /// <summary>The primary key, or an alternate one that an ownership is declared by.</summary>
+    private static IEnumerable<IKey> PrincipalKeys(IEntityType type)
+        => type.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent).Select(n => n.ForeignKey.PrincipalKey).Distinct();
 
-    private readonly struct OwnerKey(IEntityType type, object?[] values) : IEquatable<OwnerKey>
+    private readonly struct OwnerKey(IKey key, object?[] values) : IEquatable<OwnerKey>
     {
-        private readonly IEntityType _type = type;
+        private readonly IKey _key = key;
         private readonly object?[] _values = values;
 
-        public bool Equals(OwnerKey other) => _type == other._type && _values.AsSpan().SequenceEqual(other._values);
+        public bool Equals(OwnerKey other) => _key == other._key && _values.AsSpan().SequenceEqual(other._values);
 
         public override bool Equals(object? obj) => obj is OwnerKey other && Equals(other);
 
         public override int GetHashCode()
         {
             var hash = default(HashCode);
-            hash.Add(_type);
+            hash.Add(_key);
             foreach (var value in _values)
             {
                 hash.Add(value);

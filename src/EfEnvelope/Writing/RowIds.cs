@@ -1,5 +1,4 @@
 using System.Data;
-using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -10,24 +9,28 @@ namespace EfEnvelope.Writing;
 /// <summary>Fetches the row id of a row whose entity was not loaded, on the context's own connection and transaction.</summary>
 internal static class RowIds
 {
-    public static async Task<Guid> FetchAsync(DbContext context, IEntityType root, IProperty rowId, Func<IProperty, object?> value, CancellationToken cancellationToken)
+    /// <param name="context">The context.</param>
+    /// <param name="type">The row's own type: of a hierarchy with a table for each type, the root has none.</param>
+    /// <param name="rowId">The root's property that names the row's keys.</param>
+    /// <param name="value">The values of the primary key.</param>
+    /// <param name="cancellationToken">Cancels the query.</param>
+    public static async Task<Guid> FetchAsync(DbContext context, IEntityType type, IProperty rowId, Func<IProperty, object?> value, CancellationToken cancellationToken)
     {
-        var table = new TableSql(root, context.GetService<ISqlGenerationHelper>());
+        var table = RowTable.Of(type, [rowId], context.GetService<ISqlGenerationHelper>())[0];
         var connection = context.Database.GetDbConnection();
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             using var command = connection.CreateCommand();
             command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            var conditions = root.FindPrimaryKey()!.Properties.Select(p => $"{table[p.Name]} = {table.Add(command, p.Name, value(p))}");
-            command.CommandText = $"SELECT {table[rowId.Name]} FROM {table.Name} WHERE {string.Join(" AND ", conditions)}";
+            command.CommandText = $"SELECT {table.Column(rowId)} FROM {table.Name} WHERE {table.Condition(command, value, [])}";
             using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleRow, cancellationToken).ConfigureAwait(false);
-            return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) && table.Read<Guid>(reader, 0, rowId.Name) is var found && found != Guid.Empty
+            return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) && RowTable.ReadGuid(reader, 0, rowId) is var found && found != Guid.Empty
                 ? found
                 : throw new MissingScopeException(
-                    $"{root.DisplayName()}: the row that is to be updated does not exist or has no row id ({rowId.Name}), so its data key is not known. Nothing was written.")
+                    $"{type.DisplayName()}: the row that is to be updated does not exist or has no row id ({rowId.Name}), so its data key is not known. Nothing was written.")
                 {
-                    Entity = root.DisplayName(),
+                    Entity = type.DisplayName(),
                     Property = rowId.Name,
                 };
         }

@@ -1,5 +1,7 @@
 using EfEnvelope.Keys;
+using EfEnvelope.Scoping;
 using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Update;
 
 namespace EfEnvelope.Writing;
@@ -16,18 +18,42 @@ internal sealed class SavePlan : IDisposable
 
     public void Add(IUpdateEntry entry, SealingFrame frame) => _frames[entry] = frame;
 
-    /// <summary>The frame of a row, which may consist of several entries (table sharing).</summary>
+    /// <summary>The frame of an entry; null where the save writes no encrypted cell of it.</summary>
+    public SealingFrame? FindFrame(IUpdateEntry entry) => _frames.GetValueOrDefault(entry);
+
+    /// <summary>
+    /// The frame that the documents of a row are rendered in. The row may consist of several entries (table sharing), which may even be of entities with data keys of their own: then only one of those has documents.
+    /// </summary>
+    /// <exception cref="EnvelopeConfigurationException">Two of them have.</exception>
     public SealingFrame? FindFrame(IReadOnlyList<IUpdateEntry> entries)
     {
+        SealingFrame? first = null, documents = null;
         foreach (var entry in entries)
         {
-            if (_frames.TryGetValue(entry, out var frame))
+            if (!_frames.TryGetValue(entry, out var frame))
             {
-                return frame;
+                continue;
             }
+
+            first ??= frame;
+            if (entries.Count == 1 || EncryptedTypeInfo.Of(entry.EntityType) is not ({ InJsonDocument: true } or { HasJsonDocument: true }))
+            {
+                continue;
+            }
+
+            if (documents is not null && documents.Key != frame.Key)
+            {
+                throw new EnvelopeConfigurationException(
+                    $"{entry.EntityType.DisplayName()} shares its table row with an entity of another data key, and both hold JSON documents with encrypted members. Declare one data key for both, or map one of them to a table of its own. Nothing was written.")
+                {
+                    Entity = entry.EntityType.DisplayName(),
+                };
+            }
+
+            documents = frame;
         }
 
-        return null;
+        return documents ?? first;
     }
 
     public void Dispose() => Pins.Dispose();

@@ -105,7 +105,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
                 }
                 else
                 {
-                    rowId = await RowIds.FetchAsync(context, row.Info.Root, property, row.Value, cancellationToken).ConfigureAwait(false);
+                    rowId = await RowIds.FetchAsync(context, row.RootEntry.Metadata, property, row.Value, cancellationToken).ConfigureAwait(false);
                 }
             }
 

@@ -1,5 +1,4 @@
 using EfEnvelope.Scoping;
-using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Infrastructure;
@@ -24,37 +23,41 @@ internal static class StoredScopes
     /// <exception cref="DbUpdateConcurrencyException">A row is gone, or of another tenant, subject or row id.</exception>
     public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)> rows, CancellationToken cancellationToken)
     {
-        foreach (var group in rows.DistinctBy(r => r.Root.Entity, ReferenceEqualityComparer.Instance).GroupBy(r => TypeOf(r.Root, r.Info)))
+        foreach (var group in rows.DistinctBy(r => r.Root.Entity, ReferenceEqualityComparer.Instance).GroupBy(r => r.Root.Metadata))
         {
-            var table = new TableSql(group.Key, context.GetService<ISqlGenerationHelper>());
-            foreach (var chunk in group.Chunk(ChunkSize))
+            foreach (var table in RowTable.Of(group.Key, group.First().Info.Choosers, context.GetService<ISqlGenerationHelper>()))
             {
-                if (await CountAsync(context, table, chunk, cancellationToken).ConfigureAwait(false) != chunk.Length)
+                foreach (var chunk in group.Chunk(ChunkSize))
                 {
-                    var info = chunk[0].Info;
-                    throw new DbUpdateConcurrencyException(
-                        $"{chunk[0].Entry.EntityType.DisplayName()} takes its data key from a row of {info.Root.DisplayName()}, but that row is gone, or has another {string.Join(" or ", info.Choosers.Select(c => c.Name))} in the database than the tracked entity says. Load it instead of attaching it. Nothing was written.",
-                        [.. chunk.Select(r => r.Entry)]);
+                    if (await CountAsync(context, table, chunk, cancellationToken).ConfigureAwait(false) != chunk.Length)
+                    {
+                        var info = chunk[0].Info;
+                        throw new DbUpdateConcurrencyException(
+                            $"{chunk[0].Entry.EntityType.DisplayName()} takes its data key from a row of {info.Root.DisplayName()}, but that row is gone, or has another {string.Join(" or ", info.Choosers.Select(c => c.Name))} in the database than the tracked entity says. Load it instead of attaching it. Nothing was written.",
+                            [.. chunk.Select(r => r.Entry)]);
+                    }
                 }
             }
         }
     }
 
-    /// <summary>The type whose table holds the row's scope.</summary>
-    private static IEntityType TypeOf(EntityEntry root, EncryptedTypeInfo info) => info.Root.GetMappingStrategy() == RelationalAnnotationNames.TpcMappingStrategy ? root.Metadata : info.Root;
-
-    private static async Task<long> CountAsync(DbContext context, TableSql table, (IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
+    private static async Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
     {
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             using var command = context.Database.GetDbConnection().CreateCommand();
             command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            var conditions = rows.Select(row => "(" + table.Where(command, [.. row.Root.Metadata.FindPrimaryKey()!.Properties.Concat(row.Info.Choosers)
-                .Select(p => (p.Name, row.Root.Property(p.Name).CurrentValue!))
-                .Where(v => v.Item2 is not Guid id || id != Guid.Empty)]) + ")");
-            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", conditions)}";
+            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", rows.Select(Condition))}";
             return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+
+            string Condition((IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info) row)
+            {
+                object? Value(IProperty property) => row.Root.Property(property.Name).CurrentValue;
+
+                // A row id that was not loaded was fetched from this very row.
+                return $"({table.Condition(command, Value, table.Properties.Where(p => p != row.Info.RowIdProperty || Value(p) is not Guid id || id != Guid.Empty))})";
+            }
         }
         finally
         {

@@ -1,0 +1,72 @@
+using System.Data.Common;
+using EfEnvelope.Storage;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace EfEnvelope.Writing;
+
+/// <summary>One of the tables that a row of an entity type stands in, with those of the wanted properties that it holds: its columns' names and parameters, from the model.</summary>
+internal sealed class RowTable
+{
+    private readonly ITable _table;
+    private readonly IReadOnlyList<IProperty> _key;
+    private readonly ISqlGenerationHelper _sql;
+
+    private RowTable(ITable table, IEntityType type, IReadOnlyList<IProperty> properties, ISqlGenerationHelper sql)
+    {
+        (_table, _sql) = (table, sql);
+        _key = type.FindPrimaryKey()!.Properties;
+        Properties = properties;
+        Name = sql.DelimitIdentifier(table.Name, table.Schema);
+    }
+
+    /// <summary>Delimited.</summary>
+    public string Name { get; }
+
+    /// <summary>The wanted properties that the table holds.</summary>
+    public IReadOnlyList<IProperty> Properties { get; }
+
+    /// <summary>The tables of the row's own type (of a hierarchy's root, of its own, of a split entity's parts) that hold the properties, each property once.</summary>
+    public static IReadOnlyList<RowTable> Of(IEntityType type, IEnumerable<IProperty> properties, ISqlGenerationHelper sql)
+    {
+        var wanted = properties.ToList();
+        var tables = new List<RowTable>();
+        foreach (var table in type.GetTableMappings().Select(m => m.Table))
+        {
+            var held = wanted.Where(p => table.FindColumn(p) is not null).ToList();
+            if (held.Count > 0)
+            {
+                tables.Add(new RowTable(table, type, held, sql));
+                wanted.RemoveAll(held.Contains);
+            }
+        }
+
+        return tables;
+    }
+
+    /// <summary>The property's column, delimited.</summary>
+    public string Column(IProperty property) => _sql.DelimitIdentifier(_table.FindColumn(property)!.Name);
+
+    /// <summary>Comparisons of the primary key, and of other properties, with values; their parameters are added to the command.</summary>
+    public string Condition(DbCommand command, Func<IProperty, object?> value, IEnumerable<IProperty> others)
+        => string.Join(" AND ", _key.Concat(others).Select(p => $"{Column(p)} = {Add(command, p, value(p))}"));
+
+    /// <summary>A Guid in the form in which the property's column holds it; empty where that is NULL.</summary>
+    public static Guid ReadGuid(DbDataReader reader, int ordinal, IProperty property)
+    {
+        if (reader.IsDBNull(ordinal))
+        {
+            return Guid.Empty;
+        }
+
+        return property.GetTypeMapping().Converter is { } converter ? (Guid)converter.ConvertFromProvider(reader.GetValue(ordinal))! : reader.GetGuid(ordinal);
+    }
+
+    private static string Add(DbCommand command, IProperty property, object? value)
+    {
+        var parameter = ((RelationalTypeMapping)property.GetTypeMapping()).CreateParameter(command, Sql.NextName(command), value, nullable: true);
+        command.Parameters.Add(parameter);
+        return parameter.ParameterName;
+    }
+}

@@ -1,0 +1,403 @@
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Tests.Functional;
+
+public sealed class SqliteWhoseKeyTests() : WhoseKeyTests("SQLite");
+
+public sealed class PostgresWhoseKeyTests() : WhoseKeyTests("PostgreSQL");
+
+/// <summary>Mappings in which it is not plain whose key a cell is sealed with: what was saved opens again, and a stub of another tenant changes nothing.</summary>
+public abstract class WhoseKeyTests(string provider) : IAsyncLifetime
+{
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync() => _database = await TestDatabase.CreateAsync(provider);
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Fact]
+    public async Task Entities_of_one_table_row_with_data_keys_of_their_own()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Order>(o =>
+            {
+                o.ToTable("Orders").HasDataKeyPerTenant(x => x.Tenant);
+                o.HasOne(x => x.Detail).WithOne().HasForeignKey<OrderDetail>(d => d.Id);
+                o.Navigation(x => x.Detail).IsRequired();
+                o.Ignore(x => x.Paper);
+                o.HasOne(x => x.Receipt).WithOne().HasForeignKey<Receipt>(d => d.Id);
+            });
+            m.Entity<OrderDetail>(d =>
+            {
+                d.ToTable("Orders");
+                d.ComplexProperty(x => x.Paper, p => p.ToJson());
+            });
+            m.Entity<Receipt>().ToTable("Orders").HasDataKeyPerSubject("payer", r => r.Payer);
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(Model, new Order { Tenant = 1, Title = "title", Detail = new OrderDetail { Text = "text", Paper = new Paper { Secret = "secret" } }, Receipt = new Receipt { Payer = 7, Amount = 5 } });
+        await using (var context = New(Model))
+        {
+            var order = await context.Set<Order>().Include(o => o.Detail).Include(o => o.Receipt).SingleAsync();
+            Assert.Equal(("title", "text", "secret", 5m), (order.Title, order.Detail!.Text, order.Detail.Paper.Secret, order.Receipt!.Amount));
+            (order.Title, order.Detail.Text, order.Detail.Paper.Secret, order.Receipt.Amount) = ("title 2", "text 2", "secret 2", 6);
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(Model))
+        {
+            context.Attach(new Receipt { Id = 1, Payer = 8 }).Property(r => r.Amount).CurrentValue = 66;
+            await Assert.ThrowsAsync<DbUpdateConcurrencyException>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(Model);
+        var read = await reader.Set<Order>().AsNoTracking().Include(o => o.Detail).Include(o => o.Receipt).SingleAsync();
+        Assert.Equal(("title 2", "text 2", "secret 2", 6m), (read.Title, read.Detail!.Text, read.Detail.Paper.Secret, read.Receipt!.Amount));
+        Assert.Equal(3, await StoredCells.AssertSealedAsync(_database, reader, "title", "text", "secret"));
+        Assert.Equal([("global", "1")], await StoredCells.ScopesAsync(_database, "Orders", "Text", "Tenant"));
+        Assert.Equal([("subject:payer/7", "1")], await StoredCells.ScopesAsync(_database, "Orders", "Amount", "Tenant"));
+    }
+
+    [Fact]
+    public async Task Entities_of_one_table_row_with_two_data_keys_do_not_both_hold_documents()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Order>(o =>
+            {
+                o.ToTable("Orders").HasDataKeyPerTenant(x => x.Tenant);
+                o.HasOne(x => x.Detail).WithOne().HasForeignKey<OrderDetail>(d => d.Id);
+                o.Navigation(x => x.Detail).IsRequired();
+                o.ComplexProperty(x => x.Paper, p => p.ToJson());
+                o.Ignore(x => x.Receipt);
+            });
+            m.Entity<OrderDetail>(d =>
+            {
+                d.ToTable("Orders");
+                d.ComplexProperty(x => x.Paper, p => p.ToJson("DetailPaper"));
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(
+            () => SaveAsync(Model, new Order { Tenant = 1, Title = "t", Paper = new Paper { Secret = "s" }, Detail = new OrderDetail { Text = "x", Paper = new Paper { Secret = "y" } } }));
+        Assert.Contains("Declare one data key for both", error.Message, StringComparison.Ordinal);
+        Assert.Equal(0, await StoredCells.CountAsync(_database, "Orders"));
+    }
+
+    [Fact]
+    public async Task Rows_that_are_owned_by_an_alternate_key()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Depot>(d =>
+            {
+                d.Property(x => x.Id).ValueGeneratedNever();
+                d.HasDataKeyPerTenant(x => x.Tenant);
+                d.HasAlternateKey(x => x.Code);
+                d.OwnsMany(x => x.Crates, c =>
+                {
+                    c.ToTable("Crates").HasKey(x => x.Id);
+                    c.WithOwner().HasForeignKey("DepotCode").HasPrincipalKey(x => x.Code);
+                });
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        // Each depot's code is the other one's primary key.
+        await SaveAsync(Model, new Depot { Id = 1, Code = 2, Tenant = 10, Crates = [new Crate { Seal = "a" }] }, new Depot { Id = 2, Code = 1, Tenant = 20, Crates = [new Crate { Seal = "b" }] });
+        await using var reader = New(Model);
+        Assert.Equal(["a", "b"], (await reader.Set<Depot>().AsNoTracking().OrderBy(d => d.Id).ToListAsync()).Select(d => d.Crates.Single().Seal));
+    }
+
+    [Fact]
+    public async Task Rows_of_an_owner_that_is_removed_and_added_again_under_another_tenant()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Depot>(d =>
+            {
+                d.Property(x => x.Id).ValueGeneratedNever();
+                d.HasDataKeyPerTenant(x => x.Tenant);
+                d.OwnsMany(x => x.Crates, c => c.ToTable("Crates").HasKey(x => x.Id));
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(Model, new Depot { Id = 1, Tenant = 1, Crates = [new Crate { Seal = "a" }] });
+        await using (var context = New(Model))
+        {
+            context.Remove(await context.Set<Depot>().SingleAsync());
+            context.Add(new Depot { Id = 1, Tenant = 2, Crates = [new Crate { Seal = "b" }] });
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New(Model);
+        Assert.Equal("b", (await reader.Set<Depot>().AsNoTracking().SingleAsync()).Crates.Single().Seal);
+    }
+
+    [Fact]
+    public async Task A_stub_of_a_type_with_a_table_of_its_own_under_an_abstract_root()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Creature>().UseTpcMappingStrategy().HasDataKeyPerTenant(c => c.Tenant).HasDataKeyPerRow();
+            m.Entity<Whale>(w =>
+            {
+                w.ToTable("Whales");
+                w.OwnsMany(x => x.Marks, c => c.ToTable("Marks").HasKey(x => x.Id));
+            });
+            m.Entity<Otter>().ToTable("Otters");
+            m.UseEnvelopeEncryption();
+        }
+
+        var whale = new Whale { Tenant = 1, Name = "whale", Marks = [new Crate { Seal = "mark" }] };
+        await SaveAsync(Model, whale, new Otter { Tenant = 1, Name = "otter" });
+        await using (var context = New(Model))
+        {
+            var stub = new Whale { Id = whale.Id, Tenant = 1, Name = "?" };
+            context.Attach(stub);
+            stub.Name = "changed";
+            stub.Marks.Add(new Crate { Seal = "z added" });
+            Assert.Equal(2, await context.SaveChangesAsync());
+        }
+
+        await using (var context = New(Model))
+        {
+            context.Attach(new Whale { Id = whale.Id, Tenant = 2, Name = "?" }).Property(w => w.Name).CurrentValue = "evil";
+            await Assert.ThrowsAnyAsync<Exception>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(Model);
+        var read = await reader.Set<Whale>().AsNoTracking().SingleAsync();
+        Assert.Equal(("changed", "mark|z added"), (read.Name, string.Join('|', read.Marks.Select(c => c.Seal).Order(StringComparer.Ordinal))));
+    }
+
+    [Fact]
+    public async Task A_tenant_in_the_second_table_of_a_split_entity()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Deal>(d =>
+            {
+                d.ToTable("Deals").HasDataKeyPerTenant(x => x.Tenant);
+                d.SplitToTable("DealExtras", t =>
+                {
+                    t.Property(x => x.Tenant);
+                    t.Property(x => x.Other);
+                });
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(Model, new Deal { Tenant = 1, Secret = "s", Other = "o" });
+        await using (var context = New(Model))
+        {
+            var deal = await context.Set<Deal>().SingleAsync();
+            (deal.Secret, deal.Other) = ("t", "p");
+            await context.SaveChangesAsync();
+        }
+
+        foreach (var property in new[] { nameof(Deal.Secret), nameof(Deal.Other) })
+        {
+            await using var context = New(Model);
+            context.Attach(new Deal { Id = 1, Tenant = 2 }).Property(property).CurrentValue = "evil";
+            await Assert.ThrowsAsync<DbUpdateConcurrencyException>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(Model);
+        var read = await reader.Set<Deal>().AsNoTracking().SingleAsync();
+        Assert.Equal(("t", "p"), (read.Secret, read.Other));
+    }
+
+    [Fact]
+    public async Task An_empty_Guid_in_the_owners_key()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Site>(s =>
+            {
+                s.HasKey(x => new { x.Region, x.Number });
+                s.HasDataKeyPerTenant(x => x.Tenant);
+                s.OwnsMany(x => x.Gates, g => g.ToTable("Gates").HasKey(x => x.Id));
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(
+            Model,
+            new Site { Region = Guid.NewGuid(), Number = 1, Tenant = 1, Gates = [new Crate { Seal = "x" }] },
+            new Site { Region = Guid.Empty, Number = 1, Tenant = 1, Gates = [new Crate { Seal = "y" }] });
+        await using var context = New(Model);
+        var site = await context.Set<Site>().SingleAsync(s => s.Region == Guid.Empty);
+        site.Gates[0].Seal = "z";
+        Assert.Equal(1, await context.SaveChangesAsync());
+    }
+
+    /// <summary>PostgreSQL has stored procedures, SQLite none.</summary>
+    [Fact]
+    public async Task Stored_procedures_get_envelopes_and_only_for_the_rows_own_tenant()
+    {
+        if (provider == "SQLite")
+        {
+            await Assert.ThrowsAsync<InvalidOperationException>(() => SaveAsync(Procedures, new Deal { Id = 5, Tenant = 1, Secret = "one" }));
+            return;
+        }
+
+        await using (var context = New(Procedures))
+        {
+            await context.Database.EnsureCreatedAsync();
+            await _database.ExecuteAsync(
+                """
+                CREATE PROCEDURE deal_insert(id int, tenant int, secret bytea, other bytea) LANGUAGE sql AS $$ INSERT INTO "Deals" ("Id", "Tenant", "Secret", "Other") VALUES (id, tenant, secret, other) $$;
+                CREATE PROCEDURE deal_update(id int, secret bytea, other bytea) LANGUAGE sql AS $$ UPDATE "Deals" SET "Secret" = secret, "Other" = other WHERE "Id" = id $$
+                """);
+            context.Add(new Deal { Id = 5, Tenant = 1, Secret = "one" });
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(Procedures))
+        {
+            var deal = await context.Set<Deal>().SingleAsync();
+            Assert.Equal("one", deal.Secret);
+            deal.Secret = "two";
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(Procedures))
+        {
+            context.Attach(new Deal { Id = 5, Tenant = 2 }).Property(d => d.Secret).CurrentValue = "evil";
+            await Assert.ThrowsAsync<DbUpdateConcurrencyException>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(Procedures);
+        Assert.Equal("two", (await reader.Set<Deal>().AsNoTracking().SingleAsync()).Secret);
+        Assert.Equal([("tenant:1", "5")], await StoredCells.ScopesAsync(_database, "Deals", "Secret", "Id"));
+    }
+
+    private static void Procedures(ModelBuilder m)
+    {
+        m.Entity<Deal>(d =>
+        {
+            d.ToTable("Deals").HasDataKeyPerTenant(x => x.Tenant);
+            d.Property(x => x.Id).ValueGeneratedNever();
+            d.InsertUsingStoredProcedure("deal_insert", p => p.HasParameter(x => x.Id).HasParameter(x => x.Tenant).HasParameter(x => x.Secret).HasParameter(x => x.Other));
+            d.UpdateUsingStoredProcedure("deal_update", p => p.HasOriginalValueParameter(x => x.Id).HasParameter(x => x.Secret).HasParameter(x => x.Other));
+        });
+        m.UseEnvelopeEncryption();
+    }
+
+    private async Task SaveAsync(Action<ModelBuilder> model, params object[] rows)
+    {
+        await using var context = New(model);
+        await context.Database.EnsureCreatedAsync();
+        context.AddRange(rows);
+        await context.SaveChangesAsync();
+    }
+
+    private AdHocContext New(Action<ModelBuilder> model) => new(_database.Options(more: AdHocContext.Cached), model);
+
+    private sealed class Order
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Title { get; set; }
+
+        public Paper Paper { get; set; } = new();
+
+        public OrderDetail? Detail { get; set; }
+
+        public Receipt? Receipt { get; set; }
+    }
+
+    private sealed class OrderDetail
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+
+        public Paper Paper { get; set; } = new();
+    }
+
+    private sealed class Receipt
+    {
+        public int Id { get; set; }
+
+        public int Payer { get; set; }
+
+        [Encrypted]
+        public decimal Amount { get; set; }
+    }
+
+    private sealed class Paper
+    {
+        [Encrypted]
+        public string? Secret { get; set; }
+    }
+
+    private sealed class Depot
+    {
+        public int Id { get; set; }
+
+        public int Code { get; set; }
+
+        public int Tenant { get; set; }
+
+        public List<Crate> Crates { get; set; } = [];
+    }
+
+    private sealed class Crate
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Seal { get; set; }
+    }
+
+    private abstract class Creature
+    {
+        public Guid Id { get; set; } = Guid.NewGuid();
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Name { get; set; }
+    }
+
+    private sealed class Whale : Creature
+    {
+        public List<Crate> Marks { get; set; } = [];
+    }
+
+    private sealed class Otter : Creature;
+
+    private sealed class Deal
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Secret { get; set; }
+
+        [Encrypted]
+        public string? Other { get; set; }
+    }
+
+    private sealed class Site
+    {
+        public Guid Region { get; set; }
+
+        public int Number { get; set; }
+
+        public int Tenant { get; set; }
+
+        public List<Crate> Gates { get; set; } = [];
+    }
+}
