@@ -8,7 +8,7 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace EfEnvelope.Reading;
 
 /// <summary>
-/// Owned rows in a table of their own are their owner's, and only the owner's row says whose that is. Queries that return them without it (split queries, projections of a collection) join the owner all
+/// Owned rows in a table of their own are their owner's, and only the owner's row says whose that is. Queries that return them without it (split queries, projections of a collection, pages of one) join the owner all
 /// the same: its tenant, subject or row id is returned behind everything that EF asked for, so that the cells can be compared with it.
 /// </summary>
 internal static class OwnerColumns
@@ -17,26 +17,24 @@ internal static class OwnerColumns
 
     public static SelectExpression Complete(SelectExpression select)
     {
-        if (select.IsDistinct || select.GroupBy.Count > 0 || select.Tables.Count < 2)
+        if (select.IsDistinct || select.GroupBy.Count > 0)
         {
             return select;
         }
 
-        var done = new HashSet<(string, IProperty)>();
         foreach (var projection in select.Projection)
         {
-            if (EnvelopeValueConverters.FindToken(projection.Expression.TypeMapping?.Converter) is null || projection.Expression is not ColumnExpression cell
-                || Declaring(ColumnOrigin.Trace(select, cell)) is not { } type || type.FindOwnership() is null || FindOwner(select, cell.TableAlias, type) is not { } owner)
+            if (projection.Expression is not ColumnExpression cell || FindOwned(select, cell) is not { } type)
             {
                 continue;
             }
 
             var info = EncryptedTypeInfo.Of(type);
-            foreach (var property in new[] { info.ScopeProperty, info.RowIdProperty })
+            foreach (var property in info.Choosers)
             {
-                if (property is not null && done.Add((owner, property)) && !Returns(select, owner, property))
+                if (!IsReturned(select, cell, type, property) && Ensure(select, cell, type, property) is { } completed)
                 {
-                    select = Add(select, owner, property);
+                    select = completed.Select;
                 }
             }
         }
@@ -44,108 +42,95 @@ internal static class OwnerColumns
         return select;
     }
 
-    private static IEntityType? Declaring(ColumnOrigin? origin)
-        => origin?.Table.FindColumn(origin.Value.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null)?.DeclaringType switch
-        {
-            IEntityType type => type,
-            IComplexType complex => complex.ContainingEntityType,
-            _ => null,
-        };
+    /// <summary>The owned type whose encrypted column it is; null for any other column.</summary>
+    private static IEntityType? FindOwned(SelectExpression select, ColumnExpression cell)
+        => EnvelopeValueConverters.FindToken(cell.TypeMapping?.Converter) is not null
+            && ColumnOrigin.Trace(select, cell) is { } origin
+            && origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null)?.DeclaringType.ContainingEntityType is IEntityType type
+            && type.FindOwnership() is not null
+            ? type
+            : null;
 
-    /// <summary>The alias of the root owner's table, by the joins' equalities of foreign key and key; null where the query does not join it.</summary>
-    private static string? FindOwner(SelectExpression select, string alias, IEntityType type)
+    private static bool IsReturned(SelectExpression select, ColumnExpression cell, IEntityType type, IProperty property)
+        => ColumnOrigin.Trace(select, cell) is { } origin && RowLinks.Of(select).Find(origin, type, property) is [var path, ..]
+            && select.Projection.Any(p => ColumnOrigin.Trace(select, p.Expression) is { } returned && returned.Path == path && RowLinks.Maps(returned, property));
+
+    /// <summary>The select with the property of the cell's owner behind its projection, and its name there; null where the query does not join the owner.</summary>
+    private static (SelectExpression Select, string Name)? Ensure(SelectExpression select, ColumnExpression cell, IEntityType type, IProperty property)
     {
-        var equalities = select.Tables.OfType<PredicateJoinExpressionBase>().SelectMany(j => Equalities(j.JoinPredicate)).ToList();
-        while (type.FindOwnership() is { } ownership)
+        if (ColumnOrigin.Trace(select, cell) is { } origin && RowLinks.Of(select).Find(origin, type, property) is [var path, ..] && Add(select, path.Split('/').AsSpan(1), property) is { } added)
         {
-            string? owner = null;
-            foreach (var property in ownership.Properties)
+            return added;
+        }
+
+        // Each side of a set operation joins its own owners.
+        return Replace(select, cell.TableAlias, property, source => source switch
+        {
+            SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner when Inner(inner, cell.Name) is { } column && Ensure(inner, column, type, property) is { } completed => completed,
+            UnionExpression { IsDistinct: false } union when Inner(union.Source1, cell.Name) is { } column && Inner(union.Source2, cell.Name) is { } other
+                && Ensure(union.Source1, column, type, property) is { } one && Ensure(union.Source2, other, type, property) is { } two => Both(union, one, two),
+            _ => null,
+        });
+    }
+
+    /// <summary>The property of the table at a path, through the subqueries that lead there.</summary>
+    private static (SelectExpression Select, string Name)? Add(SelectExpression select, ReadOnlySpan<string> path, IProperty property)
+    {
+        var alias = path[0];
+        var rest = path[1..].ToArray();
+        var table = select.Tables.Select(Source).FirstOrDefault(t => t.Alias == alias) switch { TableExpression mapped => mapped.Table, FromSqlExpression raw => raw.Table, _ => null };
+        if (table is not null)
+        {
+            return rest.Length == 0 && table.Columns.FirstOrDefault(c => c.PropertyMappings.Any(m => m.Property == property)) is { } column
+                ? With(select, select.Tables, Column(column.Name, alias, property))
+                : null;
+        }
+
+        return Replace(select, alias, property, source => source switch
+        {
+            SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner when rest.Length > 0 => Add(inner, rest, property),
+
+            // A hierarchy with a table for each type: each side reads one of them.
+            UnionExpression { IsDistinct: false } union when rest.Length == 0 && AddOnly(union.Source1, property) is { } one && AddOnly(union.Source2, property) is { } two => Both(union, one, two),
+            _ => null,
+        });
+    }
+
+    private static (SelectExpression Select, string Name)? AddOnly(SelectExpression select, IProperty property)
+        => select is { IsDistinct: false, GroupBy.Count: 0, Tables: [var only] } ? Add(select, [Source(only).Alias!], property) : null;
+
+    private static (TableExpressionBase Source, string Name)? Both(UnionExpression union, (SelectExpression Select, string Name) one, (SelectExpression Select, string Name) other)
+        => one.Name == other.Name && one.Select.Projection.Count == other.Select.Projection.Count ? (union.Update(one.Select, other.Select), one.Name) : null;
+
+    /// <summary>Puts a completed source in the place of the one with that alias, and returns its new column.</summary>
+    private static (SelectExpression Select, string Name)? Replace(SelectExpression select, string alias, IProperty property, Func<TableExpressionBase, (TableExpressionBase Source, string Name)?> complete)
+    {
+        for (var i = 0; i < select.Tables.Count; i++)
+        {
+            if (Source(select.Tables[i]).Alias == alias)
             {
-                var other = equalities.Where(e => e.From.TableAlias == alias && e.To.TableAlias != alias && IsOf(select, e.From, property)).Select(e => e.To.TableAlias).FirstOrDefault();
-                if (other is null || (owner is not null && other != owner))
+                if (complete(Source(select.Tables[i])) is not { } completed)
                 {
                     return null;
                 }
 
-                owner = other;
+                List<TableExpressionBase> tables = [.. select.Tables];
+                tables[i] = tables[i] is JoinExpressionBase join ? join.Update(completed.Source) : completed.Source;
+                return With(select, tables, Column(completed.Name, alias, property));
             }
-
-            (alias, type) = (owner!, ownership.PrincipalEntityType);
         }
 
-        return alias;
+        return null;
     }
 
-    private static IEnumerable<(ColumnExpression From, ColumnExpression To)> Equalities(SqlExpression predicate) => predicate switch
-    {
-        SqlBinaryExpression { OperatorType: System.Linq.Expressions.ExpressionType.AndAlso } both => Equalities(both.Left).Concat(Equalities(both.Right)),
-        SqlBinaryExpression { OperatorType: System.Linq.Expressions.ExpressionType.Equal, Left: ColumnExpression left, Right: ColumnExpression right } => [(left, right), (right, left)],
-        _ => [],
-    };
+    private static TableExpressionBase Source(TableExpressionBase table) => table is JoinExpressionBase join ? join.Table : table;
 
-    private static bool IsOf(SelectExpression select, ColumnExpression column, IProperty property)
-        => ColumnOrigin.Trace(select, column) is { } origin && origin.Table.FindColumn(origin.ColumnName) is { } mapped && mapped.PropertyMappings.Any(m => m.Property == property);
-
-    private static bool Returns(SelectExpression select, string alias, IProperty property)
-        => select.Projection.Any(p => p.Expression is ColumnExpression column && column.TableAlias == alias && IsOf(select, column, property));
-
-    private static SelectExpression Add(SelectExpression select, string alias, IProperty property)
-    {
-        for (var i = 0; i < select.Tables.Count; i++)
-        {
-            var table = select.Tables[i];
-            var source = table is JoinExpressionBase join ? join.Table : table;
-            if (source.Alias != alias)
-            {
-                continue;
-            }
-
-            if (Name(source, property) is { } name)
-            {
-                return With(select, select.Tables, Column(name, alias, property));
-            }
-
-            // A subquery in front of the join: it has to return the column too.
-            if (source is SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner && Inner(inner, property) is { } innerAlias)
-            {
-                var completed = Add(inner, innerAlias, property);
-                if (!ReferenceEquals(completed, inner))
-                {
-                    List<TableExpressionBase> tables = [.. select.Tables];
-                    tables[i] = table is JoinExpressionBase joined ? joined.Update(completed) : completed;
-                    return With(select, tables, Column(completed.Projection[^1].Alias, alias, property));
-                }
-            }
-
-            return select;
-        }
-
-        return select;
-    }
-
-    /// <summary>The column of a table, or of what a subquery returns already.</summary>
-    private static string? Name(TableExpressionBase source, IProperty property) => source switch
-    {
-        TableExpression table => Name(table.Table, property),
-        FromSqlExpression { Table: { } table } => Name(table, property),
-        SelectExpression inner => inner.Projection.FirstOrDefault(p => p.Expression is ColumnExpression column && IsOf(inner, column, property))?.Alias,
-        _ => null,
-    };
-
-    private static string? Name(ITableBase table, IProperty property) => table.Columns.FirstOrDefault(c => c.PropertyMappings.Any(m => m.Property == property))?.Name;
-
-    /// <summary>The table of a subquery that holds the property; null where several do.</summary>
-    private static string? Inner(SelectExpression select, IProperty property)
-    {
-        var aliases = select.Tables.Select(t => t is JoinExpressionBase join ? join.Table : t)
-            .Where(t => Name(t, property) is not null || (t is SelectExpression nested && Inner(nested, property) is not null)).Select(t => t.Alias).ToList();
-        return aliases.Count == 1 ? aliases[0] : null;
-    }
+    private static ColumnExpression? Inner(SelectExpression select, string name) => select.Projection.FirstOrDefault(p => p.Alias == name)?.Expression as ColumnExpression;
 
     private static ColumnExpression Column(string name, string alias, IProperty property)
         => new(name, alias, property.ClrType, (RelationalTypeMapping)property.GetTypeMapping(), nullable: true);
 
-    private static SelectExpression With(SelectExpression select, IReadOnlyList<TableExpressionBase> tables, ColumnExpression column)
+    private static (SelectExpression Select, string Name) With(SelectExpression select, IReadOnlyList<TableExpressionBase> tables, ColumnExpression column)
     {
         var alias = Alias;
         for (var n = 0; select.Projection.Any(p => p.Alias == alias); n++)
@@ -153,6 +138,6 @@ internal static class OwnerColumns
             alias = $"{Alias}{n}";
         }
 
-        return select.Update(tables, select.Predicate, select.GroupBy, select.Having, [.. select.Projection, new ProjectionExpression(column, alias)], select.Orderings, select.Offset, select.Limit);
+        return (select.Update(tables, select.Predicate, select.GroupBy, select.Having, [.. select.Projection, new ProjectionExpression(column, alias)], select.Orderings, select.Offset, select.Limit), alias);
     }
 }

@@ -22,7 +22,7 @@ internal sealed class ReadPlanner : IQueryPlanner
         }
 
         List<EnvelopeCell>? cells = null;
-        ColumnOrigin?[]? origins = null;
+        Result? result = null;
         for (var i = 0; i < select.Projection.Count; i++)
         {
             var projection = select.Projection[i];
@@ -30,22 +30,20 @@ internal sealed class ReadPlanner : IQueryPlanner
             var token = EnvelopeValueConverters.FindToken(expression.TypeMapping?.Converter);
             if (token is not null)
             {
-                origins ??= Origins(select);
-                (cells ??= []).Add(Cell(select, i, origins, ColumnDeclaration.Of(token)));
+                result ??= Result.Of(select);
+                (cells ??= []).Add(Cell(select, i, result, ColumnDeclaration.Of(token)));
             }
             else if (expression is not JsonScalarExpression { TypeMapping: not JsonTypeMapping }
                 && Column(expression) is { } column && ColumnOrigin.Trace(select, column) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
             {
                 // A plain member on its own comes as its own type, and holds no armour.
-                origins ??= Origins(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, origins) with { Members = JsonDocuments.MemberNames(origin) });
+                result ??= Result.Of(select);
+                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin) });
             }
         }
 
         return cells is null ? null : new ReadPlan([.. cells]);
     }
-
-    private static ColumnOrigin?[] Origins(SelectExpression select) => [.. select.Projection.Select(p => (Chosen(p.Expression) ?? Column(p.Expression)) is { } column ? ColumnOrigin.Trace(select, column) : null)];
 
     /// <summary>The encrypted column of a CASE that chooses between it and NULL (mixed ones are refused): what it returns is of that column's row.</summary>
     private static ColumnExpression? Chosen(SqlExpression expression)
@@ -62,34 +60,34 @@ internal sealed class ReadPlanner : IQueryPlanner
     /// <summary>EF projects a JSON document, whole or a part of it, as a path into its column.</summary>
     private static ColumnExpression? Column(SqlExpression expression) => (expression as JsonScalarExpression)?.Json as ColumnExpression ?? expression as ColumnExpression;
 
-    private static EnvelopeCell Cell(SelectExpression select, int ordinal, ColumnOrigin?[] origins, ColumnDeclaration column)
+    private static EnvelopeCell Cell(SelectExpression select, int ordinal, Result result, ColumnDeclaration column)
     {
         var projection = select.Projection[ordinal];
-        var property = origins[ordinal] is { } origin ? FindProperty(origin) : null;
+        var property = result.Origins[ordinal] is { } origin ? FindProperty(origin) : null;
         var name = projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "";
         var display = property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
         var owner = property is null ? null : property.DeclaringType as IEntityType ?? ((IComplexType)property.DeclaringType).ContainingEntityType;
         if (projection.Expression is JsonScalarExpression)
         {
             // A member of a document is armour, whatever its declaration would be in a column of its own.
-            return Complete(ordinal, name, CellKind.Armor, column, display, origins[ordinal] is { } document ? JsonDocuments.FindOwner(document) : null, property, origins);
+            return Complete(ordinal, name, CellKind.Armor, column, display, result.Origins[ordinal] is { } document ? JsonDocuments.FindOwner(document) : null, property, result);
         }
 
-        return Complete(ordinal, name, column.Armored ? CellKind.Armor : CellKind.Binary, column, display, owner, property, origins);
+        return Complete(ordinal, name, column.Armored ? CellKind.Armor : CellKind.Binary, column, display, owner, property, result);
     }
 
     private static EnvelopeCell Complete(
-        int ordinal, string name, CellKind kind, ColumnDeclaration? column, string display, IEntityType? owner, IProperty? property, ColumnOrigin?[] origins)
+        int ordinal, string name, CellKind kind, ColumnDeclaration? column, string display, IEntityType? owner, IProperty? property, Result result)
     {
         var type = owner is null ? null : EncryptedTypeInfo.Of(owner);
-        var scopeOrdinal = type?.ScopeProperty is { } scope ? Find(origins, origins[ordinal], scope) : -1;
-        var rowIdOrdinal = type?.RowIdProperty is { } rowId ? Find(origins, origins[ordinal], rowId) : -1;
+        var scopeOrdinal = type?.ScopeProperty is { } scope ? result.FindChooser(ordinal, owner!, scope) : -1;
+        var rowIdOrdinal = type?.RowIdProperty is { } rowId ? result.FindChooser(ordinal, owner!, rowId) : -1;
         IProperty[] keyProperties = [];
         int[] keyOrdinals = [];
         if (column is { RowBound: true })
         {
             keyProperties = owner?.FindPrimaryKey() is { } key ? [.. key.Properties] : [];
-            keyOrdinals = [.. keyProperties.Select(p => Find(origins, origins[ordinal], p))];
+            keyOrdinals = [.. keyProperties.Select(p => result.FindKey(ordinal, owner!, p))];
             if (keyProperties.Length == 0 || keyOrdinals.Contains(-1))
             {
                 throw new EnvelopeQueryException(
@@ -105,32 +103,41 @@ internal sealed class ReadPlanner : IQueryPlanner
         return new EnvelopeCell(ordinal, name, kind, column, display, type, scopeOrdinal, rowIdOrdinal, keyOrdinals, keyProperties);
     }
 
-    /// <summary>The ordinal of a property of the same row; else the only one of that property in the whole result (TPT, owned types in tables of their own).</summary>
-    private static int Find(ColumnOrigin?[] origins, ColumnOrigin? cell, IProperty property)
-    {
-        var only = -1;
-        for (var i = 0; i < origins.Length; i++)
-        {
-            if (origins[i] is not { } origin || origin.Table.FindColumn(origin.ColumnName) is not { } column || !column.PropertyMappings.Any(m => m.Property == property))
-            {
-                continue;
-            }
-
-            if (cell is { } here && origin.Path == here.Path)
-            {
-                return i;
-            }
-
-            // Another instance of the cell's own table is another row (a self-join): what it says is of that row.
-            if (cell is not { } other || origin.Table != other.Table)
-            {
-                only = only == -1 ? i : -2;
-            }
-        }
-
-        return Math.Max(only, -1);
-    }
-
     private static IProperty? FindProperty(ColumnOrigin origin)
         => origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null);
+
+    /// <summary>What a query returns: where each column comes from, and which belong to one row.</summary>
+    private sealed class Result(ColumnOrigin?[] origins, RowLinks links)
+    {
+        public ColumnOrigin?[] Origins => origins;
+
+        public static Result Of(SelectExpression select)
+            => new([.. select.Projection.Select(p => (Chosen(p.Expression) ?? Column(p.Expression)) is { } column ? ColumnOrigin.Trace(select, column) : null)], RowLinks.Of(select));
+
+        /// <summary>The ordinal of the property that chooses the key of the cell's row; where the query does not say which that is, the only one of that property in the whole result.</summary>
+        public int FindChooser(int cell, IEntityType type, IProperty property)
+        {
+            var paths = Linked(cell, type, property);
+            return paths.Count == 0 ? Only(cell, property) : Find(property, path => path == paths[0]);
+        }
+
+        /// <summary>The ordinal of a part of the primary key of the cell's row, in whichever of the row's tables.</summary>
+        public int FindKey(int cell, IEntityType type, IProperty property)
+        {
+            var paths = Linked(cell, type, property);
+            return paths.Count == 0 ? Only(cell, property) : Find(property, paths.Contains);
+        }
+
+        private IReadOnlyList<string> Linked(int cell, IEntityType type, IProperty property) => origins[cell] is { } origin ? links.Find(origin, type, property) : [];
+
+        private int Find(IProperty property, Func<string, bool> isOfRow) => Array.FindIndex(origins, o => o is { } origin && RowLinks.Maps(origin, property) && isOfRow(origin.Path));
+
+        /// <summary>Another instance of the cell's own table is another row (a self-join): what it says is of that row.</summary>
+        private int Only(int cell, IProperty property)
+        {
+            var table = origins[cell]?.Table;
+            var found = Enumerable.Range(0, origins.Length).Where(i => origins[i] is { } origin && origin.Table != table && RowLinks.Maps(origin, property)).Take(2).ToList();
+            return found.Count == 1 ? found[0] : -1;
+        }
+    }
 }

@@ -1,0 +1,280 @@
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Tests.Reading;
+
+public sealed class SqliteLinkedRowTests() : LinkedRowTests("SQLite");
+
+public sealed class PostgresLinkedRowTests() : LinkedRowTests("PostgreSQL");
+
+/// <summary>
+/// Rows whose tenant stands in another table - their owner's, or their hierarchy's root's: a cell of another tenant is refused in every shape of query that returns them (G4), and nobody else's tenant is taken for theirs.
+/// </summary>
+public abstract class LinkedRowTests(string provider) : IAsyncLifetime
+{
+    private static readonly Action<ModelBuilder> Model = model =>
+    {
+        model.Entity<Person>(person =>
+        {
+            person.ToTable("People").HasDataKeyPerTenant(p => p.Tenant);
+            person.OwnsMany(p => p.Gadgets, gadget =>
+            {
+                gadget.ToTable("Gadgets").HasKey(g => g.Id);
+                gadget.OwnsMany(g => g.Screws, screw => screw.ToTable("Screws").HasKey(s => s.Id));
+                gadget.OwnsOne(g => g.Box);
+            });
+            person.OwnsOne(p => p.Home, home => home.ToTable("Homes"));
+            person.OwnsOne(p => p.Work, work => work.ToTable("Works"));
+        });
+        model.Entity<Creature>(creature =>
+        {
+            creature.UseTpcMappingStrategy().HasDataKeyPerTenant(c => c.Tenant);
+            creature.OwnsMany(c => c.Rings, ring => ring.ToTable("Rings").HasKey(r => r.Id));
+        });
+        model.Entity<Whale>().ToTable("Whales");
+        model.Entity<Otter>().ToTable("Otters");
+        model.Entity<Party>(party =>
+        {
+            party.UseTptMappingStrategy().ToTable("Parties").HasDataKeyPerTenant(p => p.Tenant);
+            party.Property(p => p.Id).ValueGeneratedNever();
+        });
+        model.Entity<Vip>(vip =>
+        {
+            vip.ToTable("Vips");
+            vip.Property(v => v.Bound).IsEncrypted(e => e.IsRowBound());
+            vip.OwnsMany(v => v.Guests, guest => guest.ToTable("Guests").HasKey(g => g.Id));
+        });
+        model.UseEnvelopeEncryption();
+    };
+
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync(provider);
+        await using var context = New();
+        await context.Database.EnsureCreatedAsync();
+        foreach (var n in new[] { 1, 2 })
+        {
+            context.Add(new Person
+            {
+                Tenant = n,
+                Rank = 4 + n,
+                Gadgets = [new Gadget { Kind = 1, Serial = $"serial {n}", Box = new Box { Label = $"label {n}" }, Screws = [new Mark { Text = $"screw {n}" }] }],
+                Home = new Place { Street = $"street {n}", Number = 1 },
+                Work = new Place { Street = $"work {n}", Number = 1 },
+            });
+            context.Add(new Whale { Tenant = n, Rings = [new Mark { Text = $"ring {n}" }] });
+            context.Add(new Vip { Id = n, Tenant = n, OtherId = 3 - n, Secret = $"secret {n}", Bound = n, Guests = [new Mark { Text = $"guest {n}" }] });
+        }
+
+        await context.SaveChangesAsync();
+    }
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Theory]
+    [InlineData("Gadgets", "Serial", "Id")]
+    [InlineData("Gadgets", "Box_Label", "Id")]
+    [InlineData("Screws", "Text", "Id")]
+    [InlineData("Homes", "Street", "PersonId")]
+    [InlineData("Rings", "Text", "Id")]
+    [InlineData("Vips", "Secret", "Id")]
+    [InlineData("Guests", "Text", "Id")]
+    public async Task A_cell_of_another_tenant_is_refused_in_every_shape_of_query(string table, string column, string key)
+    {
+        var shapes = Shapes(table);
+        foreach (var (name, query) in shapes)
+        {
+            await using var context = New();
+            Assert.True(await query(context) > 0, name);
+        }
+
+        await _database.ExecuteAsync($"UPDATE \"{table}\" SET \"{column}\" = (SELECT o.\"{column}\" FROM \"{table}\" o WHERE o.\"{key}\" <> \"{table}\".\"{key}\")");
+        var passed = new List<string>();
+        foreach (var (name, query) in shapes)
+        {
+            await using var context = New();
+            if (await Record.ExceptionAsync(() => query(context)) is not EnvelopeRefusedException)
+            {
+                passed.Add(name);
+            }
+        }
+
+        Assert.Empty(passed);
+    }
+
+    [Fact]
+    public async Task The_tenant_of_another_row_of_the_result_is_not_the_cells()
+    {
+        await using var context = New();
+        var (vips, parties) = (context.Set<Vip>(), context.Set<Party>());
+        var people = context.Set<Person>().AsNoTracking();
+        Assert.Equal(["secret 1", "secret 2"], await vips.Join(parties, v => v.OtherId, p => p.Id, (v, p) => new { v.Secret, p.Tenant }).OrderByDescending(x => x.Tenant).Select(x => x.Secret).ToListAsync());
+        Assert.Equal(2, (await vips.Join(parties, v => v.OtherId, p => p.Id, (v, p) => new { v.Secret, p.Tenant }).ToListAsync()).Count);
+        Assert.Equal(2, (await vips.Select(v => new { v.Secret, Tenant = parties.Where(p => p.Id == v.OtherId).Select(p => p.Tenant).Single() }).ToListAsync()).Count);
+        Assert.Equal(2, (await people.Join(people, p => p.Rank, o => 11 - o.Rank, (p, o) => new { p.Home!.Street, o.Tenant }).ToListAsync()).Count);
+        Assert.Equal(2, (await vips.Join(vips, v => v.OtherId, o => o.Id, (v, o) => new { One = v, Other = o }).ToListAsync()).Count(x => x.One.Secret != x.Other.Secret));
+        Assert.Equal(2, (await vips.Join(vips, v => v.OtherId, o => o.Id, (v, o) => new { v.Id, v.Bound, OtherId = o.Id, Other = o.Bound }).ToListAsync()).Count(x => x.Bound != x.Other));
+    }
+
+    private Dictionary<string, Func<DbContext, Task<int>>> Shapes(string table)
+    {
+        var shapes = new Dictionary<string, Func<DbContext, Task<int>>>(StringComparer.Ordinal);
+        void Add<T>(string name, Func<DbContext, IQueryable<T>> query) => shapes.Add(name, async context => (await query(context).ToListAsync()).Count);
+        switch (table)
+        {
+            case "Gadgets":
+                Add("flattened", c => Gadgets(c));
+                Add("paged and filtered", c => Gadgets(c).OrderBy(g => g.Id).Take(10).Where(g => g.Kind == 1));
+                Add("paged twice", c => Gadgets(c).OrderBy(g => g.Id).Take(10).OrderBy(g => g.Kind).Take(9).Where(g => g.Kind == 1));
+                Add("projected, paged and filtered", c => Gadgets(c).Select(g => new { g }).Take(5).Where(x => x.g.Kind == 1));
+                Add("with a count", c => Gadgets(c).Select(g => new { g, Screws = g.Screws.Count }).OrderBy(x => x.Screws).Take(5));
+                Add("first of each group", c => Gadgets(c).GroupBy(g => g.Kind).Select(g => g.OrderBy(x => x.Id).First()));
+                Add("joined with distinct kinds", c => Gadgets(c).Select(g => g.Kind).Distinct().Join(Gadgets(c), k => k, g => g.Kind, (k, g) => g));
+                Add("left joined", c => People(c).LeftJoin(Gadgets(c), p => p.Id, g => g.Id, (p, g) => new { g }).Where(x => x.g != null));
+                Add("with existing screws", c => Gadgets(c).Where(g => g.Screws.Any()));
+                Add("first of each person", c => People(c).Select(p => p.Gadgets.OrderByDescending(g => g.Kind).ThenBy(g => g.Id).First()));
+                Add("of people by raw SQL", c => c.Set<Person>().FromSqlRaw("SELECT * FROM \"People\"").AsNoTracking().SelectMany(p => p.Gadgets));
+                Add("included", c => People(c));
+                Add("split", c => People(c).AsSplitQuery());
+                if (provider == "PostgreSQL")
+                {
+                    // SQLite has no lateral joins.
+                    Add("lateral", c => People(c).SelectMany(p => p.Gadgets.Where(g => g.Kind < p.Rank).Take(3)));
+                    Add("lateral list", c => People(c).OrderBy(p => p.Id).Select(p => new { p.Id, List = p.Gadgets.Where(g => g.Kind < p.Rank).OrderBy(g => g.Id).Skip(0).Take(3).ToList() }));
+                    Add("lateral with a computed value", c => People(c).SelectMany(p => p.Gadgets.Select(g => new { g, Sum = g.Kind + p.Rank })));
+                }
+
+                break;
+            case "Screws":
+                Add("flattened", c => Gadgets(c).SelectMany(g => g.Screws));
+                Add("paged and filtered", c => Gadgets(c).SelectMany(g => g.Screws).OrderBy(s => s.Id).Take(10).Where(s => s.Id > 0));
+                Add("split lists", c => People(c).AsSplitQuery().Select(p => new { p.Id, List = p.Gadgets.SelectMany(g => g.Screws).ToList() }));
+                Add("concatenated", c => Gadgets(c).Where(g => g.Kind == 1).SelectMany(g => g.Screws).Concat(Gadgets(c).Where(g => g.Kind == 2).SelectMany(g => g.Screws)));
+                Add("concatenated, paged and filtered", c => Gadgets(c).Where(g => g.Kind == 2).SelectMany(g => g.Screws).Concat(Gadgets(c).Where(g => g.Kind == 1).SelectMany(g => g.Screws)).OrderBy(s => s.Id).Take(10).Where(s => s.Id > 0));
+                if (provider == "PostgreSQL")
+                {
+                    Add("lateral", c => People(c).SelectMany(p => p.Gadgets.Where(g => g.Kind < p.Rank).SelectMany(g => g.Screws).Take(3)));
+                }
+
+                break;
+            case "Homes":
+                Add("projected", c => People(c).Select(p => p.Home));
+                Add("paged and filtered", c => People(c).Select(p => p.Home!).Where(h => h.Number == 1).Take(5).Where(h => h.Number == 1));
+                Add("concatenated", c => People(c).Where(p => p.Rank == 5).Select(p => p.Home!).Concat(People(c).Where(p => p.Rank == 6).Select(p => p.Home!)));
+                Add("with the other place", c => People(c).Select(p => new { p.Home, p.Work }));
+                break;
+            case "Rings":
+                Add("included", c => c.Set<Creature>().AsNoTracking());
+                Add("flattened", c => c.Set<Creature>().AsNoTracking().SelectMany(w => w.Rings));
+                Add("of whales", c => c.Set<Whale>().AsNoTracking().SelectMany(w => w.Rings));
+                Add("split", c => c.Set<Creature>().AsNoTracking().OrderBy(w => w.Id).Take(10).AsSplitQuery());
+                break;
+            case "Vips":
+                Add("entities", c => c.Set<Vip>());
+                Add("of the hierarchy", c => c.Set<Party>());
+                Add("joined with itself", c => c.Set<Vip>().Join(c.Set<Vip>(), v => v.OtherId, o => o.Id, (v, o) => new { v, o }));
+                Add("pages joined", c => c.Set<Vip>().OrderBy(v => v.Id).Take(5).Join(c.Set<Vip>().OrderBy(v => v.Id).Take(5), v => v.OtherId, o => o.Id, (v, o) => new { v, o }));
+                Add("beside another row", c => c.Set<Vip>().Join(c.Set<Party>(), v => v.OtherId, o => o.Id, (v, o) => new { v, o.Tenant }));
+                break;
+            default:
+                Add("included", c => c.Set<Vip>().AsNoTracking());
+                Add("flattened", c => c.Set<Vip>().AsNoTracking().SelectMany(v => v.Guests));
+                Add("flattened from the root", c => c.Set<Party>().OfType<Vip>().AsNoTracking().SelectMany(v => v.Guests).OrderBy(g => g.Id).Take(10).Where(g => g.Id > 0));
+                Add("split", c => c.Set<Vip>().AsNoTracking().OrderBy(v => v.Tenant).Take(10).AsSplitQuery());
+                break;
+        }
+
+        return shapes;
+    }
+
+    private static IQueryable<Person> People(DbContext context) => context.Set<Person>().AsNoTracking();
+
+    private static IQueryable<Gadget> Gadgets(DbContext context) => People(context).SelectMany(p => p.Gadgets);
+
+    private AdHocContext New() => new(_database.Options(more: AdHocContext.Cached), Model);
+
+    private sealed class Person
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        public int Rank { get; set; }
+
+        public List<Gadget> Gadgets { get; set; } = [];
+
+        public Place? Home { get; set; }
+
+        public Place? Work { get; set; }
+    }
+
+    private sealed class Gadget
+    {
+        public int Id { get; set; }
+
+        public int Kind { get; set; }
+
+        [Encrypted]
+        public string? Serial { get; set; }
+
+        public Box? Box { get; set; }
+
+        public List<Mark> Screws { get; set; } = [];
+    }
+
+    private sealed class Box
+    {
+        [Encrypted]
+        public string? Label { get; set; }
+    }
+
+    private sealed class Place
+    {
+        public int Number { get; set; }
+
+        [Encrypted]
+        public string? Street { get; set; }
+    }
+
+    private sealed class Mark
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+
+    private abstract class Creature
+    {
+        public Guid Id { get; set; } = Guid.NewGuid();
+
+        public int Tenant { get; set; }
+
+        public List<Mark> Rings { get; set; } = [];
+    }
+
+    private sealed class Whale : Creature;
+
+    private sealed class Otter : Creature;
+
+    private class Party
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+    }
+
+    private sealed class Vip : Party
+    {
+        public int OtherId { get; set; }
+
+        [Encrypted]
+        public string? Secret { get; set; }
+
+        public int Bound { get; set; }
+
+        public List<Mark> Guests { get; set; } = [];
+    }
+}
