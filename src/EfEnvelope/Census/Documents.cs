@@ -1,8 +1,12 @@
+using System.Globalization;
+using System.Text;
 using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Census;
 
-/// <summary>Finds the armour inside a JSON document's text. Armour has no character that JSON escapes but <c>+</c>, which writers may print as <c>\u002B</c>.</summary>
+/// <summary>
+/// Finds the armour inside a JSON document's text. JSON may spell any character as an escape, and writers do so with <c>+</c>, <c>/</c> and <c>=</c>; with the prefix's characters none does, and the reader refuses such a document.
+/// </summary>
 internal static class Documents
 {
     public static IEnumerable<(Guid KeyId, int Start, int Length)> Find(string document)
@@ -25,7 +29,33 @@ internal static class Documents
         }
     }
 
-    public static string Unescape(string text) => text.Contains('\\', StringComparison.Ordinal)
-        ? text.Replace("\\u002B", "+", StringComparison.OrdinalIgnoreCase).Replace("\\/", "/", StringComparison.Ordinal)
-        : text;
+    public static string Unescape(string text)
+    {
+        if (!text.Contains('\\', StringComparison.Ordinal))
+        {
+            return text;
+        }
+
+        var plain = new StringBuilder(text.Length);
+        for (var i = 0; i < text.Length; i++)
+        {
+            var rest = text.AsSpan(i);
+            if (rest.StartsWith("\\/"))
+            {
+                plain.Append('/');
+                i++;
+            }
+            else if (rest.Length >= 6 && rest.StartsWith("\\u") && ushort.TryParse(rest[2..6], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var code))
+            {
+                plain.Append((char)code);
+                i += 5;
+            }
+            else
+            {
+                plain.Append(text[i]);
+            }
+        }
+
+        return plain.ToString();
+    }
 }

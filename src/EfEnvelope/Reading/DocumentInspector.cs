@@ -8,17 +8,18 @@ namespace EfEnvelope.Reading;
 /// <summary>Reads a JSON document once before EF does: which keys its armour names, and whether it is a document at all. No value of it is kept.</summary>
 internal static class DocumentInspector
 {
-    /// <summary>False when it is no well-formed object or array, or an encrypted member is neither text nor null.</summary>
+    /// <summary>False when it is no well-formed object or array, an encrypted member is neither text nor null, or armour is spelt in a way that a census does not see.</summary>
     /// <param name="document">The text of the column.</param>
+    /// <param name="isList">Whether it is an array; null where either will do.</param>
     /// <param name="members">The names of encrypted members, in UTF-8.</param>
     /// <param name="keys">Receives the id of each key.</param>
-    public static bool TryInspect(string document, byte[][] members, List<Guid> keys)
+    public static bool TryInspect(string document, bool? isList, byte[][] members, List<Guid> keys)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(document.Length));
         try
         {
             var reader = new Utf8JsonReader(buffer.AsSpan(0, Encoding.UTF8.GetBytes(document, buffer)));
-            return TryInspect(ref reader, members, keys);
+            return TryInspect(ref reader, isList, members, keys);
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
@@ -31,9 +32,14 @@ internal static class DocumentInspector
         }
     }
 
-    private static bool TryInspect(ref Utf8JsonReader reader, byte[][] members, List<Guid> keys)
+    private static bool TryInspect(ref Utf8JsonReader reader, bool? isList, byte[][] members, List<Guid> keys)
     {
         if (!reader.Read() || reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.StartArray or JsonTokenType.Null))
+        {
+            return false;
+        }
+
+        if (isList is { } list && reader.TokenType != JsonTokenType.Null && list != (reader.TokenType == JsonTokenType.StartArray))
         {
             return false;
         }
@@ -49,6 +55,12 @@ internal static class DocumentInspector
                 case JsonTokenType.String:
                     if (TryReadArmor(ref reader, out var keyId))
                     {
+                        if (!reader.ValueSpan.StartsWith("efe1:"u8))
+                        {
+                            // A census looks for these characters: spelt otherwise, the value would open here and be counted nowhere.
+                            return false;
+                        }
+
                         keys.Add(keyId);
                     }
 

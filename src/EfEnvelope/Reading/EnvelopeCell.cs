@@ -30,6 +30,9 @@ internal sealed record EnvelopeCell(
     /// <summary>Of a document: the JSON names of its encrypted members, in UTF-8, that no plain member has too.</summary>
     public byte[][] Members { get; init; } = [];
 
+    /// <summary>Of a whole document: whether it is a list, or one object. Null for parts of one.</summary>
+    public bool? IsList { get; init; }
+
     /// <summary>Whether the same columns of the result say whose row both cells are.</summary>
     public bool IsOfSameRow(EnvelopeCell other)
         => ReferenceEquals(Type, other.Type) && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);

@@ -5,6 +5,7 @@ using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
+using Npgsql;
 
 namespace EfEnvelope.Reading;
 
@@ -19,6 +20,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly KeyRing _ring;
     private readonly ReadPlan _plan;
     private readonly EnvelopeCell[] _cells;
+    private readonly bool _typed;
     private readonly RowCheck[] _checks;
     private readonly Opened[] _opened;
     private readonly int[] _cellOf;
@@ -37,6 +39,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     public EnvelopeDataReader(DbDataReader inner, EnvelopeSession session, ReadPlan plan)
     {
         _inner = inner;
+        _typed = inner is NpgsqlDataReader;
         _session = session;
         _ring = session.Ring;
         _plan = plan;
@@ -204,7 +207,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
                     RememberRow(cell, i, bytes);
                     break;
                 case CellKind.Armor:
-                    var armor = _inner.GetString(cell.Ordinal);
+                    var armor = ReadText(cell.Ordinal);
                     _values[i] = armor;
                     if (TextArmor.TryReadKeyId(armor, out keyId))
                     {
@@ -223,24 +226,18 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         return _missing.Count > 0 && !_plan.IsBulk;
     }
 
-    /// <summary>SQLite lets a column hold any storage class: what is no blob reads as its text's bytes, and is refused for its marker when it is opened.</summary>
-    private byte[] ReadBytes(int ordinal)
-    {
-        try
-        {
-            return _inner.GetFieldValue<byte[]>(ordinal);
-        }
-        catch (InvalidCastException)
-        {
-            return [];
-        }
-    }
+    /// <summary>
+    /// SQLite lets a column hold any storage class, and converts between text and blobs. A census counts by the class that the column is declared with: what is of another one is no cell, whatever its bytes are.
+    /// </summary>
+    private byte[] ReadBytes(int ordinal) => _typed ? _inner.GetFieldValue<byte[]>(ordinal) : _inner.GetValue(ordinal) as byte[] ?? [];
+
+    private string ReadText(int ordinal) => _typed ? _inner.GetString(ordinal) : _inner.GetValue(ordinal) as string ?? "";
 
     /// <summary>SQLite lets the column hold any storage class; only text is a document.</summary>
     private void InspectDocument(object document, int index)
     {
         _documentKeys.Clear();
-        if (document is not string text || !DocumentInspector.TryInspect(text, _cells[index].Members, _documentKeys))
+        if (document is not string text || !DocumentInspector.TryInspect(text, _cells[index].IsList, _cells[index].Members, _documentKeys))
         {
             throw Broken(_cells[index]);
         }

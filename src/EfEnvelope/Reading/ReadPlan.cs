@@ -1,11 +1,12 @@
 using System.Data.Common;
-using Microsoft.EntityFrameworkCore;
 using EfEnvelope.Storage;
 
 namespace EfEnvelope.Reading;
 
 /// <summary>The encrypted columns of a query's result. Immutable, shared by all executions of the SQL text.</summary>
-internal sealed class ReadPlan(EnvelopeCell[] cells) : IQueryPlan
+/// <param name="cells">The cells, by the ordinals of the projection.</param>
+/// <param name="names">The names by which EF reads a <c>FromSql</c> query that it does not compose over, whose columns come in any order; null for any other query, whose columns are the projection's.</param>
+internal sealed class ReadPlan(EnvelopeCell[] cells, string[]? names) : IQueryPlan
 {
     public EnvelopeCell[] Cells => cells;
 
@@ -14,58 +15,30 @@ internal sealed class ReadPlan(EnvelopeCell[] cells) : IQueryPlan
 
     public void OnCommandCreating(CommandFrame frame, IReadOnlyDictionary<string, object?> parameterValues) => frame.Plan = this;
 
-    /// <summary>
-    /// The cells' ordinals in a reader. They are the projection's, but for a FromSql query that EF does not compose over: there EF reads by name, and so do we.
-    /// </summary>
+    /// <summary>The cells, and what says whose row they are, by the ordinals of a reader; -1 where it does not return a column.</summary>
     public EnvelopeCell[] Locate(DbDataReader reader)
     {
-        foreach (var cell in cells)
+        return names is null ? cells : [.. cells.Select(Relocate)];
+
+        EnvelopeCell Relocate(EnvelopeCell cell) => cell with
         {
-            // A part of a document is an expression without a name.
-            if (cell.Name.Length == 0)
-            {
-                continue;
-            }
+            Ordinal = ByName(cell.Ordinal),
+            ScopeOrdinal = ByName(cell.ScopeOrdinal),
+            RowIdOrdinal = ByName(cell.RowIdOrdinal),
+            KeyOrdinals = [.. cell.KeyOrdinals.Select(ByName)],
+        };
 
-            if (cell.Ordinal >= reader.FieldCount || !string.Equals(reader.GetName(cell.Ordinal), cell.Name, StringComparison.OrdinalIgnoreCase))
-            {
-                return [.. cells.Select(c => Relocate(c, reader))];
-            }
-        }
-
-        return cells;
-    }
-
-    private static EnvelopeCell Relocate(EnvelopeCell cell, DbDataReader reader)
-    {
-        for (var i = 0; i < reader.FieldCount && cell.Name.Length > 0; i++)
+        int ByName(int ordinal)
         {
-            if (string.Equals(reader.GetName(i), cell.Name, StringComparison.OrdinalIgnoreCase))
+            for (var i = 0; ordinal >= 0 && i < reader.FieldCount; i++)
             {
-                return cell with
+                if (string.Equals(reader.GetName(i), names[ordinal], StringComparison.OrdinalIgnoreCase))
                 {
-                    Ordinal = i,
-                    ScopeOrdinal = ByName(reader, cell.Type?.ScopeProperty),
-                    RowIdOrdinal = ByName(reader, cell.Type?.RowIdProperty),
-                    KeyOrdinals = [.. cell.KeyProperties.Select(p => ByName(reader, p))],
-                };
+                    return i;
+                }
             }
+
+            return -1;
         }
-
-        return cell.Name.Length == 0 ? cell : cell with { Ordinal = -1 };
-    }
-
-    private static int ByName(DbDataReader reader, Microsoft.EntityFrameworkCore.Metadata.IProperty? property)
-    {
-        var name = property?.GetTableColumnMappings().FirstOrDefault()?.Column.Name;
-        for (var i = 0; name is not null && i < reader.FieldCount; i++)
-        {
-            if (string.Equals(reader.GetName(i), name, StringComparison.OrdinalIgnoreCase))
-            {
-                return i;
-            }
-        }
-
-        return -1;
     }
 }

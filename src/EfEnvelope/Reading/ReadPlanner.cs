@@ -38,12 +38,17 @@ internal sealed class ReadPlanner : IQueryPlanner
             {
                 // A plain member on its own comes as its own type, and holds no armour.
                 result ??= Result.Of(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin) });
+                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin), IsList = expression is JsonScalarExpression { Path.Count: > 0 } ? null : JsonDocuments.IsList(origin) });
             }
         }
 
-        return cells is null ? null : new ReadPlan([.. cells]);
+        return cells is null ? null : new ReadPlan([.. cells], IsRaw(select) ? [.. select.Projection.Select(p => ((ColumnExpression)p.Expression).Name)] : null);
     }
+
+    /// <summary>Whether EF sends the application's SQL as it is.</summary>
+    private static bool IsRaw(SelectExpression select)
+        => select is { Tables: [FromSqlExpression only], IsDistinct: false, Predicate: null, GroupBy.Count: 0, Having: null, Orderings.Count: 0, Limit: null, Offset: null }
+            && select.Projection.All(p => p.Expression is ColumnExpression column && column.TableAlias == only.Alias && (p.Alias.Length == 0 || p.Alias == column.Name));
 
     /// <summary>The encrypted column of a CASE that chooses between it and NULL (mixed ones are refused): what it returns is of that column's row.</summary>
     private static ColumnExpression? Chosen(SqlExpression expression)

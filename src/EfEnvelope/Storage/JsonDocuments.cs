@@ -14,6 +14,9 @@ internal static class JsonDocuments
     /// <summary>The first encrypted member of the document that stands in the column; null for any other column.</summary>
     public static IProperty? FindMember(ColumnOrigin origin) => Find(origin)?.Member;
 
+    /// <summary>Whether the document is a list of objects.</summary>
+    public static bool IsList(ColumnOrigin origin) => Find(origin)?.IsList == true;
+
     /// <summary>The JSON names of its encrypted members, in UTF-8, without those that a plain member of the document has too.</summary>
     public static byte[][] MemberNames(ColumnOrigin origin)
     {
@@ -58,7 +61,7 @@ internal static class JsonDocuments
         }
     }
 
-    private static (IEntityType Owner, ITypeBase Root, IProperty Member)? Find(ColumnOrigin origin)
+    private static (IEntityType Owner, ITypeBase Root, IProperty Member, bool IsList)? Find(ColumnOrigin origin)
     {
         if (origin.Table.FindColumn(origin.ColumnName) is { PropertyMappings.Count: > 0 })
         {
@@ -79,21 +82,21 @@ internal static class JsonDocuments
                     && EncryptedTypeInfo.Of(navigation.TargetEntityType).InJsonDocument
                     && EncryptedMembers.First(navigation.TargetEntityType) is { } owned)
                 {
-                    return (type, navigation.TargetEntityType, owned);
+                    return (type, navigation.TargetEntityType, owned, navigation.IsCollection);
                 }
             }
 
-            if (EncryptedTypeInfo.Of(type).HasJsonDocument && FindRoot(type, origin.ColumnName) is { } root && EncryptedMembers.First(root) is { } member)
+            if (EncryptedTypeInfo.Of(type).HasJsonDocument && FindRoot(type, origin.ColumnName) is { } root && EncryptedMembers.First(root.ComplexType) is { } member)
             {
-                return (type, root, member);
+                return (type, root.ComplexType, member, root.IsCollection);
             }
         }
 
         return null;
     }
 
-    private static ITypeBase? FindRoot(ITypeBase type, string column)
+    private static IComplexProperty? FindRoot(ITypeBase type, string column)
         => type.GetComplexProperties()
-            .Select(c => c.ComplexType.GetContainerColumnName() == column ? c.ComplexType : FindRoot(c.ComplexType, column))
+            .Select(c => c.ComplexType.GetContainerColumnName() == column ? c : FindRoot(c.ComplexType, column))
             .FirstOrDefault(t => t is not null);
 }

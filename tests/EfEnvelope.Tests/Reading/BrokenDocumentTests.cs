@@ -70,6 +70,8 @@ public abstract class BrokenDocumentTests(string provider) : IAsyncLifetime
     [Theory]
     [InlineData("'7'", "Detail")]
     [InlineData("'\"canary\"'", "Detail")]
+    [InlineData("'[]'", "Detail")]
+    [InlineData("'[{\"Kind\":\"canary\"}]'", "Extra")]
     [InlineData("'{\"Kind\":\"k\",\"Number\":7,\"Day\":\"2020-01-02\",\"Secret\":7}'", "Detail")]
     [InlineData("'{\"Kind\":\"k\",\"Number\":7,\"Day\":\"2020-01-02\",\"Secret\":[\"canary\"]}'", "Detail")]
     [InlineData("'{\"Kind\":\"k\",\"Number\":7,\"Day\":\"2020-01-02\",\"Secret\":{\"canary\":1}}'", "Detail")]
