@@ -19,6 +19,11 @@ public sealed class EncryptedAttribute : Attribute
     public string? ColumnId { get; set; }
 
     /// <summary>
+    /// Column ids that the column had before: values that were sealed under one of them open too, new ones are sealed under the present id. Each 1-255 bytes of UTF-8, and no other column's. Default: none.
+    /// </summary>
+    public string[]? FormerColumnIds { get; set; }
+
+    /// <summary>
     /// Pads the plaintext to multiples of this many bytes (1-1048576) so that lengths reveal less. Default 0: no padding.
     /// </summary>
     public int Padding { get; set; }

@@ -15,6 +15,19 @@ public sealed class EncryptedPropertyOptions
         return this;
     }
 
+    /// <summary>Names column ids that the column had before: values that were sealed under one of them open too (each 1-255 bytes of UTF-8, and no other column's).</summary>
+    public EncryptedPropertyOptions HasFormerColumnIds(params string[] formerColumnIds)
+    {
+        ArgumentNullException.ThrowIfNull(formerColumnIds);
+        foreach (var id in formerColumnIds)
+        {
+            ArgumentException.ThrowIfNullOrEmpty(id, nameof(formerColumnIds));
+        }
+
+        Annotations["EfEnvelope:FormerColumnIds"] = string.Join(',', formerColumnIds.Select(Uri.EscapeDataString));
+        return this;
+    }
+
     /// <summary>Pads plaintexts to multiples of this many bytes (1-1048576).</summary>
     public EncryptedPropertyOptions HasPadding(int bytes)
     {

@@ -63,6 +63,25 @@ internal static class EncryptedModel
                 }
             }
         }
+
+        RefuseForeignFormerIds(columnIds);
+    }
+
+    /// <summary>A former id that another column has, or had, would let values of that column open in this one.</summary>
+    private static void RefuseForeignFormerIds(Dictionary<string, IMutableProperty> columnIds)
+    {
+        var former = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
+        foreach (var property in columnIds.Values)
+        {
+            foreach (var id in EncryptionDeclaration.Of(property).FormerColumnIds)
+            {
+                if ((columnIds.TryGetValue(id, out var other) || !former.TryAdd(id, property)) && (other ?? former[id]) is var owner && owner != property && !SameColumn(owner, property))
+                {
+                    throw EncryptedPropertyValidator.Error(
+                        property, $"names '{id}' as a former column id, which is or was {owner.DeclaringType.DisplayName()}.{owner.Name}'s: values of that column would open in this one. Declare it for one of them only");
+                }
+            }
+        }
     }
 
     /// <summary>
@@ -121,7 +140,7 @@ internal static class EncryptedModel
         var json = IsInJson(property.DeclaringType);
         var armored = declaration.Armored || json;
         var scope = ScopeDeclaration.Of(property.DeclaringType, ambient);
-        var token = ColumnDeclaration.CreateToken(declaration.ColumnId, scope, declaration.RowBound, armored, declaration.Padding);
+        var token = ColumnDeclaration.CreateToken(declaration.ColumnId, scope, declaration.RowBound, armored, declaration.Padding, declaration.FormerColumnIds);
         var user = property.GetValueConverter() is IEnvelopeValueConverter applied ? applied.UserConverter : property.GetValueConverter();
         var deferred = user is null && services is null && property.GetProviderClrType() is not null;
         if (services is not null)

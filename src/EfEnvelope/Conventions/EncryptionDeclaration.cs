@@ -6,7 +6,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>What attribute and fluent API together say of one property; the fluent API overrules the attribute.</summary>
-internal sealed record EncryptionDeclaration(string ColumnId, int Padding, bool RowBound, bool Armored)
+internal sealed record EncryptionDeclaration(string ColumnId, IReadOnlyList<string> FormerColumnIds, int Padding, bool RowBound, bool Armored)
 {
     private const int MaxPadding = 1 << 20;
 
@@ -30,6 +30,12 @@ internal sealed record EncryptionDeclaration(string ColumnId, int Padding, bool 
             throw EncryptedPropertyValidator.Error(property, "has a column id that is empty or longer than 255 bytes of UTF-8. Set a shorter one with [Encrypted(ColumnId = \"...\")]");
         }
 
+        var former = FormerIds(Text(property, EnvelopeAnnotationNames.FormerColumnIds)) ?? attribute?.FormerColumnIds ?? [];
+        if (former.Any(id => id is null || Encoding.UTF8.GetByteCount(id) is 0 or > 255) || former.Append(columnId).Distinct(StringComparer.Ordinal).Count() <= former.Length)
+        {
+            throw EncryptedPropertyValidator.Error(property, "has a former column id that is empty, longer than 255 bytes of UTF-8, named twice, or its present one. Name each id that the column had before once");
+        }
+
         if (padding is < 0 or > MaxPadding)
         {
             throw EncryptedPropertyValidator.Error(property, $"has a padding of {padding} bytes; it must be 0 (none) to {MaxPadding}");
@@ -37,10 +43,16 @@ internal sealed record EncryptionDeclaration(string ColumnId, int Padding, bool 
 
         return new EncryptionDeclaration(
             columnId,
+            former,
             padding,
             Text(property, EnvelopeAnnotationNames.RowBound) is { } bound ? bound == "true" : attribute?.RowBound ?? false,
             Text(property, EnvelopeAnnotationNames.Armored) is { } armored ? armored == "true" : attribute?.Armored ?? false);
     }
+
+    /// <summary>The annotation's form of former ids.</summary>
+    public static string Join(IEnumerable<string> formerColumnIds) => string.Join(',', formerColumnIds.Select(Uri.EscapeDataString));
+
+    private static string[]? FormerIds(string? annotation) => annotation is null ? null : annotation.Length == 0 ? [] : [.. annotation.Split(',').Select(Uri.UnescapeDataString)];
 
     private static EncryptedAttribute? Attribute(IReadOnlyProperty property)
         => property.PropertyInfo?.GetCustomAttribute<EncryptedAttribute>(inherit: true)

@@ -88,6 +88,7 @@ internal static class HistoryDeclaration
 
         copy.SetAnnotation(EnvelopeAnnotationNames.Encrypted, "true");
         copy.SetAnnotation(EnvelopeAnnotationNames.ColumnId, declaration.ColumnId);
+        copy.SetAnnotation(EnvelopeAnnotationNames.FormerColumnIds, EncryptionDeclaration.Join(declaration.FormerColumnIds));
         copy.SetAnnotation(EnvelopeAnnotationNames.Padding, declaration.Padding.ToString(System.Globalization.CultureInfo.InvariantCulture));
         copy.SetAnnotation(EnvelopeAnnotationNames.RowBound, "false");
         copy.SetAnnotation(EnvelopeAnnotationNames.Armored, declaration.Armored ? "true" : "false");

@@ -11,8 +11,10 @@ internal sealed class EnvelopeBinding
     private static readonly UTF8Encoding s_utf8 = new(false, true);
     private readonly byte[] _bytes;
 
-    private EnvelopeBinding(string columnId, string scope, string? rowId)
+    private EnvelopeBinding(string columnId, string scope, string? rowId, EnvelopeBinding? former, IReadOnlyList<string> formerColumnIds)
     {
+        Former = former;
+        FormerColumnIds = formerColumnIds;
         ColumnId = columnId;
         Scope = scope;
         RowId = rowId;
@@ -43,11 +45,21 @@ internal sealed class EnvelopeBinding
 
     public bool IsRowBound => RowId is not null;
 
+    /// <summary>The same under a former column id, which an envelope that does not open under this one is tried with; null where none is left.</summary>
+    public EnvelopeBinding? Former { get; }
+
+    /// <summary>The former column ids that it was made with.</summary>
+    public IReadOnlyList<string> FormerColumnIds { get; }
+
     /// <summary>The bytes that follow the header in the associated data.</summary>
     internal ReadOnlySpan<byte> Bytes => _bytes;
 
+    /// <param name="columnId">Seals, and opens first.</param>
+    /// <param name="scope">The key's scope.</param>
+    /// <param name="rowId">Of row-bound columns.</param>
+    /// <param name="formerColumnIds">Open too, in this order; never seal.</param>
     /// <exception cref="EnvelopeConfigurationException">An empty or overlong column id, scope or row id, or text that is not valid Unicode.</exception>
-    public static EnvelopeBinding Create(string columnId, string scope, string? rowId = null)
+    public static EnvelopeBinding Create(string columnId, string scope, string? rowId = null, IReadOnlyList<string>? formerColumnIds = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(columnId);
         ArgumentNullException.ThrowIfNull(scope);
@@ -56,11 +68,18 @@ internal sealed class EnvelopeBinding
             throw new EnvelopeConfigurationException($"Column {columnId} is bound to its row, but the row's primary key is empty.") { ColumnId = columnId };
         }
 
-        return new EnvelopeBinding(columnId, scope, rowId);
+        var ids = formerColumnIds ?? [];
+        EnvelopeBinding? former = null;
+        for (var i = ids.Count - 1; i >= 0; i--)
+        {
+            former = new EnvelopeBinding(ids[i], scope, rowId, former, []);
+        }
+
+        return new EnvelopeBinding(columnId, scope, rowId, former, ids);
     }
 
     /// <summary>The binding of a key that is wrapped by a key of the ring: no column, the wrapped key's scope and id.</summary>
-    internal static EnvelopeBinding ForWrappedKey(string scope, Guid keyId) => new("", scope, keyId.ToString("N"));
+    internal static EnvelopeBinding ForWrappedKey(string scope, Guid keyId) => new("", scope, keyId.ToString("N"), null, []);
 
     private int Put(byte[] part, int position)
     {

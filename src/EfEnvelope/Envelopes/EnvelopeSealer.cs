@@ -107,29 +107,12 @@ internal static class EnvelopeSealer
     }
 
     /// <summary>Opens into <paramref name="plaintext"/> (the body's length) and returns the value's length without padding. On refusal the plaintext is cleared.</summary>
-    [SkipLocalsInit]
     public static int Open(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
     {
-        var length = EnvelopeLayout.AssociatedDataLength(binding);
-        byte[]? rented = null;
-        var associatedData = (length <= StackBytes ? stackalloc byte[StackBytes] : rented = ArrayPool<byte>.Shared.Rent(length))[..length];
-        EnvelopeLayout.WriteAssociatedData(associatedData, envelope, binding);
-        bool opened;
-        try
+        var opened = TryOpen(key, binding, envelope, plaintext);
+        for (var former = binding.Former; !opened && former is not null; former = former.Former)
         {
-            opened = key.TryOpen(
-                envelope.Slice(EnvelopeLayout.SessionOffset, EnvelopeLayout.SessionAndNonceBytes),
-                envelope.Slice(EnvelopeLayout.BodyOffset, plaintext.Length),
-                envelope[^EnvelopeLayout.TagBytes..],
-                plaintext,
-                associatedData);
-        }
-        finally
-        {
-            if (rented is not null)
-            {
-                ArrayPool<byte>.Shared.Return(rented);
-            }
+            opened = TryOpen(key, former, envelope, plaintext);
         }
 
         if (!opened)
@@ -150,5 +133,30 @@ internal static class EnvelopeSealer
         }
 
         return end;
+    }
+
+    [SkipLocalsInit]
+    private static bool TryOpen(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
+    {
+        var length = EnvelopeLayout.AssociatedDataLength(binding);
+        byte[]? rented = null;
+        var associatedData = (length <= StackBytes ? stackalloc byte[StackBytes] : rented = ArrayPool<byte>.Shared.Rent(length))[..length];
+        EnvelopeLayout.WriteAssociatedData(associatedData, envelope, binding);
+        try
+        {
+            return key.TryOpen(
+                envelope.Slice(EnvelopeLayout.SessionOffset, EnvelopeLayout.SessionAndNonceBytes),
+                envelope.Slice(EnvelopeLayout.BodyOffset, plaintext.Length),
+                envelope[^EnvelopeLayout.TagBytes..],
+                plaintext,
+                associatedData);
+        }
+        finally
+        {
+            if (rented is not null)
+            {
+                ArrayPool<byte>.Shared.Return(rented);
+            }
+        }
     }
 }

@@ -93,13 +93,14 @@ internal sealed class RingKey
 
     public bool IsPinned => Volatile.Read(ref _pins) > 0;
 
-    public EnvelopeBinding BindingFor(string columnId)
+    /// <summary>The binding of a value of a column that is sealed with this key, by the column's id and its former ones.</summary>
+    public EnvelopeBinding BindingFor(string columnId, IReadOnlyList<string> formerColumnIds)
     {
         // Copied on write: a key serves few columns, and a row's key exactly those of its row.
         var bindings = Volatile.Read(ref _bindings);
         foreach (var binding in bindings)
         {
-            if (ReferenceEquals(binding.ColumnId, columnId))
+            if (ReferenceEquals(binding.ColumnId, columnId) && ReferenceEquals(binding.FormerColumnIds, formerColumnIds))
             {
                 return binding;
             }
@@ -107,13 +108,13 @@ internal sealed class RingKey
 
         foreach (var binding in bindings)
         {
-            if (string.Equals(binding.ColumnId, columnId, StringComparison.Ordinal))
+            if (string.Equals(binding.ColumnId, columnId, StringComparison.Ordinal) && binding.FormerColumnIds.SequenceEqual(formerColumnIds, StringComparer.Ordinal))
             {
                 return binding;
             }
         }
 
-        var made = EnvelopeBinding.Create(columnId, Scope);
+        var made = EnvelopeBinding.Create(columnId, Scope, null, formerColumnIds);
         if (bindings.Length < MaxBindings)
         {
             Interlocked.CompareExchange(ref _bindings, [.. bindings, made], bindings);

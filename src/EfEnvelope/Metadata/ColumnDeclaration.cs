@@ -6,7 +6,7 @@ namespace EfEnvelope.Metadata;
 
 /// <summary>
 /// What the model expects of one encrypted column. Converters carry it as a literal token, so that they capture nothing (model caching, pooling and compiled
-/// models work): <c>1;scope;flags;padding;subject;column id</c>. Equal tokens give the same instance.
+/// models work): <c>1;scope;flags;padding;subject;column id</c>, or <c>2;scope;flags;padding;subject;former ids;column id</c>. Equal tokens give the same instance.
 /// </summary>
 internal sealed class ColumnDeclaration
 {
@@ -18,10 +18,11 @@ internal sealed class ColumnDeclaration
     [ThreadStatic]
     private static (string? Token, ColumnDeclaration? Declaration)[]? _recent;
 
-    private ColumnDeclaration(string token, string columnId, DeclaredScope parent, string? subjectName, bool perRow, bool isAmbient, bool rowBound, bool armored, int padding)
+    private ColumnDeclaration(string token, string columnId, string[] formerColumnIds, DeclaredScope parent, string? subjectName, bool perRow, bool isAmbient, bool rowBound, bool armored, int padding)
     {
         Token = token;
         ColumnId = columnId;
+        FormerColumnIds = formerColumnIds;
         Parent = parent;
         SubjectName = subjectName;
         PerRow = perRow;
@@ -34,6 +35,9 @@ internal sealed class ColumnDeclaration
     public string Token { get; }
 
     public string ColumnId { get; }
+
+    /// <summary>Ids under which older values of the column were sealed: they open too.</summary>
+    public IReadOnlyList<string> FormerColumnIds { get; }
 
     public DeclaredScope Parent { get; }
 
@@ -52,11 +56,14 @@ internal sealed class ColumnDeclaration
     /// <summary>Bucket in bytes; 0 means none.</summary>
     public int Padding { get; }
 
-    public static string CreateToken(string columnId, ScopeDeclaration scope, bool rowBound, bool armored, int padding)
+    public static string CreateToken(string columnId, ScopeDeclaration scope, bool rowBound, bool armored, int padding, IReadOnlyList<string>? formerColumnIds = null)
     {
         var kind = scope.Parent switch { DeclaredScope.Tenant => scope.IsAmbient ? "a" : "t", DeclaredScope.Subject => "s", _ => "g" };
         var flags = (scope.PerRow ? "r" : "") + (rowBound ? "b" : "") + (armored ? "t" : "");
-        return string.Create(CultureInfo.InvariantCulture, $"1;{kind};{flags};{padding};{Uri.EscapeDataString(scope.SubjectName ?? "")};{columnId}");
+        var subject = Uri.EscapeDataString(scope.SubjectName ?? "");
+        return formerColumnIds is { Count: > 0 }
+            ? string.Create(CultureInfo.InvariantCulture, $"2;{kind};{flags};{padding};{subject};{string.Join(',', formerColumnIds.Select(Uri.EscapeDataString))};{columnId}")
+            : string.Create(CultureInfo.InvariantCulture, $"1;{kind};{flags};{padding};{subject};{columnId}");
     }
 
     /// <summary>The declaration of a token that <see cref="CreateToken"/> made.</summary>
@@ -108,8 +115,10 @@ internal sealed class ColumnDeclaration
 
     private static ColumnDeclaration Parse(string token)
     {
-        var parts = token.Split(';', 6);
-        if (parts.Length != 6 || parts[0] != "1" || !int.TryParse(parts[3], NumberStyles.None, CultureInfo.InvariantCulture, out var padding))
+        var hasFormer = token.StartsWith("2;", StringComparison.Ordinal);
+        var count = hasFormer ? 7 : 6;
+        var parts = token.Split(';', count);
+        if (parts.Length != count || parts[0] is not ("1" or "2") || !int.TryParse(parts[3], NumberStyles.None, CultureInfo.InvariantCulture, out var padding))
         {
             throw new EnvelopeConfigurationException(
                 $"'{token}' is not a column token of this version of EfEnvelope. If the model is a compiled one, run `dotnet ef dbcontext optimize` again.");
@@ -117,7 +126,8 @@ internal sealed class ColumnDeclaration
 
         return new ColumnDeclaration(
             token,
-            parts[5],
+            parts[^1],
+            hasFormer ? [.. parts[5].Split(',').Select(Uri.UnescapeDataString)] : [],
             parts[1] switch { "t" or "a" => DeclaredScope.Tenant, "s" => DeclaredScope.Subject, _ => DeclaredScope.Global },
             parts[4].Length == 0 ? null : Uri.UnescapeDataString(parts[4]),
             parts[2].Contains('r', StringComparison.Ordinal),

@@ -11,8 +11,9 @@ internal static class EnvelopeAnnotationNames
     /// <summary>Property: declared encrypted by the fluent API; the value is <c>true</c> or <c>false</c> (which overrules the attribute).</summary>
     public const string Encrypted = Prefix + "Encrypted";
 
-    /// <summary>Property: explicit column id, padding bucket, row binding and armour of the fluent API.</summary>
+    /// <summary>Property: explicit column id, former ids (escaped, separated by commas), padding bucket, row binding and armour of the fluent API.</summary>
     public const string ColumnId = Prefix + "ColumnId";
+    public const string FormerColumnIds = Prefix + "FormerColumnIds";
     public const string Padding = Prefix + "Padding";
     public const string RowBound = Prefix + "RowBound";
     public const string Armored = Prefix + "Armored";

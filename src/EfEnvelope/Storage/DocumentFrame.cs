@@ -52,7 +52,7 @@ internal sealed class DocumentFrame(ICellSource source, int ordinal)
             }
 
             key = source.GetKey(keyId, column, ordinal);
-            binding = key.BindingFor(column.ColumnId);
+            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
             if (column.AcceptsScope(key.Scope))
             {
                 source.Remember(column, ordinal, key, binding);

@@ -189,7 +189,7 @@ public static class EnvelopeConverterFunctions
             // Also with a frame the row may be behind us: a buffered row's last cell is opened when the reader is closed.
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
-            binding = key.BindingFor(column.ColumnId);
+            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
             if (rowId is null)
             {
                 source.Remember(column, ordinal, key, binding);
@@ -205,10 +205,10 @@ public static class EnvelopeConverterFunctions
             key = BufferedCells.GetKey(keyId, column);
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
-            binding = key.BindingFor(column.ColumnId);
+            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
         }
 
-        return (key, rowId is null ? binding : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId));
+        return (key, rowId is null ? binding : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId, column.FormerColumnIds));
     }
 
     private static void CheckScope(RingKey key, ColumnDeclaration column)

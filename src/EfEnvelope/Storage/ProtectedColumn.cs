@@ -67,12 +67,12 @@ internal sealed class ProtectedColumn
     {
         if (!Declaration.RowBound)
         {
-            return key.BindingFor(Declaration.ColumnId);
+            return key.BindingFor(Declaration.ColumnId, Declaration.FormerColumnIds);
         }
 
         var properties = ((IEntityType)_property.DeclaringType.ContainingEntityType).FindPrimaryKey()!.Properties;
         return row is { PrimaryKey: { } values } && values.Count == properties.Count
-            ? EnvelopeBinding.Create(Declaration.ColumnId, key.Scope, ScopeValue.RowId([.. properties.Select((p, i) => RowScope.ProviderValue(p, values[i]))]))
+            ? EnvelopeBinding.Create(Declaration.ColumnId, key.Scope, ScopeValue.RowId([.. properties.Select((p, i) => RowScope.ProviderValue(p, values[i]))]), Declaration.FormerColumnIds)
             : throw Error($"Column '{Declaration.ColumnId}' is bound to its row's primary key ({string.Join(", ", properties.Select(p => p.Name))}): pass its {properties.Count} value(s) as EnvelopeRow.PrimaryKey.");
     }
 

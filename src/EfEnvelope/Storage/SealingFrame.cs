@@ -22,7 +22,7 @@ internal sealed class SealingFrame(RingKey key, string? rowId)
         => column.RowBound
             ? EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId ?? throw new MissingScopeException(
                 $"The row id of row-bound column '{column.ColumnId}' is not known here. Nothing was written.") { ColumnId = column.ColumnId, KeyId = key.Id })
-            : key.BindingFor(column.ColumnId);
+            : key.BindingFor(column.ColumnId, column.FormerColumnIds);
 
     public Restore Enter()
     {

@@ -41,10 +41,11 @@ internal static class ColumnRegistry
             var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
             foreach (var (place, property) in declared)
             {
-                var columnId = property.FindEnvelope()!.ColumnId;
+                var declaration = property.FindEnvelope()!;
+                var columnId = declaration.ColumnId;
                 if (known.TryGetValue((database, place.Table, place.Column), out var registered))
                 {
-                    RequireSame(property, place, registered, columnId);
+                    RequireSame(property, place, registered, declaration);
                 }
                 else if (insert)
                 {
@@ -66,15 +67,16 @@ internal static class ColumnRegistry
         }
     }
 
-    private static void RequireSame(IProperty property, (string Table, string Column) place, string registered, string columnId)
+    private static void RequireSame(IProperty property, (string Table, string Column) place, string registered, ColumnDeclaration declaration)
     {
-        if (registered == columnId)
+        // A former id stays registered: instances of the version before may still run, and refuse any other.
+        if (registered == declaration.ColumnId || declaration.FormerColumnIds.Contains(registered, StringComparer.Ordinal))
         {
             return;
         }
 
         throw new EnvelopeConfigurationException(
-            $"{property.DeclaringType.DisplayName()}.{property.Name}: column {place.Table}.{place.Column} holds values of column id '{registered}', but the model now says '{columnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{registered}\")]. Nothing was written.")
+            $"{property.DeclaringType.DisplayName()}.{property.Name}: column {place.Table}.{place.Column} holds values of column id '{registered}', but the model now says '{declaration.ColumnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{registered}\")], or declare it as a former one: [Encrypted(FormerColumnIds = [\"{registered}\"])]. Nothing was written.")
         {
             Entity = property.DeclaringType.DisplayName(),
             Property = property.Name,
