@@ -20,8 +20,10 @@ internal static class KeyResolver
 
     public static bool MaySeal(KeyState state) => state == KeyState.Active;
 
-    /// <summary>Whether row keys under a kek may seal: a compromised kek compromises what it wraps, whatever the row keys' own rows say yet.</summary>
-    public static bool MaySealUnder(KeyState kek) => kek is KeyState.Active or KeyState.Deactivated;
+    /// <summary>
+    /// Whether row keys under a kek may seal: a kek that was rotated or compromised takes what it wraps with it, whatever the row keys' own rows say yet. So the lease that follows its retirement is all that a cut-off has to wait for.
+    /// </summary>
+    public static bool MaySealUnder(KeyState kek) => kek == KeyState.Active;
 
     /// <summary>Compromised keys open until their rows are re-encrypted.</summary>
     public static bool MayOpen(KeyState state) => state is KeyState.PreActive or KeyState.Active or KeyState.Deactivated or KeyState.Compromised;

@@ -119,6 +119,7 @@ internal sealed partial class KeyRing
 
                 if (pins.TryPin(held, out _))
                 {
+                    held.LastUsed = Environment.TickCount64;
                     continue;
                 }
             }

@@ -45,6 +45,30 @@ internal sealed partial class KeyRing
         return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
     }
 
+    /// <summary>Whether a key is held now, to open with.</summary>
+    public bool Holds(Guid id) => _keys.ContainsKey(id);
+
+    /// <summary>Whether a row's sealing key is held now.</summary>
+    public bool HoldsSealing(string rowScope) => _sealing.ContainsKey(rowScope);
+
+    /// <summary>
+    /// Lets go of row keys that a job loaded for one batch: it comes by each row once, and millions of them would take memory and push out what the application works with. A key that somebody else used since
+    /// (<see cref="RingKey.LastUsed"/> is no longer 0), or works with, stays.
+    /// </summary>
+    public void LetGo(IEnumerable<RingKey> rowKeys)
+    {
+        lock (_state)
+        {
+            foreach (var key in rowKeys)
+            {
+                if (key.LastUsed == 0 && key.TryRetire())
+                {
+                    Forget(key);
+                }
+            }
+        }
+    }
+
     private DataKey Generate()
     {
         Span<byte> material = stackalloc byte[DataKey.MaterialBytes];
@@ -91,7 +115,7 @@ internal sealed partial class KeyRing
             }
             else
             {
-                // Its kek was reported compromised, and the row key's own row does not say so yet.
+                // Its kek was rotated or reported compromised, and the row key's own row does not say so.
                 retired.Add((key.Scope, versions.Where(v => v.Scope == key.Scope).Max(v => v.Version)));
             }
         }

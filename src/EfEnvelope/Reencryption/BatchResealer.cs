@@ -11,6 +11,9 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     private readonly KeyRing _ring = session.Ring;
     private readonly TransientKeys _transient = new();
 
+    /// <summary>Row keys that nobody held before the batch.</summary>
+    private readonly List<RingKey> _ofBatch = [];
+
     /// <summary>The rows of a batch that name a stale key. To be awaited before anything else is asked of the batch.</summary>
     public ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken) => stale.SelectAsync(scan, batch, cancellationToken);
 
@@ -62,6 +65,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
     public async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
     {
+        LetGo();
         var ids = new HashSet<Guid>();
         foreach (var row in rows)
         {
@@ -78,6 +82,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
         }
 
         var store = session.OpenStore();
+        var held = ids.Where(_ring.Holds).ToHashSet();
         await _ring.LoadForOpeningAsync(ids, store, _transient, pins, cancellationToken).ConfigureAwait(false);
         var old = new List<RingKey>();
         foreach (var id in ids)
@@ -88,10 +93,14 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
             }
         }
 
+        _ofBatch.AddRange(old.Where(k => k.Kind == ScopeKind.Row && !held.Contains(k.Id)));
         var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var sealing = rowScopes.Where(_ring.HoldsSealing).ToHashSet(StringComparer.Ordinal);
         var successors = rowScopes.Count == 0
             ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
             : await _ring.RotateRowKeysAsync(rowScopes, store, pins, cancellationToken).ConfigureAwait(false);
+        _ofBatch.AddRange(successors.Values.Where(k => !sealing.Contains(k.Scope)));
+        _ofBatch.ForEach(k => k.LastUsed = 0);
         var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
         foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, pins, cancellationToken).ConfigureAwait(false))
         {
@@ -124,5 +133,16 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     public Guid? ListedKey(EncryptedColumn column, object cell)
         => stale.NamedKey(column, cell) ?? KeyIds(column, cell).Select(id => (Guid?)id).FirstOrDefault();
 
-    public void Dispose() => _transient.Dispose();
+    /// <summary>The former batch's pins are gone by then.</summary>
+    private void LetGo()
+    {
+        _ring.LetGo(_ofBatch);
+        _ofBatch.Clear();
+    }
+
+    public void Dispose()
+    {
+        LetGo();
+        _transient.Dispose();
+    }
 }

@@ -55,9 +55,14 @@ internal sealed class ChildProcess : IAsyncDisposable
     /// <param name="fault">What is to happen to it, and where.</param>
     /// <param name="skew">Of its clock.</param>
     /// <param name="maximumFileBytes">A size beyond which it can write no file, as on a full disk; 0 for none.</param>
-    public static ChildProcess Start(string verb, Target target, IEnumerable<string> more, string? fault = null, TimeSpan skew = default, long maximumFileBytes = 0)
+    /// <param name="maximumHeapBytes">Managed memory beyond which it ends with an OutOfMemoryException; 0 for none.</param>
+    public static ChildProcess Start(string verb, Target target, IEnumerable<string> more, string? fault = null, TimeSpan skew = default, long maximumFileBytes = 0, long maximumHeapBytes = 0)
     {
         var start = new ProcessStartInfo(maximumFileBytes == 0 ? "dotnet" : "bash") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        if (maximumHeapBytes != 0)
+        {
+            start.Environment["DOTNET_GCHeapHardLimit"] = maximumHeapBytes.ToString("x", System.Globalization.CultureInfo.InvariantCulture);
+        }
 
         if (maximumFileBytes != 0)
         {

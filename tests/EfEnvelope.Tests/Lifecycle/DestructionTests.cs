@@ -169,6 +169,53 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
     }
 
     [Fact]
+    public async Task More_row_keys_than_are_named_are_worked_through_to_the_last()
+    {
+        const int rows = ChangedEntries.MaxRowKeys + 60;
+        await using var context = New();
+        await SeedAsync(context, 0, rows);
+        var keys = new EnvelopeKeys(context);
+        var kek = await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek);
+
+        // Reported, in pages; and again, which finds nothing to do.
+        var marked = await keys.ReportCompromisedAsync(kek.Id, "stolen");
+        Assert.Equal((1L + rows, (long)rows, 1 + ChangedEntries.MaxRowKeys), (marked.Total, marked.RowKeys, marked.Count));
+        Assert.Equal(0, (await keys.ReportCompromisedAsync(kek.Id, "stolen")).Total);
+        Assert.Equal(rows, (await keys.PreviewCompromiseAsync(KeySelection.Key(kek.Id))).RowKeys);
+        PassLease();
+
+        // All of them are named: they open on, and the first are told.
+        var early = await keys.CompromiseAsync(KeySelection.Key(kek.Id), "stolen", new CompromiseOptions { Reencryption = Small with { CutOffTimeout = TimeSpan.Zero } });
+        Assert.Equal((false, 0L, 1L + rows, 1 + ChangedEntries.MaxRowKeys), (early.IsComplete, early.Revoked, early.OpenTotal, early.Open.Count));
+        PassLease();
+        var whole = await keys.CompromiseAsync(KeySelection.Key(kek.Id), "stolen", new CompromiseOptions { Reencryption = Small });
+        Assert.Equal((true, 1L + rows, 0L), (whole.IsComplete, whole.Revoked, whole.OpenTotal));
+        Assert.Equal(rows, (await keys.CountRowKeysAsync())[KeyState.Revoked]);
+
+        // Scheduled, and a stolen cell planted under one of them: it and the kek are kept, the others go.
+        PassLease();
+        var stolen = (byte[])(await Database.ScalarAsync("SELECT \"Number\" FROM \"Cards\" WHERE \"Label\" IS NOT NULL LIMIT 1"))!;
+        await keys.DestroyAsync(kek.Id, "old", TimeSpan.FromDays(7));
+        Assert.Equal(rows, (await keys.CountRowKeysAsync())[KeyState.PendingDestruction]);
+        Assert.Equal(1 + rows, (await keys.DestroyDueAsync()).Waiting);
+        Database.Time.Advance(TimeSpan.FromDays(8));
+        var named = (await keys.ListAsync(includeRowKeys: true)).First(k => k.KekId == kek.Id);
+        named.Id.ToByteArray(bigEndian: true).CopyTo(stolen, 3);
+        await Database.ExecuteAsync($"UPDATE \"Cards\" SET \"Number\" = {Blob(stolen)} WHERE \"Label\" = 'c1'");
+        var kept = await keys.DestroyDueAsync();
+        Assert.Equal((rows - 1L, 2L, 0), (kept.Destroyed.Total, kept.KeptTotal, kept.Waiting));
+        Assert.Equal(new[] { named.Id, kek.Id }.Order(), kept.Kept.Select(k => k.Key.Id).Order());
+        await Database.ExecuteAsync("DELETE FROM \"Cards\" WHERE \"Label\" = 'c1'");
+        Assert.Equal((2L, 0L), await keys.DestroyDueAsync() is var done ? (done.Destroyed.Total, done.KeptTotal) : default);
+        Assert.Equal(rows, (await keys.CountRowKeysAsync())[KeyState.Destroyed]);
+
+        // The rows' new keys, erased with their tenant.
+        var erased = await keys.EraseAsync(ScopeA, "asked for");
+        Assert.Equal((long)rows, erased.RowKeys);
+        Assert.Equal(2 * rows, (await keys.CountRowKeysAsync())[KeyState.Destroyed]);
+    }
+
+    [Fact]
     public async Task Wrong_input_is_a_typed_error_and_changes_nothing()
     {
         await using var context = New();

@@ -81,5 +81,5 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
 
     protected static Task<Customer> ReadAsync(BankContext context, string branch = "b0") => context.Customers.AsNoTracking().SingleAsync(c => c.Branch == branch);
 
-    private string Blob(byte[] bytes) => provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(bytes)}'::bytea" : $"x'{Convert.ToHexString(bytes)}'";
+    protected string Blob(byte[] bytes) => provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(bytes)}'::bytea" : $"x'{Convert.ToHexString(bytes)}'";
 }

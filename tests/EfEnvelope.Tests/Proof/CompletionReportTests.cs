@@ -384,6 +384,26 @@ public abstract class CompletionReportTests(string provider) : LifecycleFixture(
         Assert.Equal(2, Assert.Single(StaleKeys.Of(Rings.Summarize([.. ring.Select(k => k.Id == kek.Id ? k with { State = KeyState.PendingDestruction } : k)])).RowKeys).Keys);
     }
 
+    /// <summary>G34 for row keys: the job gives a row a new key, which a process that holds the old one learns of only when it confirms again.</summary>
+    [Fact]
+    public async Task A_row_key_under_a_rotated_kek_seals_nothing_after_the_lease_and_undoes_no_proof()
+    {
+        await using var here = New();
+        await SeedAsync(here, 0, 2);
+        await new EnvelopeKeys(here).RotateAsync(ScopeA);
+        PassLease();
+        await using var there = New("b");
+        var card = await there.Cards.OrderBy(c => c.Id).FirstAsync();
+        card.Number = "sealed by whoever has confirmed the ring just now";
+        await there.SaveChangesAsync();
+        var job = await new EnvelopeKeys(here).ReencryptAsync(Small);
+        Assert.True(job.IsProven, job.NotProvenBecause);
+        card.Number = "sealed after the proof, within the lease of that confirmation";
+        await there.SaveChangesAsync();
+        Assert.Equal(0, (await new EnvelopeKeys(here).TakeCensusAsync()).StaleCells);
+        Assert.Equal(card.Number, (await New("c").Cards.OrderBy(c => c.Id).FirstAsync()).Number);
+    }
+
     private sealed class StopAtOnce(CancellationTokenSource stop) : IProgress<ReencryptionProgress>
     {
         public void Report(ReencryptionProgress value) => stop.Cancel();

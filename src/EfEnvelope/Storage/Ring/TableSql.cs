@@ -30,6 +30,9 @@ internal sealed class TableSql
     /// <summary>The property's column, delimited.</summary>
     public string this[string property] => _sql.DelimitIdentifier(_properties[property].GetColumnName(_table)!);
 
+    /// <summary>Whether a property's values go to the database as they are: the model may convert every Guid, for one.</summary>
+    public bool IsUnconverted(string property) => ((RelationalTypeMapping)_properties[property].GetTypeMapping()).Converter is null;
+
     public string Columns(params IEnumerable<string> properties) => string.Join(", ", properties.Select(p => this[p]));
 
     /// <summary>Adds a parameter with the property's type mapping and returns its place holder.</summary>
