@@ -1,3 +1,4 @@
+using System.Globalization;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
@@ -105,12 +106,26 @@ internal static class EncryptedModel
         property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, ColumnDeclaration.CreateToken(declaration.ColumnId, ScopeDeclaration.Global, declaration.RowBound, declaration.Armored, declaration.Padding), declaration.Armored));
     }
 
-    /// <summary>Takes <see cref="FailClosed"/> back.</summary>
+    /// <summary>Takes <see cref="FailClosed"/> back, and an earlier <see cref="Apply"/>.</summary>
     public static void Open(IMutableProperty property)
     {
-        if (property.GetValueConverter() is IEnvelopeValueConverter closed)
+        if (property.GetValueConverter() is not IEnvelopeValueConverter closed)
         {
-            property.SetValueConverter(closed.UserConverter);
+            return;
+        }
+
+        property.SetValueConverter(closed.UserConverter);
+        property.RemoveAnnotation(EnvelopeAnnotationNames.Column);
+        if (property.RemoveAnnotation(EnvelopeAnnotationNames.PlaintextMaxLength)?.Value is string length)
+        {
+            property.SetMaxLength(int.Parse(length, CultureInfo.InvariantCulture));
+        }
+
+        if (closed.UserConverter is null && property.GetProviderClrType() is null && !ValueCodec.IsSupported(Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType)
+            && property.ClrType.GetInterfaces().Prepend(property.ClrType).FirstOrDefault(i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IEnumerable<>)) is { } list)
+        {
+            // A primitive collection, whose elements EF may look at again.
+            property.SetElementType(list.GetGenericArguments()[0]);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Text.RegularExpressions;
 using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -6,7 +7,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>Checks the property that names a row's tenant or subject, makes it immutable, and adds the row id of row-keyed entities.</summary>
-internal static class ScopeProperties
+internal static partial class ScopeProperties
 {
     public const string DefaultRowId = "EnvelopeRowId";
 
@@ -14,6 +15,9 @@ internal static class ScopeProperties
     private static readonly HashSet<string> Exact = new(StringComparer.OrdinalIgnoreCase) { "BINARY", "C", "POSIX", "C.UTF-8", "C.utf8", "pg_c_utf8", "ucs_basic", "default" };
 
     private static readonly string[] Padded = ["char", "character", "bpchar", "nchar"];
+
+    /// <summary>Types in which SQLite keeps a text that looks like a number as that number.</summary>
+    private static readonly string[] Numeric = ["int", "integer", "bigint", "smallint", "tinyint", "numeric", "decimal", "real", "double", "float", "string", "bool", "boolean", "date", "datetime"];
 
     /// <summary>
     /// Takes up the attribute forms. A root also takes them from base classes that are not mapped; a derived or owned type only its own, which is then refused.
@@ -112,6 +116,16 @@ internal static class ScopeProperties
             throw Loose(property, what, $"of a fixed length{(type is null ? "" : $" ({type})")}, which the database pads", "Use a column of variable length");
         }
 
+        if (type is not null && Collate().Match(type) is { Success: true } collated && !Exact.Contains(collated.Groups[1].Value))
+        {
+            throw Loose(property, what, $"of type {type}, by whose collation different values may be equal", "Remove the collation, or use a binary one");
+        }
+
+        if (type is not null && IsText(property) && Numeric.Contains(type.Split('(', ' ')[0], StringComparer.OrdinalIgnoreCase))
+        {
+            throw Loose(property, what, $"of type {type}, in which SQLite keeps '007' as 7", "Use TEXT");
+        }
+
         if (string.Equals(type?.Trim(), "citext", StringComparison.OrdinalIgnoreCase))
         {
             throw Loose(property, what, "of type citext, by which values of different case are equal", "Use text, and normalise the case in the application");
@@ -120,6 +134,8 @@ internal static class ScopeProperties
 
     private static bool IsPadded(string type)
         => Padded.Any(p => type.StartsWith(p, StringComparison.OrdinalIgnoreCase) && (type.Length == p.Length || type[p.Length] is '(' or ' ') && !type.Contains("varying", StringComparison.OrdinalIgnoreCase));
+
+    private static bool IsText(IReadOnlyProperty property) => (property.GetValueConverter()?.ProviderClrType ?? property.GetProviderClrType() ?? property.ClrType) == typeof(string);
 
     private static EnvelopeConfigurationException Loose(IReadOnlyProperty property, string what, string why, string instead)
         => new($"Entity {property.DeclaringType.DisplayName()} {what} '{property.Name}', a column {why}. {instead}.") { Entity = property.DeclaringType.DisplayName(), Property = property.Name };
@@ -135,4 +151,7 @@ internal static class ScopeProperties
 
     private static EnvelopeConfigurationException Error(IReadOnlyEntityType entityType, string what)
         => new($"Entity {entityType.DisplayName()} {what}.") { Entity = entityType.DisplayName() };
+
+    [GeneratedRegex(@"\bcollate\s+""?([^\s""]+)""?", RegexOptions.IgnoreCase)]
+    private static partial Regex Collate();
 }

@@ -23,6 +23,10 @@ public abstract class LooseScopeTests(string provider) : IAsyncLifetime
     [InlineData("character(8)", "fixed length (character(8))")]
     [InlineData("char", "fixed length (char)")]
     [InlineData("citext", "type citext")]
+    [InlineData("TEXT COLLATE NOCASE", "type TEXT COLLATE NOCASE")]
+    [InlineData("varchar(8) collate \"de-x-icu\"", "by whose collation")]
+    [InlineData("STRING", "keeps '007' as 7")]
+    [InlineData("numeric(8)", "keeps '007' as 7")]
     public void A_tenant_or_row_bound_key_that_pads_or_compares_loosely_is_refused(string how, string message)
     {
         Assert.Contains(message, Refused(m => m.Entity<Note>(note =>
@@ -45,6 +49,8 @@ public abstract class LooseScopeTests(string provider) : IAsyncLifetime
     [InlineData("character varying(8)")]
     [InlineData("varchar(8)")]
     [InlineData("text")]
+    [InlineData("TEXT COLLATE BINARY")]
+    [InlineData("text COLLATE \"C\"")]
     public void An_exact_one_is_served(string how)
     {
         using var context = New(m => m.Entity<Note>(note =>

@@ -147,6 +147,35 @@ public abstract class WrongWiringTests(string provider) : IAsyncLifetime
         Assert.Null(context.Model.FindEntityType(typeof(Memo))!.FindProperty(nameof(Memo.Text))!.GetValueConverter());
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_collection_or_text_that_is_taken_back_is_plain_and_can_be_queried(bool callFirst)
+    {
+        await using var context = new AdHocContext(_database.Options(more: AdHocContext.Cached), m =>
+        {
+            var memo = m.Entity<Memo>().ToTable("Memos");
+            memo.Property(x => x.Amount).IsEncrypted();
+            if (callFirst)
+            {
+                memo.Property(x => x.Text).HasMaxLength(50).IsEncrypted();
+                memo.PrimitiveCollection(x => x.Tags).IsEncrypted();
+                m.UseEnvelopeEncryption();
+            }
+
+            memo.Property(x => x.Text).IsEncrypted().IsNotEncrypted();
+            memo.PrimitiveCollection(x => x.Tags).IsEncrypted().IsNotEncrypted();
+            m.UseEnvelopeEncryption();
+        });
+        await context.Database.ExecuteSqlRawAsync(context.Database.GenerateCreateScript().Split(';').Single(s => s.Contains("CREATE TABLE \"Memos\"", StringComparison.Ordinal)));
+        context.Add(new Memo { Text = "plain", Amount = 7, Tags = ["one", "two"] });
+        await context.SaveChangesAsync();
+        context.ChangeTracker.Clear();
+        Assert.Equal(7m, (await context.Set<Memo>().SingleAsync(x => x.Text == "plain" && x.Tags.Contains("two"))).Amount);
+        Assert.Equal(callFirst ? 50 : null, context.Model.FindEntityType(typeof(Memo))!.FindProperty(nameof(Memo.Text))!.GetMaxLength());
+        Assert.Equal(1, await StoredCells.AssertSealedAsync(_database, context));
+    }
+
     /// <summary>The other side alone suffices: the options' convention encrypts what the model declares.</summary>
     [Fact]
     public async Task The_options_alone_encrypt()
