@@ -47,7 +47,7 @@ public sealed class EnvelopeProtector
         _session.TransientKeys.ForgetEnded();
         using var pins = new KeyPins();
         var key = await _session.Ring.GetForSealingAsync(sealing, _session.OpenStore(), _session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
-        return EnvelopeCodec.Seal(key.Key, column.Bind(key, row), value, column.Declaration.Padding);
+        return column.Seal(key, row, value);
     }
 
     /// <summary>Opens an envelope of a column.</summary>
@@ -84,7 +84,7 @@ public sealed class EnvelopeProtector
             throw new EnvelopeRefusedException($"A value of column '{columnId}' (key {id}) belongs to another scope or row than is expected. Nothing of it is returned.") { ColumnId = columnId, KeyId = id };
         }
 
-        return EnvelopeCodec.Open<TValue>(key.Key, column.Bind(key, row), envelope);
+        return column.Open<TValue>(key, row, envelope);
     }
 
     /// <summary>The text form of an envelope, for armoured columns and JSON.</summary>

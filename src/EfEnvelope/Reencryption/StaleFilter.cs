@@ -14,6 +14,8 @@ internal sealed class StaleFilter(EncryptedTable table, StaleKeys stale)
 {
     private const int MaxNamed = 500;
 
+    private static readonly string[] UsualEscapes = ["\\u002B", "\\u002b", "\\/"];
+
     private readonly IReadOnlyList<Guid> _keys = [.. stale.Entries.Select(e => e.Id)];
 
     /// <summary>Whether the database filters; else the process must.</summary>
@@ -37,7 +39,7 @@ internal sealed class StaleFilter(EncryptedTable table, StaleKeys stale)
         {
             EncryptedStorage.Binary => $"substr({column.Delimited}, 4, 16) {binary ??= Keys(command, NpgsqlDbType.Bytea, _keys.Select(k => k.ToByteArray(bigEndian: true)))}",
             EncryptedStorage.Armor => $"substr({column.Delimited}, 10, 21) {armor ??= Keys(command, NpgsqlDbType.Text, _keys.Select(ArmorHeader.Of))}",
-            _ => $"({string.Join(" OR ", _keys.Select(k => $"CAST({column.Delimited} AS TEXT) LIKE {Sql.Add(command, LikePattern(k))} ESCAPE '!'"))})",
+            _ => Document(command, $"CAST({column.Delimited} AS TEXT)"),
         });
         return $"({string.Join(" OR ", alternatives)})";
     }
@@ -48,7 +50,18 @@ internal sealed class StaleFilter(EncryptedTable table, StaleKeys stale)
             ? $"= ANY({Sql.AddArray(command, type, keys.ToArray())})"
             : $"IN ({string.Join(", ", keys.Select(k => Sql.Add(command, k)))})";
 
-    /// <summary>Finds the key id's base64 inside a document; <c>+</c> may stand escaped there, so any characters match it.</summary>
+    /// <summary>
+    /// Documents that name one of the keys; and those with armour in which other characters are escaped than writers of JSON usually escape in base64: what they name shows only in the process, which leaves them where it is nothing
+    /// stale.
+    /// </summary>
+    private string Document(DbCommand command, string text)
+    {
+        var unusual = UsualEscapes.Aggregate(text, (plain, escape) => $"replace({plain}, {Sql.Add(command, escape)}, '')");
+        return $"({string.Join(" OR ", _keys.Select(k => $"{text} LIKE {Sql.Add(command, LikePattern(k))} ESCAPE '!'"))}"
+            + $" OR ({text} LIKE {Sql.Add(command, $"%{TextArmor.Prefix}%")} ESCAPE '!' AND {unusual} LIKE {Sql.Add(command, "%\\%")} ESCAPE '!'))";
+    }
+
+    /// <summary>Finds the key id's base64 inside a document; <c>+</c> and <c>/</c> may stand escaped there, so any characters match them.</summary>
     private static string LikePattern(Guid key)
-        => $"%{TextArmor.Prefix}____{ArmorHeader.Of(key).Replace("+", "%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%";
+        => $"%{TextArmor.Prefix}____{ArmorHeader.Of(key).Replace("+", "%", StringComparison.Ordinal).Replace("/", "%", StringComparison.Ordinal).Replace("_", "!_", StringComparison.Ordinal)}%";
 }

@@ -5,6 +5,7 @@ using EfEnvelope.Metadata;
 using EfEnvelope.Scoping;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace EfEnvelope.Storage;
 
@@ -63,16 +64,55 @@ internal sealed class ProtectedColumn
             && (!Declaration.PerRow || keyScope == KeyScope.ForRow(RowId(row), KeyScope.ParentOf(keyScope)))
             && (expected is not { } scope || scope.Value == KeyScope.ParentOf(keyScope));
 
-    public EnvelopeBinding Bind(RingKey key, EnvelopeRow? row)
+    /// <summary>Seals a value of the property's type, which goes through the property's own conversion as EF's values do, or one that this conversion yields.</summary>
+    public byte[] Seal<TValue>(RingKey key, EnvelopeRow? row, TValue value)
+    {
+        if (ConverterOf(typeof(TValue)) is not { } converter)
+        {
+            return EnvelopeCodec.Seal(key.Key, Bind(key, row), value, Declaration.Padding);
+        }
+
+        using (new SealingFrame(key, RowIdOf(row)).Enter())
+        {
+            var cell = converter.ConvertToProvider(value)!;
+            return cell as byte[] ?? TextArmor.Decode((string)cell);
+        }
+    }
+
+    /// <summary>Opens what <see cref="Seal"/> sealed. The key is pinned, and its scope and row are checked.</summary>
+    public TValue Open<TValue>(RingKey key, EnvelopeRow? row, byte[] envelope)
+    {
+        if (ConverterOf(typeof(TValue)) is not { } converter)
+        {
+            return EnvelopeCodec.Open<TValue>(key.Key, Bind(key, row), envelope);
+        }
+
+        object cell = Declaration.Armored ? TextArmor.Encode(envelope) : envelope;
+        if (RowIdOf(row) is { } rowId)
+        {
+            BufferedCells.RememberRowId(cell, rowId);
+        }
+
+        return (TValue)converter.ConvertFromProvider(cell)!;
+    }
+
+    private EnvelopeBinding Bind(RingKey key, EnvelopeRow? row)
+        => RowIdOf(row) is { } rowId ? EnvelopeBinding.Create(Declaration.ColumnId, key.Scope, rowId, Declaration.FormerColumnIds) : key.BindingFor(Declaration.ColumnId, Declaration.FormerColumnIds);
+
+    /// <summary>The property's converter where it takes values of that type.</summary>
+    private ValueConverter? ConverterOf(Type type)
+        => _property.GetTypeMapping().Converter is { } converter && (Nullable.GetUnderlyingType(converter.ModelClrType) ?? converter.ModelClrType) == (Nullable.GetUnderlyingType(type) ?? type) ? converter : null;
+
+    private string? RowIdOf(EnvelopeRow? row)
     {
         if (!Declaration.RowBound)
         {
-            return key.BindingFor(Declaration.ColumnId, Declaration.FormerColumnIds);
+            return null;
         }
 
         var properties = ((IEntityType)_property.DeclaringType.ContainingEntityType).FindPrimaryKey()!.Properties;
         return row is { PrimaryKey: { } values } && values.Count == properties.Count
-            ? EnvelopeBinding.Create(Declaration.ColumnId, key.Scope, ScopeValue.RowId([.. properties.Select((p, i) => RowScope.ProviderValue(p, values[i]))]), Declaration.FormerColumnIds)
+            ? ScopeValue.RowId([.. properties.Select((p, i) => RowScope.ProviderValue(p, values[i]))])
             : throw Error($"Column '{Declaration.ColumnId}' is bound to its row's primary key ({string.Join(", ", properties.Select(p => p.Name))}): pass its {properties.Count} value(s) as EnvelopeRow.PrimaryKey.");
     }
 

@@ -77,6 +77,35 @@ public sealed class ProtectorTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_value_goes_through_the_propertys_own_conversion()
+    {
+        await using var context = new AdHocContext(_database.Options(more: AdHocContext.Cached), m =>
+        {
+            m.Entity<Rating>(rating =>
+            {
+                rating.ToTable("Ratings").HasKey(r => r.Level);
+                rating.Property(r => r.Written).HasConversion(day => "day " + day, text => Enum.Parse<DayOfWeek>(text.Substring(4)));
+                rating.Property(r => r.Bound).HasConversion<string>().IsEncrypted(e => e.IsRowBound().IsArmored());
+                rating.Property(r => r.Level).ValueGeneratedNever();
+            });
+            m.UseEnvelopeEncryption();
+        });
+        await context.Database.ExecuteSqlRawAsync(context.Database.GenerateCreateScript().Split(';').Single(s => s.Contains("CREATE TABLE \"Ratings\"", StringComparison.Ordinal)));
+        context.Add(new Rating { Level = 1, Written = DayOfWeek.Friday, Bound = DayOfWeek.Friday });
+        await context.SaveChangesAsync();
+        var protector = new EnvelopeProtector(context);
+        var row = new EnvelopeRow { PrimaryKey = [1] };
+        var written = await protector.SealAsync((Rating r) => r.Written, DayOfWeek.Monday, EnvelopeScope.Global);
+        var bound = await protector.SealAsync((Rating r) => r.Bound, DayOfWeek.Monday, EnvelopeScope.Global, row);
+        await _database.ExecuteAsync($"UPDATE \"Ratings\" SET \"Written\" = x'{Convert.ToHexString(written)}', \"Bound\" = '{EnvelopeProtector.Arm(bound)}'");
+        var read = await context.Set<Rating>().AsNoTracking().SingleAsync();
+        Assert.Equal((DayOfWeek.Monday, DayOfWeek.Monday), (read.Written, read.Bound));
+        Assert.Equal(DayOfWeek.Monday, await protector.OpenAsync((Rating r) => r.Written, written));
+        Assert.Equal(DayOfWeek.Monday, await protector.OpenAsync((Rating r) => r.Bound, bound, row: row));
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => protector.OpenAsync((Rating r) => r.Bound, bound, row: new EnvelopeRow { PrimaryKey = [2] }));
+    }
+
+    [Fact]
     public async Task Rows_with_keys_of_their_own_are_served_by_their_row_id()
     {
         await using var context = New();
@@ -147,4 +176,14 @@ public sealed class ProtectorTests : IAsyncLifetime
     private async Task<byte[]> CellAsync(string column) => (byte[])(await _database.ScalarAsync($"SELECT \"{column}\" FROM \"Customers\""))!;
 
     private BankContext New() => new(_database.Options());
+
+    private sealed class Rating
+    {
+        public int Level { get; set; }
+
+        [Encrypted]
+        public DayOfWeek Written { get; set; }
+
+        public DayOfWeek Bound { get; set; }
+    }
 }
