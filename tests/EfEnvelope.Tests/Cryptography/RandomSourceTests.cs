@@ -94,20 +94,27 @@ public sealed class RandomSourceTests
         var binding = EnvelopeBinding.Create("Customer.Card", "tenant:42");
         var envelopes = new byte[2 * 20_000][];
         var ended = 0;
+        var resets = 0;
         var threads = Enumerable.Range(0, 2).Select(t => new Thread(() =>
         {
             for (var i = 0; i < 20_000; i++)
             {
+                if (i == 10_000)
+                {
+                    // However threads are scheduled, one reset at least falls between the seals.
+                    SpinWait.SpinUntil(() => Volatile.Read(ref resets) > 0);
+                }
+
                 envelopes[(t * 20_000) + i] = EnvelopeCodec.Seal(key, binding, i);
             }
 
             Interlocked.Increment(ref ended);
         })).ToArray();
         Array.ForEach(threads, t => t.Start());
-        var resets = 0;
-        for (; Volatile.Read(ref ended) < 2; resets++)
+        while (Volatile.Read(ref ended) < 2)
         {
             EnvelopeRandomness.Reset();
+            Interlocked.Increment(ref resets);
             Thread.Yield();
         }
 
