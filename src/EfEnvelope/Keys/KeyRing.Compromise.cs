@@ -70,7 +70,9 @@ internal sealed partial class KeyRing
             throw new EnvelopeConfigurationException($"The selection '{selection}' lies in the future of this machine's clock. Name a time that is past. Nothing was changed.");
         }
 
-        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        var (identity, macKey) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var mac = Hold(macKey, pins);
         var listed = (selection.KeyId is { } id ? await store.FindByIdAsync([id], cancellationToken).ConfigureAwait(false) : await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false))
             .ToLookup(e => IsGenuine(mac.Key, identity.Id, e));
         var meaning = selection.Of([.. listed[true]]);
@@ -168,7 +170,9 @@ internal sealed partial class KeyRing
     private async Task ChangeRowKeysAsync(
         RingFilter filter, Func<KeyRingEntry, bool> which, bool isTolerant, Func<KeyRingEntry, DateTimeOffset, KeyRingEntry?> plan, Action<KeyRingEntry> changed, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        var (identity, macKey) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var mac = Hold(macKey, pins);
         Guid? after = null;
         while (await store.PageAsync(filter, after, ChangeChunk, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
         {

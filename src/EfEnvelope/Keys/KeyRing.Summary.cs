@@ -23,8 +23,9 @@ internal sealed partial class KeyRing
     public async Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, IKeyRingStore store, CancellationToken cancellationToken)
     {
         using var transient = new TransientKeys();
+        using var pins = new KeyPins();
         var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
-        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        var mac = Hold(await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false), pins);
         await store.VisitAsync(
             filter,
             restart,
@@ -35,6 +36,9 @@ internal sealed partial class KeyRing
             },
             cancellationToken).ConfigureAwait(false);
     }
+
+    /// <summary>The mac key, for as long as a ring of any size takes to read: also where it is opened anew meanwhile.</summary>
+    private static RingKey Hold(RingKey mac, KeyPins pins) => pins.TryPin(mac, out mac) ? mac : throw new KeyUnavailableException("The key ring is being opened anew. Retry.");
 
     /// <summary>The entries with these ids, authenticated; ids that the ring does not hold are absent from the answer.</summary>
     /// <param name="ids">The ids.</param>
