@@ -65,7 +65,8 @@ public sealed class PostgresServer : IAsyncDisposable
             return new PostgresServer(container.GetConnectionString() + ";Include Error Detail=true", null, container.DisposeAsync);
         }
 
-        var cluster = await PostgresCluster.StartAsync();
+        // Hundreds of databases: autovacuum would be at one of them all the time.
+        var cluster = await PostgresCluster.StartAsync("autovacuum = off");
         return new PostgresServer(cluster.ConnectionString, cluster.DataDirectory, cluster.DisposeAsync);
     }
 
