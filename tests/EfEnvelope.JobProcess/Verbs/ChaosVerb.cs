@@ -181,10 +181,10 @@ internal static class ChaosVerb
             {
                 var isPostgres = n % 2 == 0;
                 var file = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : folder, $"efenvelope-chaos-{Environment.ProcessId}-{n}.db");
-                var target = new Target(
-                    isPostgres ? Target.Postgres : Target.Sqlite, isPostgres ? await DatabaseAsync(cluster, $"interleave{n}") : $"Data Source={file};Pooling=False", Path.Combine(folder, $"interleave{n}.key"), TimeSpan.FromSeconds(1));
                 try
                 {
+                    var target = new Target(
+                        isPostgres ? Target.Postgres : Target.Sqlite, isPostgres ? await DatabaseAsync(cluster, $"interleave{n}") : $"Data Source={file};Pooling=False", Path.Combine(folder, $"interleave{n}.key"), TimeSpan.FromSeconds(1));
                     var result = await new Interleaver(target, seed + (int)n).RunAsync(Math.Min(shard, wanted - (n * shard)));
                     Interlocked.Add(ref conflicts, result.Conflicts);
                     var total = Interlocked.Add(ref done, result.Interleavings);
