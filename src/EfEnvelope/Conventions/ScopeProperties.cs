@@ -67,7 +67,8 @@ internal static partial class ScopeProperties
         if (scope.PropertyName is { } name)
         {
             var property = entityType.FindProperty(name) ?? throw Error(entityType, $"takes its data key from '{name}', which is no mapped scalar property of it");
-            if (!IsSupported(property))
+            // One that is encrypted itself is refused by its name, with the other properties.
+            if (!EncryptionDeclaration.IsEncrypted(property) && !IsSupported(property))
             {
                 throw Error(entityType, $"takes its data key from '{name}' of type {property.ClrType.Name}. Use a string, a Guid or an integer");
             }

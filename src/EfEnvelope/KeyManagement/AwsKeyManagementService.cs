@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Amazon;
 using Amazon.KeyManagementService;
@@ -127,7 +128,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
         }
         catch (AmazonClientException missing)
         {
-            throw new EnvelopeConfigurationException($"The AWS SDK cannot be set up: {missing.Message} Set the region (AWS_REGION or AwsKmsOptions.Region) and credentials.", missing);
+            throw new EnvelopeConfigurationException($"The AWS SDK cannot be set up: {missing.Message.TrimEnd('.')}. Set the region (AWS_REGION or AwsKmsOptions.Region) and credentials.", missing);
         }
     }
 
@@ -188,7 +189,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     {
         InvalidCiphertextException or IncorrectKeyException => new KeyRingTamperedException(
             $"AWS KMS does not accept a wrapped key of the ring ({operation}): it was made under another key or with another encryption context, or was changed. Check that this ring belongs to '{_options.KeyId}'."),
-        NotFoundException => Refused(operation, "the key or alias does not exist in this account and region", error),
+        NotFoundException => Refused(operation, $"the key or alias does not exist in this account and region ({Endpoint()})", error),
         DisabledException => Refused(operation, "the key is disabled; enable it again", error),
         KMSInvalidStateException => Refused(operation, "the key's state forbids it (pending deletion or import?); cancel the deletion at once if it is not intended", error),
         Amazon.KeyManagementService.Model.KeyUnavailableException => Unavailable(operation, error),
@@ -207,6 +208,30 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     private KeyRefusedException Refused(string operation, string why, Exception error)
         => new($"AWS KMS refuses {operation} with '{_options.KeyId}': {why}. ({(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name})");
 
+    /// <summary>A transport error says which host and why (name, port, certificate) and holds nothing of the request; what the service itself said is told by its code alone.</summary>
     private EfEnvelope.KeyUnavailableException Unavailable(string operation, Exception error)
-        => new($"AWS KMS cannot be reached ({operation} with '{_options.KeyId}', {(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name}). Held keys serve on up to their stated age; the call is retried.");
+    {
+        var why = (error as AmazonServiceException)?.ErrorCode is { Length: > 0 } code ? code : error.GetType().Name;
+        var transport = Transport(error);
+        return new(
+            $"AWS KMS cannot be reached ({operation} with '{_options.KeyId}' at {Endpoint()}, {why}{(transport is null ? "" : $": {transport.Message.TrimEnd('.')}")}). Held keys serve on up to their stated age; the call is retried.",
+            transport);
+    }
+
+    private static Exception? Transport(Exception? error)
+    {
+        while (error is not (null or HttpRequestException or SocketException or TimeoutException))
+        {
+            error = error.InnerException;
+        }
+
+        return error;
+    }
+
+    private string Endpoint() => _client.Config switch
+    {
+        { ServiceURL: { Length: > 0 } url } => url,
+        { RegionEndpoint: { } region } => $"region {region.SystemName}",
+        _ => "the SDK's endpoint",
+    };
 }

@@ -330,7 +330,14 @@ public abstract class RefusedModelTests(Action<DbContextOptionsBuilder> provider
 
     [Fact]
     public void The_property_that_chooses_the_key_cannot_be_encrypted_with_it()
-        => Assert.Equal(("Marked", "Secret"), Named(Refused(m => m.Entity<Marked>().HasDataKeyPerTenant(x => x.Secret))));
+    {
+        Assert.Equal(("Marked", "Secret"), Named(Refused(m => m.Entity<Marked>().HasDataKeyPerTenant(x => x.Secret))));
+        Assert.Equal(("ForeignKeyByConvention", "Owner"), Named(Refused(m =>
+        {
+            m.Entity<ForeignKeyByConvention>().Property<Guid>("Owner").IsEncrypted();
+            m.Entity<ForeignKeyByConvention>().HasDataKeyPerTenant("Owner");
+        })));
+    }
 
     [Fact]
     public void A_scope_by_a_converted_property_is_taken_by_its_stored_value()

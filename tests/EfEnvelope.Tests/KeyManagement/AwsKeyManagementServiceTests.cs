@@ -78,7 +78,10 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
             new AwsKmsOptions { KeyId = "alias/banking" },
             new Amazon.KeyManagementService.AmazonKeyManagementServiceClient(
                 new Amazon.Runtime.BasicAWSCredentials("a", "b"), new Amazon.KeyManagementService.AmazonKeyManagementServiceConfig { ServiceURL = "http://127.0.0.1:1", AuthenticationRegion = "us-east-1", MaxErrorRetry = 0 }));
-        await Assert.ThrowsAsync<KeyUnavailableException>(() => nowhere.GenerateKeyAsync(Context, default));
+        var unreachable = await Assert.ThrowsAsync<KeyUnavailableException>(() => nowhere.GenerateKeyAsync(Context, default));
+        Assert.Contains("at http://127.0.0.1:1", unreachable.Message, StringComparison.Ordinal);
+        Assert.IsType<HttpRequestException>(unreachable.InnerException);
+        Assert.Contains(unreachable.InnerException.Message, unreachable.Message, StringComparison.Ordinal);
     }
 
     [Fact]
