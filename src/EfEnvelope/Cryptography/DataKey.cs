@@ -18,7 +18,10 @@ internal sealed class DataKey : IDisposable
     private readonly byte[] _secrets = GC.AllocateArray<byte>(MaterialBytes + 32, pinned: true);
     private readonly AeadBackend _backend;
     private readonly TimeProvider _time;
-    private volatile ConcurrentDictionary<ulong, SubKeyCipher>? _readers;
+
+    /// <summary>The cipher of the first other session that was met. A row's key meets one, and millions of them hold no dictionary.</summary>
+    private volatile KeptReader? _reader;
+    private volatile ConcurrentDictionary<ulong, KeptReader>? _readers;
     private volatile WriteSession? _session;
     private volatile bool _disposed;
 
@@ -49,7 +52,7 @@ internal sealed class DataKey : IDisposable
     internal WriteSession? CurrentSession => _session;
 
     /// <summary>How many other sessions' ciphers are kept; for tests.</summary>
-    internal int KeptReaders => _readers?.Count ?? 0;
+    internal int KeptReaders => (_reader is null ? 0 : 1) + (_readers?.Count ?? 0);
 
     private Span<byte> Derived => _secrets.AsSpan(MaterialBytes);
 
@@ -75,8 +78,16 @@ internal sealed class DataKey : IDisposable
         }
     }
 
-    /// <summary>HMAC-SHA-256 under the key that is derived from the material of a key of purpose "mac".</summary>
+    /// <summary>HMAC-SHA-256 (32 bytes) under the key that is derived from the material of a key of purpose "mac".</summary>
     public byte[] ComputeMac(ReadOnlySpan<byte> data)
+    {
+        var mac = new byte[HMACSHA256.HashSizeInBytes];
+        ComputeMac(data, mac);
+        return mac;
+    }
+
+    /// <inheritdoc cref="ComputeMac(ReadOnlySpan{byte})"/>
+    public void ComputeMac(ReadOnlySpan<byte> data, Span<byte> mac)
     {
         if (Purpose != KeyPurpose.Mac)
         {
@@ -92,7 +103,7 @@ internal sealed class DataKey : IDisposable
                 Derived.CopyTo(key);
             }
 
-            return HMACSHA256.HashData(key, data);
+            HMACSHA256.HashData(key, data, mac);
         }
         finally
         {
@@ -168,9 +179,7 @@ internal sealed class DataKey : IDisposable
         ObjectDisposedException.ThrowIf(_disposed, this);
         var id = BinaryPrimitives.ReadUInt64BigEndian(sessionAndNonce);
         var nonce = sessionAndNonce.Slice(8, 12);
-        var session = _session;
-        var known = session is not null && session.Id == id ? session.Cipher : null;
-        if ((known is not null || (_readers is { } readers && readers.TryGetValue(id, out known))) && known.TryEnter())
+        if (FindCipher(id) is { } known && known.TryEnter())
         {
             try
             {
@@ -202,12 +211,61 @@ internal sealed class DataKey : IDisposable
         }
     }
 
-    private bool Keep(ulong session, SubKeyCipher cipher)
+    /// <summary>Lets go of a kept cipher, to make room.</summary>
+    internal void Release(KeptReader kept)
     {
         lock (_gate)
         {
-            return !_disposed && ReadCipherCache.TryAdd(_readers ??= new(concurrencyLevel: 1, capacity: 1), session, cipher);
+            if (ReferenceEquals(_reader, kept))
+            {
+                _reader = null;
+            }
+            else if (_readers?.TryRemove(new(kept.Session, kept)) != true)
+            {
+                return;
+            }
         }
+
+        kept.Cipher.Retire();
+    }
+
+    private SubKeyCipher? FindCipher(ulong session)
+    {
+        if (_session is { } writes && writes.Id == session)
+        {
+            return writes.Cipher;
+        }
+
+        if (_reader is { } first && first.Session == session)
+        {
+            return first.Cipher;
+        }
+
+        return _readers is { } readers && readers.TryGetValue(session, out var kept) ? kept.Cipher : null;
+    }
+
+    private bool Keep(ulong session, SubKeyCipher cipher)
+    {
+        var kept = new KeptReader(this, session, cipher);
+        lock (_gate)
+        {
+            if (_disposed || _reader?.Session == session)
+            {
+                return false;
+            }
+
+            if (_reader is null && _readers?.ContainsKey(session) != true)
+            {
+                _reader = kept;
+            }
+            else if (!(_readers ??= new(concurrencyLevel: 1, capacity: 1)).TryAdd(session, kept))
+            {
+                return false;
+            }
+        }
+
+        ReadCipherCache.Add(kept);
+        return true;
     }
 
     private WriteSession EnterSession(long blocks)
@@ -281,18 +339,14 @@ internal sealed class DataKey : IDisposable
 
     private void RetireReaders()
     {
-        if (_readers is not { } readers)
+        _reader?.Cipher.Retire();
+        _reader = null;
+        foreach (var reader in _readers?.Values ?? [])
         {
-            return;
+            reader.Cipher.Retire();
         }
 
-        foreach (var reader in readers)
-        {
-            if (readers.TryRemove(reader))
-            {
-                reader.Value.Retire();
-            }
-        }
+        _readers = null;
     }
 
     private static void CheckLength(ReadOnlySpan<byte> material)

@@ -1,105 +1,91 @@
 using System.Buffers.Binary;
-using System.Text;
+using System.Buffers.Text;
 
 namespace EfEnvelope.Envelopes;
 
-/// <summary>Where a value belongs: column, scope and, for a row-bound column, row. Immutable; holds the associated data's variable part, LP(column) || LP(scope) || LP(row id).</summary>
-internal sealed class EnvelopeBinding
+/// <summary>
+/// Where a value belongs: column, scope and, for a row-bound column, row. Writes the associated data's variable part, LP(column) || LP(scope) || LP(row id), from parts that column and key
+/// hold ready, so that binding a value allocates nothing. Immutable.
+/// </summary>
+internal readonly struct EnvelopeBinding
 {
-    public const int MaxColumnIdBytes = 255;
     public const int MaxScopeBytes = 1024;
-    private static readonly UTF8Encoding s_utf8 = new(false, true);
-    private readonly byte[] _bytes;
 
-    private EnvelopeBinding(string columnId, string scope, string? rowId, EnvelopeBinding? former, IReadOnlyList<string> formerColumnIds)
+    private readonly byte[] _scope;
+    private readonly byte[]? _row;
+
+    /// <param name="column">Seals, and opens first.</param>
+    /// <param name="scope">Of <see cref="EncodeScope"/>.</param>
+    /// <param name="row">Of <see cref="EncodeRow"/> for a row-bound column; else null.</param>
+    public EnvelopeBinding(BoundColumn column, byte[] scope, byte[]? row = null)
     {
-        Former = former;
-        FormerColumnIds = formerColumnIds;
-        ColumnId = columnId;
-        Scope = scope;
-        RowId = rowId;
-        var column = Utf8(columnId, "column id");
-        var scopeBytes = Utf8(scope, "scope");
-        var row = Utf8(rowId ?? "", "row id");
-        _bytes = new byte[6 + column.Length + scopeBytes.Length + row.Length];
-        var position = Put(column, 0);
-        position = Put(scopeBytes, position);
-        Put(row, position);
-        if (column.Length > MaxColumnIdBytes)
-        {
-            throw new EnvelopeConfigurationException($"Column id '{columnId}' is longer than {MaxColumnIdBytes} bytes of UTF-8: declare a shorter one.") { ColumnId = columnId };
-        }
-
-        if (scopeBytes.Length is 0 or > MaxScopeBytes)
-        {
-            throw new EnvelopeConfigurationException($"A scope has 1 to {MaxScopeBytes} bytes of UTF-8; this one has {scopeBytes.Length}.") { ColumnId = columnId };
-        }
+        Column = column;
+        _scope = scope;
+        _row = row;
     }
 
-    public string ColumnId { get; }
+    public BoundColumn Column { get; }
 
-    public string Scope { get; }
+    public string ColumnId => Column.Id;
 
-    /// <summary>Null unless row-bound.</summary>
-    public string? RowId { get; }
-
-    public bool IsRowBound => RowId is not null;
+    public bool IsRowBound => _row is not null;
 
     /// <summary>The same under a former column id, which an envelope that does not open under this one is tried with; null where none is left.</summary>
-    public EnvelopeBinding? Former { get; }
+    public EnvelopeBinding? Former => Column.Former is { } former ? new EnvelopeBinding(former, _scope, _row) : null;
 
-    /// <summary>The former column ids that it was made with.</summary>
-    public IReadOnlyList<string> FormerColumnIds { get; }
-
-    /// <summary>The bytes that follow the header in the associated data.</summary>
-    internal ReadOnlySpan<byte> Bytes => _bytes;
+    /// <summary>Bytes that <see cref="WriteTo"/> writes.</summary>
+    public int Length => Column.Bytes.Length + _scope.Length + (_row?.Length ?? 2);
 
     /// <param name="columnId">Seals, and opens first.</param>
     /// <param name="scope">The key's scope.</param>
     /// <param name="rowId">Of row-bound columns.</param>
-    /// <param name="formerColumnIds">Open too, in this order; never seal.</param>
     /// <exception cref="EnvelopeConfigurationException">An empty or overlong column id, scope or row id, or text that is not valid Unicode.</exception>
-    public static EnvelopeBinding Create(string columnId, string scope, string? rowId = null, IReadOnlyList<string>? formerColumnIds = null)
+    public static EnvelopeBinding Create(string columnId, string scope, string? rowId = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(columnId);
-        ArgumentNullException.ThrowIfNull(scope);
-        if (rowId is { Length: 0 })
-        {
-            throw new EnvelopeConfigurationException($"Column {columnId} is bound to its row, but the row's primary key is empty.") { ColumnId = columnId };
-        }
-
-        var ids = formerColumnIds ?? [];
-        EnvelopeBinding? former = null;
-        for (var i = ids.Count - 1; i >= 0; i--)
-        {
-            former = new EnvelopeBinding(ids[i], scope, rowId, former, []);
-        }
-
-        return new EnvelopeBinding(columnId, scope, rowId, former, ids);
+        var column = BoundColumn.Create(columnId, []);
+        return new(column, EncodeScope(scope), EncodeRow(column, rowId));
     }
 
     /// <summary>The binding of a key that is wrapped by a key of the ring: no column, the wrapped key's scope and id.</summary>
-    internal static EnvelopeBinding ForWrappedKey(string scope, Guid keyId) => new("", scope, keyId.ToString("N"), null, []);
-
-    private int Put(byte[] part, int position)
+    public static EnvelopeBinding ForWrappedKey(string scope, Guid keyId)
     {
-        BinaryPrimitives.WriteUInt16BigEndian(_bytes.AsSpan(position), (ushort)part.Length);
-        part.CopyTo(_bytes, position + 2);
-        return position + 2 + part.Length;
+        var row = new byte[2 + 32];
+        BinaryPrimitives.WriteUInt16BigEndian(row, 32);
+        Utf8Formatter.TryFormat(keyId, row.AsSpan(2), out _, 'N');
+        return new(BoundColumn.None, EncodeScope(scope), row);
     }
 
-    private static byte[] Utf8(string text, string what)
+    public static byte[] EncodeScope(string scope)
     {
-        byte[] bytes;
-        try
-        {
-            bytes = s_utf8.GetBytes(text);
-        }
-        catch (EncoderFallbackException)
-        {
-            throw new EnvelopeConfigurationException($"A {what} holds a lone surrogate: it is not valid Unicode.");
-        }
+        ArgumentNullException.ThrowIfNull(scope);
+        var bytes = BoundColumn.Prefixed(scope, "scope");
+        return bytes.Length - 2 is > 0 and <= MaxScopeBytes
+            ? bytes
+            : throw new EnvelopeConfigurationException($"A scope has 1 to {MaxScopeBytes} bytes of UTF-8; this one has {bytes.Length - 2}.");
+    }
 
-        return bytes.Length <= ushort.MaxValue ? bytes : throw new EnvelopeConfigurationException($"A {what} is longer than 65,535 bytes of UTF-8.");
+    /// <summary>Null for null: the column is not bound to its row.</summary>
+    public static byte[]? EncodeRow(BoundColumn column, string? rowId) => rowId switch
+    {
+        null => null,
+        "" => throw new EnvelopeConfigurationException($"Column {column.Id} is bound to its row, but the row's primary key is empty.") { ColumnId = column.Id },
+        _ => BoundColumn.Prefixed(rowId, "row id"),
+    };
+
+    public void WriteTo(Span<byte> destination)
+    {
+        Column.Bytes.CopyTo(destination);
+        destination = destination[Column.Bytes.Length..];
+        _scope.CopyTo(destination);
+        destination = destination[_scope.Length..];
+        if (_row is null)
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(destination, 0);
+        }
+        else
+        {
+            _row.CopyTo(destination);
+        }
     }
 }

@@ -10,10 +10,10 @@ internal static class EnvelopeCodec
 {
     private const int StackBytes = 512;
 
-    public static byte[] Seal<T>(DataKey key, EnvelopeBinding binding, T value, int bucket = 0) => Seal(key, binding, value, bucket, default);
+    public static byte[] Seal<T>(DataKey key, in EnvelopeBinding binding, T value, int bucket = 0) => Seal(key, binding, value, bucket, default);
 
     /// <summary>With a given session and nonce (20 bytes): for known answers only.</summary>
-    internal static byte[] Seal<T>(DataKey key, EnvelopeBinding binding, T value, int bucket, ReadOnlySpan<byte> sessionAndNonce)
+    internal static byte[] Seal<T>(DataKey key, in EnvelopeBinding binding, T value, int bucket, ReadOnlySpan<byte> sessionAndNonce)
     {
         CheckPurpose(key, KeyPurpose.Field);
         var length = ValueCodec.EncodedLength(value, binding);
@@ -24,7 +24,7 @@ internal static class EnvelopeCodec
     }
 
     [SkipLocalsInit]
-    public static T Open<T>(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope)
+    public static T Open<T>(DataKey key, in EnvelopeBinding binding, ReadOnlySpan<byte> envelope)
     {
         var encoding = CheckHeader(key, binding, envelope, KeyPurpose.Field, out var bodyLength);
         if (!ValueCodec.Reads<T>(encoding))
@@ -51,7 +51,7 @@ internal static class EnvelopeCodec
         }
     }
 
-    public static byte[] SealBytes(DataKey key, EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0)
+    public static byte[] SealBytes(DataKey key, in EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0)
     {
         CheckPurpose(key, KeyPurpose.Field);
         if (encoding is < ValueEncoding.Text or > ValueEncoding.Json)
@@ -62,7 +62,7 @@ internal static class EnvelopeCodec
         return EnvelopeSealer.Seal(key, binding, encoding, plaintext, bucket);
     }
 
-    public static byte[] OpenBytes(DataKey key, EnvelopeBinding binding, ValueEncoding expected, ReadOnlySpan<byte> envelope)
+    public static byte[] OpenBytes(DataKey key, in EnvelopeBinding binding, ValueEncoding expected, ReadOnlySpan<byte> envelope)
     {
         var encoding = CheckHeader(key, binding, envelope, KeyPurpose.Field, out var bodyLength);
         if (encoding != expected)
@@ -145,7 +145,7 @@ internal static class EnvelopeCodec
         }
     }
 
-    private static ValueEncoding CheckHeader(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, KeyPurpose purpose, out int bodyLength)
+    private static ValueEncoding CheckHeader(DataKey key, in EnvelopeBinding binding, ReadOnlySpan<byte> envelope, KeyPurpose purpose, out int bodyLength)
     {
         var encoding = EnvelopeSealer.CheckHeader(key, binding, envelope, out bodyLength);
         return key.Purpose == purpose ? encoding : throw Refusal.Of($"a key of purpose {key.Purpose} does not open it.", binding, key.Id);
@@ -159,7 +159,7 @@ internal static class EnvelopeCodec
         }
     }
 
-    private static EnvelopeRefusedException WrongEncoding(EnvelopeBinding binding, Guid keyId, ValueEncoding found, ValueEncoding expected) => Refusal.Of(
+    private static EnvelopeRefusedException WrongEncoding(in EnvelopeBinding binding, Guid keyId, ValueEncoding found, ValueEncoding expected) => Refusal.Of(
         $"the envelope holds encoding {(byte)found}, the property needs {(byte)expected}. Check whether the property's type or converter was changed.",
         binding,
         keyId);

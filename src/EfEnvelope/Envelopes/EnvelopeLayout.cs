@@ -32,12 +32,12 @@ internal static class EnvelopeLayout
         keyId.TryWriteBytes(envelope.Slice(KeyIdOffset, 16), bigEndian: true, out _);
     }
 
-    public static int AssociatedDataLength(EnvelopeBinding binding) => AssociatedDataPrefix.Length + BoundHeaderBytes + binding.Bytes.Length;
+    public static int AssociatedDataLength(in EnvelopeBinding binding) => AssociatedDataPrefix.Length + BoundHeaderBytes + binding.Length;
 
-    public static void WriteAssociatedData(Span<byte> destination, ReadOnlySpan<byte> envelope, EnvelopeBinding binding)
+    public static void WriteAssociatedData(Span<byte> destination, ReadOnlySpan<byte> envelope, in EnvelopeBinding binding)
     {
         AssociatedDataPrefix.CopyTo(destination);
         envelope[..BoundHeaderBytes].CopyTo(destination[AssociatedDataPrefix.Length..]);
-        binding.Bytes.CopyTo(destination[(AssociatedDataPrefix.Length + BoundHeaderBytes)..]);
+        binding.WriteTo(destination[(AssociatedDataPrefix.Length + BoundHeaderBytes)..]);
     }
 }

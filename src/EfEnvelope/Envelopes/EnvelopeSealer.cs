@@ -11,7 +11,7 @@ internal static class EnvelopeSealer
     private const int StackBytes = 512;
 
     /// <summary>A new envelope with its header written and room for so many bytes of value; write the value at <see cref="EnvelopeLayout.BodyOffset"/>, then <see cref="Finish"/>.</summary>
-    public static byte[] Begin(DataKey key, EnvelopeBinding binding, ValueEncoding encoding, int length, int bucket)
+    public static byte[] Begin(DataKey key, in EnvelopeBinding binding, ValueEncoding encoding, int length, int bucket)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bucket);
         var body = bucket == 0 ? length : bucket * (((long)length + bucket) / bucket);
@@ -35,7 +35,7 @@ internal static class EnvelopeSealer
 
     /// <summary>Seals what stands in the envelope's body. A given session and nonce (20 bytes) are for known answers only.</summary>
     [SkipLocalsInit]
-    public static void Finish(DataKey key, EnvelopeBinding binding, byte[] envelope, ReadOnlySpan<byte> sessionAndNonce = default)
+    public static void Finish(DataKey key, in EnvelopeBinding binding, byte[] envelope, ReadOnlySpan<byte> sessionAndNonce = default)
     {
         var length = EnvelopeLayout.AssociatedDataLength(binding);
         byte[]? rented = null;
@@ -73,7 +73,7 @@ internal static class EnvelopeSealer
         }
     }
 
-    public static byte[] Seal(DataKey key, EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0, ReadOnlySpan<byte> sessionAndNonce = default)
+    public static byte[] Seal(DataKey key, in EnvelopeBinding binding, ValueEncoding encoding, ReadOnlySpan<byte> plaintext, int bucket = 0, ReadOnlySpan<byte> sessionAndNonce = default)
     {
         var envelope = Begin(key, binding, encoding, plaintext.Length, bucket);
         plaintext.CopyTo(envelope.AsSpan(EnvelopeLayout.BodyOffset));
@@ -82,7 +82,7 @@ internal static class EnvelopeSealer
     }
 
     /// <summary>Refuses what cannot be an envelope of this key and binding, before any cryptography; gives the encoding and the body's length.</summary>
-    public static ValueEncoding CheckHeader(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, out int bodyLength)
+    public static ValueEncoding CheckHeader(DataKey key, in EnvelopeBinding binding, ReadOnlySpan<byte> envelope, out int bodyLength)
     {
         if (!EnvelopeCodec.TryReadKeyId(envelope, out var keyId))
         {
@@ -107,12 +107,12 @@ internal static class EnvelopeSealer
     }
 
     /// <summary>Opens into <paramref name="plaintext"/> (the body's length) and returns the value's length without padding. On refusal the plaintext is cleared.</summary>
-    public static int Open(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
+    public static int Open(DataKey key, in EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
     {
         var opened = TryOpen(key, binding, envelope, plaintext);
-        for (var former = binding.Former; !opened && former is not null; former = former.Former)
+        for (var former = binding.Former; !opened && former is { } older; former = older.Former)
         {
-            opened = TryOpen(key, former, envelope, plaintext);
+            opened = TryOpen(key, older, envelope, plaintext);
         }
 
         if (!opened)
@@ -136,7 +136,7 @@ internal static class EnvelopeSealer
     }
 
     [SkipLocalsInit]
-    private static bool TryOpen(DataKey key, EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
+    private static bool TryOpen(DataKey key, in EnvelopeBinding binding, ReadOnlySpan<byte> envelope, Span<byte> plaintext)
     {
         var length = EnvelopeLayout.AssociatedDataLength(binding);
         byte[]? rented = null;

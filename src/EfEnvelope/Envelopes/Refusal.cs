@@ -4,7 +4,7 @@ namespace EfEnvelope.Envelopes;
 internal static class Refusal
 {
     public static EnvelopeRefusedException Of(string message, EnvelopeBinding? binding = null, Guid? keyId = null) => new(
-        binding is null || binding.ColumnId.Length == 0 ? message : $"Column {binding.ColumnId}: {message}")
+        binding is not { ColumnId.Length: > 0 } bound ? message : $"Column {bound.ColumnId}: {message}")
     {
         ColumnId = binding?.ColumnId,
         KeyId = keyId,

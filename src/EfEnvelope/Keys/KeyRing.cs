@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
@@ -51,6 +52,7 @@ internal sealed partial class KeyRing
         _audit = audit ?? new EnvelopeAudit(NullLoggerFactory.Instance);
         _backend = CipherBackends.Select(options.Cipher, options.RequireFips);
         _evictAbove = options.MaxCachedKeys;
+        Alone = [this];
     }
 
     public KeyRingOptions Options => _options;
@@ -71,6 +73,9 @@ internal sealed partial class KeyRing
             }
         }
     }
+
+    /// <summary>This ring as the only holder of a key, for the registry: keys are many, and most have one.</summary>
+    public ImmutableArray<KeyRing> Alone { get; }
 
     /// <summary>Number of keys held.</summary>
     public int Count => Volatile.Read(ref _count);

@@ -78,7 +78,7 @@ internal static class KeyRingRegistry
     }
 
     internal static void Add(Guid id, KeyRing ring)
-        => Holders.AddOrUpdate(id, static (_, r) => [r], static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);
+        => Holders.AddOrUpdate(id, static (_, r) => r.Alone, static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);
 
     internal static void Remove(Guid id, KeyRing ring)
     {

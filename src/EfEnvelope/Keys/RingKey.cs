@@ -9,7 +9,6 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal sealed class RingKey
 {
-    private const int MaxBindings = 256;
     private const int Dead = -1;
 
     private readonly DataKey _key;
@@ -17,7 +16,7 @@ internal sealed class RingKey
 
     private volatile KeyRingEntry _entry;
     private volatile EnvelopeEncryptionException? _refusal;
-    private EnvelopeBinding[] _bindings = [];
+    private byte[]? _scopeBytes;
     private long _validatedAt;
     private long _askAgainAt;
     private int _pins;
@@ -93,35 +92,10 @@ internal sealed class RingKey
 
     public bool IsPinned => Volatile.Read(ref _pins) > 0;
 
-    /// <summary>The binding of a value of a column that is sealed with this key, by the column's id and its former ones.</summary>
-    public EnvelopeBinding BindingFor(string columnId, IReadOnlyList<string> formerColumnIds)
-    {
-        // Copied on write: a key serves few columns, and a row's key exactly those of its row.
-        var bindings = Volatile.Read(ref _bindings);
-        foreach (var binding in bindings)
-        {
-            if (ReferenceEquals(binding.ColumnId, columnId) && ReferenceEquals(binding.FormerColumnIds, formerColumnIds))
-            {
-                return binding;
-            }
-        }
-
-        foreach (var binding in bindings)
-        {
-            if (string.Equals(binding.ColumnId, columnId, StringComparison.Ordinal) && binding.FormerColumnIds.SequenceEqual(formerColumnIds, StringComparer.Ordinal))
-            {
-                return binding;
-            }
-        }
-
-        var made = EnvelopeBinding.Create(columnId, Scope, null, formerColumnIds);
-        if (bindings.Length < MaxBindings)
-        {
-            Interlocked.CompareExchange(ref _bindings, [.. bindings, made], bindings);
-        }
-
-        return made;
-    }
+    /// <summary>The binding of a value of a column that is sealed with this key.</summary>
+    /// <param name="column">The column.</param>
+    /// <param name="rowId">Of row-bound columns; else null.</param>
+    public EnvelopeBinding Bind(BoundColumn column, string? rowId = null) => new(column, _scopeBytes ??= EnvelopeBinding.EncodeScope(Scope), EnvelopeBinding.EncodeRow(column, rowId));
 
     /// <summary>False when the key was let go: fetch it again.</summary>
     public bool TryPin()

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Runtime.CompilerServices;
+using EfEnvelope.Envelopes;
 
 namespace EfEnvelope.Metadata;
 
@@ -21,7 +22,7 @@ internal sealed class ColumnDeclaration
     private ColumnDeclaration(string token, string columnId, string[] formerColumnIds, DeclaredScope parent, string? subjectName, bool perRow, bool isAmbient, bool rowBound, bool armored, int padding)
     {
         Token = token;
-        ColumnId = columnId;
+        Column = BoundColumn.Create(columnId, formerColumnIds);
         FormerColumnIds = formerColumnIds;
         Parent = parent;
         SubjectName = subjectName;
@@ -34,7 +35,10 @@ internal sealed class ColumnDeclaration
 
     public string Token { get; }
 
-    public string ColumnId { get; }
+    /// <summary>Its present and former ids, as envelopes are bound to them.</summary>
+    public BoundColumn Column { get; }
+
+    public string ColumnId => Column.Id;
 
     /// <summary>Ids under which older values of the column were sealed: they open too.</summary>
     public IReadOnlyList<string> FormerColumnIds { get; }

@@ -132,7 +132,7 @@ internal static class SampledOpening
             throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {key.Id}) is of another scope than the model declares.") { ColumnId = column.ColumnId, KeyId = key.Id };
         }
 
-        var binding = column.RowBound ? EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId, column.FormerColumnIds) : key.BindingFor(column.ColumnId, column.FormerColumnIds);
+        var binding = key.Bind(column.Column, column.RowBound ? rowId : null);
         CryptographicOperations.ZeroMemory(EnvelopeCodec.OpenBytes(key.Key, binding, (ValueEncoding)(envelope[2] & EnvelopeLayout.EncodingMask), envelope));
     }
 

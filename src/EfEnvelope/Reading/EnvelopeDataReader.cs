@@ -83,14 +83,14 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         throw Explain(keyId, column);
     }
 
-    public bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key, out EnvelopeBinding binding)
+    public bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key)
     {
         ref var opened = ref _opened[_cellOf[ordinal]];
-        (key, binding) = (opened.Key, opened.Binding);
+        key = opened.Key;
         return ReferenceEquals(opened.Column, column) && key.Id == keyId;
     }
 
-    public void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding) => _opened[_cellOf[ordinal]] = new Opened(column, key, binding);
+    public void Remember(ColumnDeclaration column, int ordinal, RingKey key) => _opened[_cellOf[ordinal]] = new Opened(column, key);
 
     public bool IsReleased => Volatile.Read(ref _released);
 
@@ -373,7 +373,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         return checks;
     }
 
-    private readonly record struct Opened(ColumnDeclaration? Column, RingKey Key, EnvelopeBinding Binding);
+    private readonly record struct Opened(ColumnDeclaration? Column, RingKey Key);
 
     private void Drain(int recordsAffected)
     {

@@ -80,5 +80,5 @@ internal static class CellResealer
     }
 
     private static EnvelopeBinding Binding(ColumnDeclaration column, RingKey key, string? rowId)
-        => column.RowBound ? EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId, column.FormerColumnIds) : key.BindingFor(column.ColumnId, column.FormerColumnIds);
+        => key.Bind(column.Column, column.RowBound ? rowId : null);
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics.CodeAnalysis;
-using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 
@@ -27,35 +26,34 @@ internal sealed class DocumentFrame(ICellSource source, int ordinal)
     }
 
     /// <summary>
-    /// The key of a member, with its binding; false where the document's reader never met the key, which then belongs to a buffered row of another reader. Throws the typed error
+    /// The key of a member; false where the document's reader never met the key, which then belongs to a buffered row of another reader. Throws the typed error
     /// where the reader met a key that does not open.
     /// </summary>
-    public bool TryResolve(Guid keyId, ColumnDeclaration column, [MaybeNullWhen(false)] out RingKey key, [MaybeNullWhen(false)] out EnvelopeBinding binding)
+    public bool TryResolve(Guid keyId, ColumnDeclaration column, [MaybeNullWhen(false)] out RingKey key)
     {
         lock (_lock)
         {
             if (_over)
             {
-                (key, binding) = (null, null);
+                key = null;
                 return false;
             }
 
-            if (source.TryRecall(keyId, column, ordinal, out key, out binding))
+            if (source.TryRecall(keyId, column, ordinal, out key))
             {
                 return true;
             }
 
             if (!source.HasMet(keyId))
             {
-                (key, binding) = (null, null);
+                key = null;
                 return false;
             }
 
             key = source.GetKey(keyId, column, ordinal);
-            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
             if (column.AcceptsScope(key.Scope))
             {
-                source.Remember(column, ordinal, key, binding);
+                source.Remember(column, ordinal, key);
             }
 
             return true;

@@ -176,26 +176,24 @@ public static class EnvelopeConverterFunctions
         }
 
         RingKey key;
-        EnvelopeBinding? binding;
         string? rowId = null;
         if (OpeningFrame.TryGet(cell, out var source, out var ordinal))
         {
-            if (source.TryRecall(keyId, column, ordinal, out key, out binding))
+            if (source.TryRecall(keyId, column, ordinal, out key))
             {
-                return (key, binding);
+                return (key, key.Bind(column.Column));
             }
 
             key = source.GetKey(keyId, column, ordinal);
             // Also with a frame the row may be behind us: a buffered row's last cell is opened when the reader is closed.
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
-            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
             if (rowId is null)
             {
-                source.Remember(column, ordinal, key, binding);
+                source.Remember(column, ordinal, key);
             }
         }
-        else if (!column.RowBound && OpeningFrame.DocumentOf(cell) is { } document && document.TryResolve(keyId, column, out key!, out binding))
+        else if (!column.RowBound && OpeningFrame.DocumentOf(cell) is { } document && document.TryResolve(keyId, column, out key!))
         {
             // Row-bound columns stand in no document.
             CheckScope(key, column);
@@ -205,10 +203,9 @@ public static class EnvelopeConverterFunctions
             key = BufferedCells.GetKey(keyId, column);
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
-            binding = key.BindingFor(column.ColumnId, column.FormerColumnIds);
         }
 
-        return (key, rowId is null ? binding : EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId, column.FormerColumnIds));
+        return (key, key.Bind(column.Column, rowId));
     }
 
     private static void CheckScope(RingKey key, ColumnDeclaration column)

@@ -1,5 +1,4 @@
 using EfEnvelope.Diagnostics;
-using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 
@@ -15,10 +14,10 @@ internal interface ICellSource
     RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal);
 
     /// <summary>What the last cell at the ordinal was opened with, when this one names the same key and column: its checks depend on nothing else.</summary>
-    bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key, out EnvelopeBinding binding);
+    bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key);
 
     /// <summary>For <see cref="TryRecall"/>; not for row-bound columns.</summary>
-    void Remember(ColumnDeclaration column, int ordinal, RingKey key, EnvelopeBinding binding);
+    void Remember(ColumnDeclaration column, int ordinal, RingKey key);
 
     /// <summary>Whether its keys were let go: it opens nothing any more.</summary>
     bool IsReleased { get; }

@@ -96,8 +96,7 @@ internal sealed class ProtectedColumn
         return (TValue)converter.ConvertFromProvider(cell)!;
     }
 
-    private EnvelopeBinding Bind(RingKey key, EnvelopeRow? row)
-        => RowIdOf(row) is { } rowId ? EnvelopeBinding.Create(Declaration.ColumnId, key.Scope, rowId, Declaration.FormerColumnIds) : key.BindingFor(Declaration.ColumnId, Declaration.FormerColumnIds);
+    private EnvelopeBinding Bind(RingKey key, EnvelopeRow? row) => key.Bind(Declaration.Column, RowIdOf(row));
 
     /// <summary>The property's converter where it takes values of that type.</summary>
     private ValueConverter? ConverterOf(Type type)

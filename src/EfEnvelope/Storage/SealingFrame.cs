@@ -17,12 +17,10 @@ internal sealed class SealingFrame(RingKey key, string? rowId)
 
     public RingKey Key => key;
 
-    /// <summary>The binding of a column of this row: cached with the key, but for row-bound columns.</summary>
+    /// <summary>The binding of a column of this row.</summary>
     public EnvelopeBinding BindingFor(ColumnDeclaration column)
-        => column.RowBound
-            ? EnvelopeBinding.Create(column.ColumnId, key.Scope, rowId ?? throw new MissingScopeException(
-                $"The row id of row-bound column '{column.ColumnId}' is not known here. Nothing was written.") { ColumnId = column.ColumnId, KeyId = key.Id })
-            : key.BindingFor(column.ColumnId, column.FormerColumnIds);
+        => key.Bind(column.Column, !column.RowBound ? null : rowId ?? throw new MissingScopeException(
+            $"The row id of row-bound column '{column.ColumnId}' is not known here. Nothing was written.") { ColumnId = column.ColumnId, KeyId = key.Id });
 
     public Restore Enter()
     {

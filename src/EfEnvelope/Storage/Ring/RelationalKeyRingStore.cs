@@ -116,15 +116,10 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
         => QueryChunksAsync(scopes, (command, chunk) =>
-            $"{_keys[nameof(EnvelopeKeyRow.Scope)]} IN ({string.Join(", ", chunk.Select(s => _keys.Add(command, nameof(EnvelopeKeyRow.Scope), s)))}) AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken);
+            $"{_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken);
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
-        => QueryChunksAsync(
-            ids,
-            (command, chunk) => command is Npgsql.NpgsqlCommand && _keys.IsUnconverted(nameof(EnvelopeKeyRow.Id))
-                ? $"{_keys[nameof(EnvelopeKeyRow.Id)]} = ANY({Sql.AddArray(command, NpgsqlTypes.NpgsqlDbType.Uuid, chunk)})"
-                : $"{_keys[nameof(EnvelopeKeyRow.Id)]} IN ({string.Join(", ", chunk.Select(id => _keys.Add(command, nameof(EnvelopeKeyRow.Id), id)))})",
-            cancellationToken);
+        => QueryChunksAsync(ids, (command, chunk) => _keys.In(command, nameof(EnvelopeKeyRow.Id), chunk), cancellationToken);
 
     public Task<IReadOnlyList<KeyRingEntry>> PageAsync(RingFilter filter, Guid? after, int count, CancellationToken cancellationToken)
         => QueryAsync(

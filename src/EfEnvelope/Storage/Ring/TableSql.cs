@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Text.Json;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -9,7 +10,7 @@ namespace EfEnvelope.Storage.Ring;
 internal sealed class TableSql
 {
     private readonly ISqlGenerationHelper _sql;
-    private readonly Dictionary<string, IProperty> _properties;
+    private readonly Dictionary<string, (IProperty Property, RelationalTypeMapping Mapping)> _properties;
     private readonly StoreObjectIdentifier _table;
 
     public TableSql(IEntityType entityType, ISqlGenerationHelper sql)
@@ -19,7 +20,7 @@ internal sealed class TableSql
             ?? throw new EnvelopeConfigurationException($"{entityType.DisplayName()} is not mapped to a table.");
         Name = sql.DelimitIdentifier(_table.Name, _table.Schema);
         PlainName = _table.Schema is null ? _table.Name : $"{_table.Schema}.{_table.Name}";
-        _properties = entityType.GetProperties().ToDictionary(p => p.Name, StringComparer.Ordinal);
+        _properties = entityType.GetProperties().ToDictionary(p => p.Name, p => (p, (RelationalTypeMapping)p.GetTypeMapping()), StringComparer.Ordinal);
     }
 
     /// <summary>Delimited.</summary>
@@ -28,10 +29,7 @@ internal sealed class TableSql
     public string PlainName { get; }
 
     /// <summary>The property's column, delimited.</summary>
-    public string this[string property] => _sql.DelimitIdentifier(_properties[property].GetColumnName(_table)!);
-
-    /// <summary>Whether a property's values go to the database as they are: the model may convert every Guid, for one.</summary>
-    public bool IsUnconverted(string property) => ((RelationalTypeMapping)_properties[property].GetTypeMapping()).Converter is null;
+    public string this[string property] => _sql.DelimitIdentifier(_properties[property].Property.GetColumnName(_table)!);
 
     public string Columns(params IEnumerable<string> properties) => string.Join(", ", properties.Select(p => this[p]));
 
@@ -39,9 +37,36 @@ internal sealed class TableSql
     public string Add(DbCommand command, string property, object? value)
     {
         var name = "p" + command.Parameters.Count.ToString(System.Globalization.CultureInfo.InvariantCulture);
-        var mapping = (RelationalTypeMapping)_properties[property].GetTypeMapping();
+        var mapping = _properties[property].Mapping;
         command.Parameters.Add(mapping.CreateParameter(command, _sql.GenerateParameterName(name), value, nullable: true));
         return _sql.GenerateParameterNamePlaceholder(name);
+    }
+
+    /// <summary>
+    /// A condition that the property is one of many values: by one array on PostgreSQL, by one JSON document on SQLite, which looks for each parameter's name among all of them; by a list of parameters
+    /// elsewhere, and where the model converts the values.
+    /// </summary>
+    public string In<T>(DbCommand command, string property, T[] values)
+        where T : notnull
+    {
+        var mapping = _properties[property].Mapping;
+        var isText = typeof(T) == typeof(string);
+        if (mapping.Converter is null && (isText || typeof(T) == typeof(Guid)))
+        {
+            if (command is Npgsql.NpgsqlCommand)
+            {
+                return $"{this[property]} = ANY({Sql.AddArray(command, isText ? NpgsqlTypes.NpgsqlDbType.Text : NpgsqlTypes.NpgsqlDbType.Uuid, values)})";
+            }
+
+            if (command.GetType().Name == "SqliteCommand" && string.Equals(mapping.StoreType, "TEXT", StringComparison.OrdinalIgnoreCase))
+            {
+                // As the provider writes a Guid: in upper case.
+                var texts = isText ? (string[])(object)values : Array.ConvertAll(values, v => v.ToString()!.ToUpperInvariant());
+                return $"{this[property]} IN (SELECT value FROM json_each({Sql.Add(command, JsonSerializer.Serialize(texts))}))";
+            }
+        }
+
+        return $"{this[property]} IN ({string.Join(", ", values.Select(v => Add(command, property, v)))})";
     }
 
     /// <summary>Reads a column with the property's type mapping.</summary>
@@ -52,7 +77,12 @@ internal sealed class TableSql
             return default!;
         }
 
-        var mapping = (RelationalTypeMapping)_properties[property].GetTypeMapping();
+        var mapping = _properties[property].Mapping;
+        if (mapping.Converter is null && mapping.ClrType == typeof(T))
+        {
+            return reader.GetFieldValue<T>(ordinal);
+        }
+
         var raw = mapping.ClrType == typeof(Guid) && mapping.Converter is null ? reader.GetGuid(ordinal)
             : mapping.ClrType == typeof(int) ? reader.GetInt32(ordinal)
             : mapping.ClrType == typeof(long) ? reader.GetInt64(ordinal)
