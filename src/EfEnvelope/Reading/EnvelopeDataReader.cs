@@ -266,7 +266,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             if (!_ring.TryGetForOpening(keyId, _pins, out key) && !(_session.TransientKeys.TryGetForOpening(keyId, out key) && _pins.TryPin(key, out key)))
             {
                 _missing.Add(keyId);
-                if (expected is not null)
+                // Once for the cells of a row, which one key sealed.
+                if (expected is not null && !(_deferred.Count > 0 && _deferred[^1].KeyId == keyId && ReferenceEquals(_deferred[^1].Expected, expected)))
                 {
                     _deferred.Add((keyId, expected, _cells[index]));
                 }

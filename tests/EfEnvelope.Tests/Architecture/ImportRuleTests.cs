@@ -13,7 +13,7 @@ public sealed partial class ImportRuleTests
         ["Envelopes"] = ["Cryptography"],
         ["KeyManagement"] = ["Cryptography"],
         ["Keys"] = ["KeyManagement", "Envelopes", "Cryptography"],
-        ["Metadata"] = [],
+        ["Metadata"] = ["Envelopes"],
         ["Scoping"] = ["Keys", "Metadata", "Envelopes", "Storage"],
         ["Storage"] = ["Scoping", "Keys", "Envelopes", "Cryptography", "Metadata", "KeyManagement"],
         ["Conventions"] = ["Storage", "Metadata", "Envelopes"],

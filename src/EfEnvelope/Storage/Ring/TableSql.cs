@@ -60,9 +60,8 @@ internal sealed class TableSql
 
             if (command.GetType().Name == "SqliteCommand" && string.Equals(mapping.StoreType, "TEXT", StringComparison.OrdinalIgnoreCase))
             {
-                // As the provider writes a Guid: in upper case.
-                var texts = isText ? (string[])(object)values : Array.ConvertAll(values, v => v.ToString()!.ToUpperInvariant());
-                return $"{this[property]} IN (SELECT value FROM json_each({Sql.Add(command, JsonSerializer.Serialize(texts))}))";
+                var document = values is Guid[] ids ? Json(ids) : JsonSerializer.Serialize(values);
+                return $"{this[property]} IN (SELECT value FROM json_each({Sql.Add(command, document)}))";
             }
         }
 
@@ -96,6 +95,25 @@ internal sealed class TableSql
 
         return (T)raw;
     }
+
+    /// <summary>A list of ids as SQLite's provider writes them: in upper case.</summary>
+    private static string Json(Guid[] ids)
+        => string.Create((ids.Length * 39) + 1, ids, static (text, values) =>
+        {
+            text[0] = '[';
+            for (var i = 0; i < values.Length; i++)
+            {
+                var item = text.Slice(1 + (i * 39), 39);
+                item[0] = item[37] = '"';
+                values[i].TryFormat(item[1..], out _);
+                for (var c = 1; c < 37; c++)
+                {
+                    item[c] = char.ToUpperInvariant(item[c]);
+                }
+
+                item[38] = i == values.Length - 1 ? ']' : ',';
+            }
+        });
 
     /// <summary>An INSERT of one row, with its parameters added to the command.</summary>
     public string Insert(DbCommand command, params (string Property, object? Value)[] values)
