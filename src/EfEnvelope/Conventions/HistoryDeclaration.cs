@@ -1,3 +1,4 @@
+using System.Reflection;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -19,7 +20,8 @@ internal static class HistoryDeclaration
 
     public static void Apply(IMutableEntityType history)
     {
-        if (history.FindAnnotation(EnvelopeAnnotationNames.HistoryOf)?.Value is not string name)
+        var inherit = history.BaseType is null && history.FindOwnership() is null;
+        if ((history.FindAnnotation(EnvelopeAnnotationNames.HistoryOf)?.Value as string ?? history.ClrType.GetCustomAttribute<EncryptedHistoryOfAttribute>(inherit)?.Source.FullName) is not { } name)
         {
             return;
         }

@@ -1,5 +1,6 @@
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 
 namespace EfEnvelope.Tests.Reencryption;
 
@@ -117,6 +118,33 @@ public abstract class HistoryTests(string provider) : IAsyncLifetime
         Assert.True(report.IsProven, report.NotProvenBecause);
         Assert.Equal(0, await NamedAsync(key, "Patients", "PatientHistory"));
         Assert.Contains("before", (await context.Set<Dictionary<string, object>>("Kept").ToListAsync()).Select(h => (string)h["Name"]));
+    }
+
+    [Fact]
+    public async Task The_attribute_says_the_same_as_the_fluent_call()
+    {
+        await using var context = New(model =>
+        {
+            Model(rowKeys: true)(model);
+            model.Entity<Marked>().HasKey(h => h.Entry);
+            model.UseEnvelopeEncryption();
+        });
+        var (fluent, marked) = (context.Model.FindEntityType(typeof(PatientHistory))!, context.Model.FindEntityType(typeof(Marked))!);
+        Assert.Equal(Annotations(fluent), Annotations(marked));
+        Assert.Equal(Annotations(fluent.FindProperty("Name")!), Annotations(marked.FindProperty("Name")!));
+        Assert.Contains(Annotations(marked.FindProperty("Name")!), a => a.Contains("Patient.Name", StringComparison.Ordinal));
+        Assert.False(marked.FindProperty("Stay")!.GetTypeMapping().Converter is null);
+
+        var refused = Assert.Throws<EnvelopeConfigurationException>(() => New(model =>
+        {
+            Model(rowKeys: false)(model);
+            model.Entity<MarkedForNobody>().HasKey(h => h.Entry);
+            model.UseEnvelopeEncryption();
+        }).Model);
+        Assert.Contains("no entity of the model", refused.Message, StringComparison.Ordinal);
+
+        static IReadOnlyList<string> Annotations(IReadOnlyAnnotatable annotated)
+            => [.. annotated.GetAnnotations().Where(a => a.Name.StartsWith("EfEnvelope:", StringComparison.Ordinal)).Select(a => $"{a.Name} {a.Value}").Order(StringComparer.Ordinal)];
     }
 
     [Theory]
@@ -274,5 +302,23 @@ public abstract class HistoryTests(string provider) : IAsyncLifetime
         public int ClinicId { get; set; }
 
         public long Stay { get; set; }
+    }
+
+    [EncryptedHistoryOf(typeof(Patient))]
+    private sealed class Marked
+    {
+        public long Entry { get; set; }
+
+        public int ClinicId { get; set; }
+
+        public string? Name { get; set; }
+
+        public int? Stay { get; set; }
+    }
+
+    [EncryptedHistoryOf(typeof(WrongType))]
+    private sealed class MarkedForNobody
+    {
+        public long Entry { get; set; }
     }
 }
