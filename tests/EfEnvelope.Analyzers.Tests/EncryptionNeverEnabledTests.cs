@@ -202,9 +202,20 @@ public sealed class EncryptionNeverEnabledTests
         public sealed class ShopContext : DbContext
         {
             public DbSet<Plain> Plains => Set<Plain>();
+
+            protected override void OnModelCreating(ModelBuilder modelBuilder) => modelBuilder.Entity<Plain>().Property(p => p.Name).IsNotEncrypted();
         }
 
-        public sealed class Plain { public int Id { get; set; } public string Name { get; set; } = ""; }
+        public sealed class {|EFENV001:OtherContext|} : DbContext
+        {
+            public DbSet<Sealed> Rows => Set<Sealed>();
+
+            protected override void OnModelCreating(ModelBuilder modelBuilder) => modelBuilder.Entity<Sealed>().Property(p => p.Name).IsRequired();
+        }
+
+        public sealed class Plain { public int Id { get; set; } [Encrypted] public string Name { get; set; } = ""; }
+
+        public sealed class Sealed { public int Id { get; set; } [Encrypted] public string Name { get; set; } = ""; }
         """);
 
     [Fact]
