@@ -102,7 +102,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
 
     private static bool IsScope(SqlExpression expression, UpdateExpression update, IProperty scope)
         => expression is ColumnExpression column && ColumnOrigin.Trace(update.SelectExpression, column) is { } origin
-            && origin.Path == $"/{update.Table.Alias}"
+            && origin is { IsPart: false } && origin.Path == $"/{update.Table.Alias}"
             && origin.Table.FindColumn(origin.ColumnName) is { } mapped && mapped.PropertyMappings.Any(m => m.Property == scope);
 
     private static void RefuseScopeChange(UpdateExpression update, ColumnValueSetter setter)

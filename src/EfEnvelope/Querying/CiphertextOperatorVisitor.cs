@@ -177,6 +177,16 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
     private void RefuseSetter(ColumnValueSetter setter)
     {
+        // A provider may copy a part of a document as it is, armour and all.
+        foreach (var part in JsonParts.In(setter.Value))
+        {
+            if (part.Json is ColumnExpression document && Origin(document) is { } origin
+                && (origin.IsPart ? JsonDocuments.FindMember(origin) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
+            {
+                throw QueryRefusal.Operation(member, "ExecuteUpdate into another member or column");
+            }
+        }
+
         if (Token(setter.Column) is null && setter.Value is not (SqlConstantExpression or SqlParameterExpression))
         {
             Refuse(setter.Value, "ExecuteUpdate into another column");
@@ -243,15 +253,44 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             return null;
         }
 
+        // What a subquery, or a function over the elements, took out of a document is plain but where it is a part with members of its own.
+        return Origin(column) is not { } origin || (origin.IsPart && expression.TypeMapping is not JsonTypeMapping) ? null : JsonDocuments.FindMember(origin);
+    }
+
+    private ColumnOrigin? Origin(ColumnExpression column)
+    {
         foreach (var select in _selects)
         {
             if (ColumnOrigin.Trace(select, column) is { } origin)
             {
-                return JsonDocuments.FindMember(origin);
+                return origin;
             }
         }
 
         return null;
+    }
+
+    /// <summary>The paths into documents in a value.</summary>
+    private sealed class JsonParts : ExpressionVisitor
+    {
+        private readonly List<JsonScalarExpression> _found = [];
+
+        public static List<JsonScalarExpression> In(SqlExpression value)
+        {
+            var parts = new JsonParts();
+            parts.Visit(value);
+            return parts._found;
+        }
+
+        protected override Expression VisitExtension(Expression node)
+        {
+            if (node is JsonScalarExpression { Path.Count: > 0 } part)
+            {
+                _found.Add(part);
+            }
+
+            return base.VisitExtension(node);
+        }
     }
 
     private sealed class ChildCollector(Expression root) : ExpressionVisitor

@@ -33,12 +33,11 @@ internal sealed class ReadPlanner : IQueryPlanner
                 result ??= Result.Of(select);
                 (cells ??= []).Add(Cell(select, i, result, ColumnDeclaration.Of(token)));
             }
-            else if (expression is not JsonScalarExpression { TypeMapping: not JsonTypeMapping }
-                && Column(expression) is { } column && ColumnOrigin.Trace(select, column) is { } origin && JsonDocuments.FindOwner(origin) is { } owner)
+            else if (ColumnOrigin.Trace(select, expression) is { } origin && (expression.TypeMapping is JsonTypeMapping || !origin.IsPart) && JsonDocuments.FindOwner(origin) is { } owner)
             {
                 // A plain member on its own comes as its own type, and holds no armour.
                 result ??= Result.Of(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : expression is JsonScalarExpression { Path.Count: > 0 } ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin), IsList = expression is JsonScalarExpression { Path.Count: > 0 } ? null : JsonDocuments.IsList(origin) });
+                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : origin.IsPart ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin), IsList = origin.IsPart ? null : JsonDocuments.IsList(origin) });
             }
         }
 
@@ -51,7 +50,7 @@ internal sealed class ReadPlanner : IQueryPlanner
             && select.Projection.All(p => p.Expression is ColumnExpression column && column.TableAlias == only.Alias && (p.Alias.Length == 0 || p.Alias == column.Name));
 
     /// <summary>The encrypted column of a CASE that chooses between it and NULL (mixed ones are refused): what it returns is of that column's row.</summary>
-    private static ColumnExpression? Chosen(SqlExpression expression)
+    private static SqlExpression? Chosen(SqlExpression expression)
     {
         if (expression is not CaseExpression choice || EnvelopeValueConverters.FindToken(choice.TypeMapping?.Converter) is null)
         {
@@ -59,11 +58,8 @@ internal sealed class ReadPlanner : IQueryPlanner
         }
 
         var results = choice.WhenClauses.Select(w => w.Result).Append(choice.ElseResult).Where(r => r is not (null or SqlConstantExpression { Value: null })).Distinct().ToList();
-        return results.Count == 1 ? results[0] as ColumnExpression : null;
+        return results.Count == 1 ? results[0] : null;
     }
-
-    /// <summary>EF projects a JSON document, whole or a part of it, as a path into its column.</summary>
-    private static ColumnExpression? Column(SqlExpression expression) => (expression as JsonScalarExpression)?.Json as ColumnExpression ?? expression as ColumnExpression;
 
     private static EnvelopeCell Cell(SelectExpression select, int ordinal, Result result, ColumnDeclaration column)
     {
@@ -72,10 +68,11 @@ internal sealed class ReadPlanner : IQueryPlanner
         var name = projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "";
         var display = property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
         var owner = property is null ? null : property.DeclaringType as IEntityType ?? ((IComplexType)property.DeclaringType).ContainingEntityType;
-        if (projection.Expression is JsonScalarExpression)
+        var document = result.Origins[ordinal] is { } whole ? JsonDocuments.FindOwner(whole) : null;
+        if (document is not null || projection.Expression is JsonScalarExpression)
         {
             // A member of a document is armour, whatever its declaration would be in a column of its own.
-            return Complete(ordinal, name, CellKind.Armor, column, display, result.Origins[ordinal] is { } document ? JsonDocuments.FindOwner(document) : null, property, result);
+            return Complete(ordinal, name, CellKind.Armor, column, display, document, property, result);
         }
 
         return Complete(ordinal, name, column.Armored ? CellKind.Armor : CellKind.Binary, column, display, owner, property, result);
@@ -109,7 +106,7 @@ internal sealed class ReadPlanner : IQueryPlanner
     }
 
     private static IProperty? FindProperty(ColumnOrigin origin)
-        => origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null);
+        => origin.IsPart ? null : origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null);
 
     /// <summary>What a query returns: where each column comes from, and which belong to one row.</summary>
     private sealed class Result(ColumnOrigin?[] origins, RowLinks links)
@@ -117,7 +114,7 @@ internal sealed class ReadPlanner : IQueryPlanner
         public ColumnOrigin?[] Origins => origins;
 
         public static Result Of(SelectExpression select)
-            => new([.. select.Projection.Select(p => (Chosen(p.Expression) ?? Column(p.Expression)) is { } column ? ColumnOrigin.Trace(select, column) : null)], RowLinks.Of(select));
+            => new([.. select.Projection.Select(p => ColumnOrigin.Trace(select, Chosen(p.Expression) ?? p.Expression))], RowLinks.Of(select));
 
         /// <summary>The ordinal of the property that chooses the key of the cell's row; where the query does not say which that is, the only one of that property in the whole result.</summary>
         public int FindChooser(int cell, IEntityType type, IProperty property)

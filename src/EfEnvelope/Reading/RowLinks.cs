@@ -13,6 +13,9 @@ internal sealed class RowLinks
 {
     private readonly List<(ColumnOrigin One, ColumnOrigin Other)> _equalities = [];
 
+    /// <summary>The paths that outer joins may leave without a row.</summary>
+    private readonly HashSet<string> _optional = new(StringComparer.Ordinal);
+
     private RowLinks()
     {
     }
@@ -20,7 +23,7 @@ internal sealed class RowLinks
     public static RowLinks Of(SelectExpression select)
     {
         var links = new RowLinks();
-        links.Collect(select, "", []);
+        links.Collect(new QueryScope(select, "", null));
         return links;
     }
 
@@ -49,72 +52,72 @@ internal sealed class RowLinks
             }
         }
 
-        // The same row may be joined more than once; its own parts stand nearest, and are never missing.
-        return [.. found.OrderByDescending(path => Common(path, cell.Path)).ThenBy(path => path.Count(c => c == '/'))];
+        // The same row may be joined more than once, also where only some rows find themselves; its own parts stand nearest, and are never missing.
+        return [.. found.OrderBy(path => MayMiss(path, cell.Path)).ThenByDescending(path => Common(path, cell.Path)).ThenBy(path => path.Count(c => c == '/'))];
     }
 
-    public static bool Maps(ColumnOrigin origin, IProperty property) => origin.Table.FindColumn(origin.ColumnName) is { } column && column.PropertyMappings.Any(m => m.Property == property);
+    public static bool Maps(ColumnOrigin origin, IProperty property) => !origin.IsPart && origin.Table.FindColumn(origin.ColumnName) is { } column && column.PropertyMappings.Any(m => m.Property == property);
 
     private static bool Holds(ITableBase table, IProperty property) => table.Columns.Any(c => c.PropertyMappings.Any(m => m.Property == property));
 
-    private void Collect(SelectExpression select, string path, IReadOnlyList<(SelectExpression Select, string Path)> enclosing)
+    /// <summary>Whether an outer join that the cell's own row does not stand behind may leave the path without a row.</summary>
+    private bool MayMiss(string path, string cell)
+        => _optional.Any(optional => IsWithin(path, optional) && !IsWithin(cell, optional));
+
+    private static bool IsWithin(string path, string outer) => path.StartsWith(outer, StringComparison.Ordinal) && (path.Length == outer.Length || path[outer.Length] == '/');
+
+    private void Collect(QueryScope scope)
     {
-        List<(SelectExpression Select, string Path)> scopes = [(select, path), .. enclosing];
-        foreach (var table in select.Tables)
+        foreach (var table in scope.Select.Tables)
         {
+            if (table is LeftJoinExpression or OuterApplyExpression)
+            {
+                _optional.Add($"{scope.Path}/{((JoinExpressionBase)table).Table.Alias}");
+            }
+            else if (table is RightJoinExpression)
+            {
+                _optional.UnionWith(scope.Select.Tables.TakeWhile(t => t != table).Select(t => $"{scope.Path}/{(t is JoinExpressionBase joined ? joined.Table : t).Alias}"));
+            }
+
             if (table is PredicateJoinExpressionBase predicated)
             {
-                Equate(predicated.JoinPredicate, scopes);
+                Equate(predicated.JoinPredicate, scope);
             }
 
             var source = table is JoinExpressionBase join ? join.Table : table;
-            var here = $"{path}/{source.Alias}";
+            var here = $"{scope.Path}/{source.Alias}";
             switch (source)
             {
                 case SelectExpression inner:
-                    Collect(inner, here, scopes);
+                    Collect(new QueryScope(inner, here, scope));
                     break;
                 case SetOperationBase set:
-                    Collect(set.Source1, here, scopes);
-                    Collect(set.Source2, here, scopes);
+                    Collect(new QueryScope(set.Source1, here, scope));
+                    Collect(new QueryScope(set.Source2, here, scope));
                     break;
             }
         }
 
-        if (select.Predicate is { } predicate)
+        if (scope.Select.Predicate is { } predicate)
         {
-            Equate(predicate, scopes);
+            Equate(predicate, scope);
         }
     }
 
-    private void Equate(SqlExpression predicate, List<(SelectExpression Select, string Path)> scopes)
+    private void Equate(SqlExpression predicate, QueryScope scope)
     {
         switch (predicate)
         {
             case SqlBinaryExpression { OperatorType: ExpressionType.AndAlso } both:
-                Equate(both.Left, scopes);
-                Equate(both.Right, scopes);
+                Equate(both.Left, scope);
+                Equate(both.Right, scope);
                 break;
             case SqlBinaryExpression { OperatorType: ExpressionType.Equal, Left: ColumnExpression left, Right: ColumnExpression right }
-                when Resolve(left, scopes) is { } one && Resolve(right, scopes) is { } other && one.Path != other.Path:
+                when ColumnOrigin.Trace(scope, left) is { } one && ColumnOrigin.Trace(scope, right) is { } other && one.Path != other.Path:
                 _equalities.Add((one, other));
                 _equalities.Add((other, one));
                 break;
         }
-    }
-
-    /// <summary>A column of the select itself, or of one that it is joined to laterally.</summary>
-    private static ColumnOrigin? Resolve(ColumnExpression column, List<(SelectExpression Select, string Path)> scopes)
-    {
-        foreach (var (select, path) in scopes)
-        {
-            if (select.Tables.Any(t => (t is JoinExpressionBase join ? join.Table : t).Alias == column.TableAlias))
-            {
-                return ColumnOrigin.Trace(select, column, path);
-            }
-        }
-
-        return null;
     }
 
     /// <summary>Other parts of a row, and its owner's row.</summary>

@@ -2,6 +2,7 @@ using EfEnvelope.Metadata;
 using EfEnvelope.Scoping;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Query;
 
 namespace EfEnvelope.Storage;
 
@@ -13,6 +14,24 @@ internal static class JsonDocuments
 
     /// <summary>The first encrypted member of the document that stands in the column; null for any other column.</summary>
     public static IProperty? FindMember(ColumnOrigin origin) => Find(origin)?.Member;
+
+    /// <summary>The encrypted member at a path into the document, or the first one of the part that stands there; null where it is plain.</summary>
+    public static IProperty? FindMember(ColumnOrigin origin, IReadOnlyList<PathSegment> path)
+    {
+        var type = Find(origin)?.Root;
+        foreach (var name in path.Select(s => s.PropertyName).OfType<string>())
+        {
+            if (type?.GetProperties().FirstOrDefault(p => p.GetJsonPropertyName() == name) is { } member)
+            {
+                return member.FindEnvelope() is null ? null : member;
+            }
+
+            type = type?.GetComplexProperties().FirstOrDefault(c => (c.GetJsonPropertyName() ?? c.Name) == name)?.ComplexType
+                ?? (ITypeBase?)(type as IEntityType)?.GetNavigations().FirstOrDefault(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && (n.TargetEntityType.GetJsonPropertyName() ?? n.Name) == name)?.TargetEntityType;
+        }
+
+        return type is null ? null : EncryptedMembers.First(type);
+    }
 
     /// <summary>Whether the document is a list of objects.</summary>
     public static bool IsList(ColumnOrigin origin) => Find(origin)?.IsList == true;

@@ -169,6 +169,7 @@ internal static class RefusedOperators
         ["ExecuteUpdate of a complex document"] = ("Number", c => c.People.Where(p => p.TenantId == VaultFixture.Tenant).ExecuteUpdateAsync(s => s.SetProperty(p => p.Card, OtherCard))),
         ["ExecuteUpdate from a complex document's member"] = ("Number", c => c.People.ExecuteUpdateAsync(s => s.SetProperty(p => p.City, p => p.Card.Number))),
         ["ExecuteUpdate into a complex document's plain member"] = ("Ssn", c => c.People.ExecuteUpdateAsync(s => s.SetProperty(p => p.Card.Bank, p => p.Ssn))),
+        ["ExecuteUpdate of a plain member by an encrypted one"] = ("Number", c => c.People.ExecuteUpdateAsync(s => s.SetProperty(p => p.Card.Bank, p => p.Card.Number))),
         ["ExecuteDelete by a function"] = ("Ssn", c => c.People.Where(p => p.Ssn.StartsWith("1")).ExecuteDeleteAsync()),
         ["ExecuteDelete in a document"] = ("Number", c => c.People.Where(p => p.Card.Number == Wanted).ExecuteDeleteAsync()),
     };

@@ -5,7 +5,33 @@ namespace EfEnvelope.Tests.Reading;
 
 public sealed class SqliteLinkedRowTests() : LinkedRowTests("SQLite");
 
-public sealed class PostgresLinkedRowTests() : LinkedRowTests("PostgreSQL");
+public sealed class PostgresLinkedRowTests() : LinkedRowTests("PostgreSQL")
+{
+    [Fact]
+    public async Task A_cell_of_another_tenant_is_refused_in_what_a_function_of_theDatabase_returns()
+    {
+        await Database.ExecuteAsync("CREATE FUNCTION drafts_of(lowest int) RETURNS SETOF \"Drafts\" LANGUAGE sql AS $$ SELECT * FROM \"Drafts\" WHERE \"Id\" >= lowest $$");
+        var lowest = 0;
+        Func<DbContext, IQueryable<Draft>>[] shapes =
+        [
+            c => c.FromExpression(() => DraftsOf(lowest)),
+            c => c.FromExpression(() => DraftsOf(0)).OrderBy(d => d.Id).Take(5).Where(d => d.Tenant < 9),
+            c => c.Set<Draft>().SelectMany(d => DraftsOf(d.Id)),
+        ];
+        foreach (var query in shapes)
+        {
+            await using var context = New();
+            Assert.NotEmpty(await query(context).AsNoTracking().ToListAsync());
+        }
+
+        await Database.ExecuteAsync("UPDATE \"Drafts\" SET \"Text\" = (SELECT o.\"Text\" FROM \"Drafts\" o WHERE o.\"Id\" = 2) WHERE \"Id\" = 1");
+        foreach (var query in shapes)
+        {
+            await using var context = New();
+            await Assert.ThrowsAsync<EnvelopeRefusedException>(() => query(context).AsNoTracking().ToListAsync());
+        }
+    }
+}
 
 /// <summary>
 /// Rows whose tenant stands in another table - their owner's, or their hierarchy's root's: a cell of another tenant is refused in every shape of query that returns them (G4), and nobody else's tenant is taken for theirs.
@@ -15,6 +41,7 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
     private static readonly (string Table, string Column, string Key)[] Cells =
     [
         ("Gadgets", "Serial", "Id"), ("Gadgets", "Box_Label", "Id"), ("Screws", "Text", "Id"), ("Homes", "Street", "PersonId"), ("Rings", "Text", "Id"), ("Vips", "Secret", "Id"), ("Guests", "Text", "Id"),
+        ("Folders", "Cover", "Id"), ("Folders", "Back", "Id"), ("Folders", "Pages", "Id"), ("Folders", "Sheets", "Id"),
     ];
 
     private static readonly Action<ModelBuilder> Model = model =>
@@ -49,14 +76,24 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
             vip.Property(v => v.Bound).IsEncrypted(e => e.IsRowBound());
             vip.OwnsMany(v => v.Guests, guest => guest.ToTable("Guests").HasKey(g => g.Id));
         });
+        model.Entity<Folder>(folder =>
+        {
+            folder.ToTable("Folders").HasDataKeyPerTenant(f => f.Tenant);
+            folder.OwnsOne(f => f.Cover, cover => cover.ToJson());
+            folder.ComplexProperty(f => f.Back, back => back.ToJson());
+            folder.OwnsMany(f => f.Pages, pages => pages.ToJson());
+            folder.ComplexCollection(f => f.Sheets, sheets => sheets.ToJson());
+        });
+        model.Entity<Draft>().ToTable("Drafts").HasDataKeyPerTenant(d => d.Tenant);
+        model.HasDbFunction(typeof(LinkedRowTests).GetMethod(nameof(DraftsOf))!).HasName("drafts_of");
         model.UseEnvelopeEncryption();
     };
 
-    private TestDatabase _database = null!;
+    protected TestDatabase Database { get; private set; } = null!;
 
     public async Task InitializeAsync()
     {
-        _database = await TestDatabase.CreateAsync(provider);
+        Database = await TestDatabase.CreateAsync(provider);
         await using var context = New();
         await context.Database.EnsureCreatedAsync();
         foreach (var n in new[] { 1, 2 })
@@ -71,12 +108,14 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
             });
             context.Add(new Whale { Tenant = n, Rings = [new Mark { Text = $"ring {n}" }] });
             context.Add(new Vip { Id = n, Tenant = n, OtherId = 3 - n, Secret = $"secret {n}", Bound = n, Guests = [new Mark { Text = $"guest {n}" }] });
+            context.Add(new Folder { Tenant = n, Cover = NewSheet($"cover {n}"), Back = NewSheet($"back {n}"), Pages = [NewSheet($"page {n}")], Sheets = [NewSheet($"sheet {n}")] });
+            context.Add(new Draft { Tenant = n, Text = $"draft {n}" });
         }
 
         await context.SaveChangesAsync();
     }
 
-    public async Task DisposeAsync() => await _database.DisposeAsync();
+    public async Task DisposeAsync() => await Database.DisposeAsync();
 
     [Fact]
     public async Task A_cell_of_another_tenant_is_refused_in_every_shape_of_query()
@@ -84,15 +123,15 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
         var passed = new List<string>();
         foreach (var (table, column, key) in Cells)
         {
-            var shapes = Shapes(table);
+            var shapes = Shapes(table, column);
             foreach (var (name, query) in shapes)
             {
                 await using var context = New();
                 Assert.True(await query(context) > 0, name);
             }
 
-            await _database.ExecuteAsync($"CREATE TABLE \"Saved\" AS SELECT \"{key}\" AS \"K\", \"{column}\" AS \"C\" FROM \"{table}\"");
-            await _database.ExecuteAsync($"UPDATE \"{table}\" SET \"{column}\" = (SELECT s.\"C\" FROM \"Saved\" s WHERE s.\"K\" <> \"{table}\".\"{key}\")");
+            await Database.ExecuteAsync($"CREATE TABLE \"Saved\" AS SELECT \"{key}\" AS \"K\", \"{column}\" AS \"C\" FROM \"{table}\"");
+            await Database.ExecuteAsync($"UPDATE \"{table}\" SET \"{column}\" = (SELECT s.\"C\" FROM \"Saved\" s WHERE s.\"K\" <> \"{table}\".\"{key}\")");
             foreach (var (name, query) in shapes)
             {
                 await using var context = New();
@@ -102,8 +141,8 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
                 }
             }
 
-            await _database.ExecuteAsync($"UPDATE \"{table}\" SET \"{column}\" = (SELECT s.\"C\" FROM \"Saved\" s WHERE s.\"K\" = \"{table}\".\"{key}\")");
-            await _database.ExecuteAsync("DROP TABLE \"Saved\"");
+            await Database.ExecuteAsync($"UPDATE \"{table}\" SET \"{column}\" = (SELECT s.\"C\" FROM \"Saved\" s WHERE s.\"K\" = \"{table}\".\"{key}\")");
+            await Database.ExecuteAsync("DROP TABLE \"Saved\"");
         }
 
         Assert.Empty(passed);
@@ -123,7 +162,7 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
         Assert.Equal(2, (await vips.Join(vips, v => v.OtherId, o => o.Id, (v, o) => new { v.Id, v.Bound, OtherId = o.Id, Other = o.Bound }).ToListAsync()).Count(x => x.Bound != x.Other));
     }
 
-    private Dictionary<string, Func<DbContext, Task<int>>> Shapes(string table)
+    private Dictionary<string, Func<DbContext, Task<int>>> Shapes(string table, string column)
     {
         var shapes = new Dictionary<string, Func<DbContext, Task<int>>>(StringComparer.Ordinal);
         void Add<T>(string name, Func<DbContext, IQueryable<T>> query) => shapes.Add(name, async context => (await query(context).ToListAsync()).Count);
@@ -183,6 +222,9 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
                 Add("pages joined", c => c.Set<Vip>().OrderBy(v => v.Id).Take(5).Join(c.Set<Vip>().OrderBy(v => v.Id).Take(5), v => v.OtherId, o => o.Id, (v, o) => new { v, o }));
                 Add("beside another row", c => c.Set<Vip>().Join(c.Set<Party>(), v => v.OtherId, o => o.Id, (v, o) => new { v, o.Tenant }));
                 break;
+            case "Folders":
+                AddDocuments(column);
+                break;
             default:
                 Add("included", c => c.Set<Vip>().AsNoTracking());
                 Add("flattened", c => c.Set<Vip>().AsNoTracking().SelectMany(v => v.Guests));
@@ -192,13 +234,70 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
         }
 
         return shapes;
+
+        void AddDocuments(string column)
+        {
+            static IQueryable<Folder> Folders(DbContext context) => context.Set<Folder>().AsNoTracking();
+            switch (column)
+            {
+                case "Cover":
+                    Add("whole", c => Folders(c).Select(f => new { f.Tenant, f.Cover }));
+                    Add("member", c => Folders(c).Select(f => new { f.Tenant, f.Cover!.Secret }));
+                    Add("member of a page", c => Folders(c).OrderBy(f => f.Id).Take(3).Select(f => new { f.Tenant, f.Cover!.Secret, f.Cover.Kind }).Where(x => x.Kind == "k"));
+                    break;
+                case "Back":
+                    Add("whole", c => Folders(c).Select(f => new { f.Tenant, f.Back }));
+                    Add("member", c => Folders(c).Select(f => new { f.Tenant, f.Back.Secret }));
+                    Add("member of a page", c => Folders(c).OrderBy(f => f.Id).Take(3).Select(f => new { f.Tenant, f.Back.Secret, f.Back.Kind }).Where(x => x.Kind == "k"));
+                    break;
+                case "Pages":
+                    Add("first", c => Folders(c).Select(f => new { f.Tenant, f.Pages[0].Secret }));
+                    Add("first of a page", c => Folders(c).OrderBy(f => f.Id).Take(3).Select(f => new { f.Id, f.Tenant, First = f.Pages[0] }).Where(x => x.Id > 0));
+                    if (provider == "PostgreSQL")
+                    {
+                        Add("flattened", c => Folders(c).SelectMany(f => f.Pages, (f, p) => new { f.Tenant, p }));
+                        Add("flattened member", c => Folders(c).SelectMany(f => f.Pages, (f, p) => new { f.Tenant, p.Secret, p.Kind }).Where(x => x.Kind == "k"));
+                        Add("filtered", c => Folders(c).Select(f => new { f.Id, f.Tenant, List = f.Pages.Where(p => p.Kind == "k").ToList() }));
+                        Add("filtered members", c => Folders(c).OrderBy(f => f.Id).Take(3).Select(f => new { f.Id, f.Tenant, List = f.Pages.Where(p => p.Kind == "k").Select(p => p.Secret).ToList() }));
+                    }
+
+                    break;
+                default:
+                    Add("whole", c => Folders(c).Select(f => new { f.Tenant, f.Sheets }));
+                    Add("first", c => Folders(c).Select(f => new { f.Tenant, f.Sheets[0].Secret }));
+                    Add("first of a page", c => Folders(c).OrderBy(f => f.Id).Take(3).Select(f => new { f.Id, f.Tenant, First = f.Sheets[0] }).Where(x => x.Id > 0));
+                    if (provider == "PostgreSQL")
+                    {
+                        Add("flattened", c => Folders(c).SelectMany(f => f.Sheets, (f, s) => new { f.Tenant, s }));
+                        Add("flattened member", c => Folders(c).SelectMany(f => f.Sheets, (f, s) => new { f.Tenant, s.Secret }));
+                    }
+
+                    break;
+            }
+        }
+    }
+
+    public static IQueryable<Draft> DraftsOf(int lowest) => throw new NotSupportedException($"Translated only ({lowest}).");
+
+    private static Sheet NewSheet(string secret) => new() { Kind = "k", Secret = secret };
+
+    [Fact]
+    public async Task The_row_itself_joined_once_more_where_only_some_rows_find_themselves()
+    {
+        await using var context = New();
+        var people = People(context);
+        var pages = people.OrderBy(p => p.Id).Take(5).LeftJoin(people, p => new { p.Id, Rank = 5 }, o => new { o.Id, o.Rank }, (p, o) => new { p, Tenant = (int?)o!.Tenant });
+        Assert.Equal([1, null], (await pages.ToListAsync()).OrderBy(x => x.p.Tenant).Select(x => x.Tenant));
+        Assert.Equal(["serial 1", "serial 2"], (await pages.Select(x => new { x.p.Id, First = x.p.Gadgets.OrderBy(g => g.Id).First(), x.Tenant }).ToListAsync()).Select(x => x.First.Serial).Order(StringComparer.Ordinal));
+        Assert.Equal(["street 1", "street 2"], (await pages.Select(x => new { x.p.Home, x.Tenant }).ToListAsync()).Select(x => x.Home!.Street).Order(StringComparer.Ordinal));
+        Assert.Equal(2, (await people.RightJoin(people, o => new { o.Id, o.Rank }, p => new { p.Id, Rank = 5 }, (o, p) => new { p, Tenant = (int?)o!.Tenant }).ToListAsync()).Count);
     }
 
     private static IQueryable<Person> People(DbContext context) => context.Set<Person>().AsNoTracking();
 
     private static IQueryable<Gadget> Gadgets(DbContext context) => People(context).SelectMany(p => p.Gadgets);
 
-    private AdHocContext New() => new(_database.Options(more: AdHocContext.Cached), Model);
+    protected AdHocContext New() => new(Database.Options(more: AdHocContext.Cached), Model);
 
     private sealed class Person
     {
@@ -281,5 +380,38 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
         public int Bound { get; set; }
 
         public List<Mark> Guests { get; set; } = [];
+    }
+
+    private sealed class Folder
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        public Sheet? Cover { get; set; }
+
+        public Sheet Back { get; set; } = new();
+
+        public List<Sheet> Pages { get; set; } = [];
+
+        public List<Sheet> Sheets { get; set; } = [];
+    }
+
+    private sealed class Sheet
+    {
+        public string? Kind { get; set; }
+
+        [Encrypted]
+        public string? Secret { get; set; }
+    }
+
+    public sealed class Draft
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
     }
 }
