@@ -19,7 +19,7 @@ internal sealed class EncryptedTypeInfo
     private EncryptedTypeInfo(IEntityType entityType)
     {
         _columns = [.. entityType.GetFlattenedProperties().Where(p => p.FindEnvelope() is not null)];
-        InJsonDocument = entityType.IsMappedToJson() && HasEncryptedMember(entityType);
+        InJsonDocument = entityType.IsMappedToJson() && HasEncryptedMember(DocumentRoot(entityType));
         HasJsonDocument = HasEncryptedJson(entityType);
         Scope = entityType.GetScope();
         Root = (IEntityType)ScopeDeclaration.OwningRoot(entityType);
@@ -92,15 +92,14 @@ internal sealed class EncryptedTypeInfo
 
     private static IEnumerable<ITableBase> Tables(IProperty property) => property.GetTableColumnMappings().Select(m => m.Column.Table);
 
+    /// <summary>The type that its document is of: several changed parts of one are rendered with whatever stands between them.</summary>
+    private static IEntityType DocumentRoot(IEntityType entityType)
+        => entityType.FindOwnership() is { PrincipalEntityType: var owner } && owner.IsMappedToJson() ? DocumentRoot(owner) : entityType;
+
     private static bool HasEncryptedMember(IEntityType entityType)
         => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
             || HasEncryptedJson(entityType)
-            || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && n.TargetEntityType.IsMappedToJson() && HasEncryptedMember(n.TargetEntityType))
-            || (entityType.FindOwnership() is { } ownership && ownership.PrincipalEntityType.IsMappedToJson() && HasEncryptedAbove(ownership.PrincipalEntityType));
-
-    private static bool HasEncryptedAbove(IEntityType entityType)
-        => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
-            || (entityType.FindOwnership() is { } ownership && ownership.PrincipalEntityType.IsMappedToJson() && HasEncryptedAbove(ownership.PrincipalEntityType));
+            || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && n.TargetEntityType.IsMappedToJson() && HasEncryptedMember(n.TargetEntityType));
 
     private static bool HasEncryptedJson(ITypeBase type)
         => type.GetComplexProperties().Any(c =>

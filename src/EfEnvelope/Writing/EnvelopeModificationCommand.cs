@@ -108,8 +108,8 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
 
             foreach (var property in info.Choosers)
             {
-                // A row id that was not loaded was fetched from this very row.
-                if (property != info.RowIdProperty || StoredScopes.RowId(entry, property) != Guid.Empty)
+                // A row id that was not loaded - by the entity that a new one replaces - was fetched from this very row.
+                if (property != info.RowIdProperty || StoredScopes.RowId(entry.SharedIdentityEntry ?? entry, property) != Guid.Empty)
                 {
                     Require(columns, entry, property);
                 }

@@ -8,8 +8,9 @@ using Microsoft.EntityFrameworkCore.Update;
 namespace EfEnvelope.Writing;
 
 /// <summary>Finds the root row of an owned entry among what the context tracks, by the key that its owned rows refer to; the index is built once per save, when the first owned entry asks.</summary>
-internal sealed class RootIndex(DbContext context)
+internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> entries)
 {
+    private Dictionary<object, IUpdateEntry>? _formers;
     private Dictionary<OwnerKey, EntityEntry>? _owners;
 
     /// <summary>The root's entry; null when the context does not track it.</summary>
@@ -22,6 +23,18 @@ internal sealed class RootIndex(DbContext context)
         }
 
         return current;
+    }
+
+    /// <summary>What the save removes under the root's key, where it adds the root in its place; null elsewhere.</summary>
+    public IUpdateEntry? FindFormer(EntityEntry? root)
+    {
+        if (root is not { State: EntityState.Added })
+        {
+            return null;
+        }
+
+        _formers ??= entries.Where(e => e is { EntityState: EntityState.Added, SharedIdentityEntry: not null }).ToDictionary(e => e.ToEntityEntry().Entity, e => e.SharedIdentityEntry!, ReferenceEqualityComparer.Instance);
+        return _formers.GetValueOrDefault(root.Entity);
     }
 
     private EntityEntry? Owner(EntityEntry owned, IForeignKey ownership)
@@ -76,17 +89,34 @@ internal sealed class RootIndex(DbContext context)
         private readonly IKey _key = key;
         private readonly object?[] _values = values;
 
-        public bool Equals(OwnerKey other) => _key == other._key && _values.AsSpan().SequenceEqual(other._values);
+        public bool Equals(OwnerKey other)
+        {
+            if (_key != other._key)
+            {
+                return false;
+            }
+
+            for (var i = 0; i < _values.Length; i++)
+            {
+                if (!_key.Properties[i].GetKeyValueComparer().Equals(_values[i], other._values[i]))
+                {
+                    return false;
+                }
+            }
+
+            return true;
+        }
 
         public override bool Equals(object? obj) => obj is OwnerKey other && Equals(other);
 
+        /// <summary>As EF compares keys: binary ones by what they hold, others by the application's own comparer.</summary>
         public override int GetHashCode()
         {
             var hash = default(HashCode);
             hash.Add(_key);
-            foreach (var value in _values)
+            for (var i = 0; i < _values.Length; i++)
             {
-                hash.Add(value);
+                hash.Add(_values[i] is { } value ? _key.Properties[i].GetKeyValueComparer().GetHashCode(value) : 0);
             }
 
             return hash.ToHashCode();

@@ -1,3 +1,4 @@
+using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Scoping;
@@ -25,7 +26,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             var info = EncryptedTypeInfo.Of(entry.EntityType);
             if (info.Writes(entry))
             {
-                (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context)));
+                (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context, entries)));
             }
         }
 
@@ -37,14 +38,14 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var store = session.OpenStore();
         session.TransientKeys.ForgetEnded();
         await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
-        await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
+        var made = await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
         var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Info)).ToList();
         if (besides.Count > 0)
         {
             await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
         }
 
-        return await AssignKeysAsync(rows, store, cancellationToken).ConfigureAwait(false);
+        return await AssignKeysAsync(rows, made, store, cancellationToken).ConfigureAwait(false);
     }
 
     private Row Describe(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
@@ -68,14 +69,17 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var parent = RowScope.Parent(info, info.ScopeProperty is { } scopeProperty ? Value(scopeProperty) : null, info.Scope.IsAmbient ? session.AmbientScope : null);
         var state = isRoot ? entry.EntityState : root?.State ?? entry.EntityState;
-        return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added && !(isRoot && entry.SharedIdentityEntry is not null));
+        var former = isRoot ? entry.SharedIdentityEntry : roots.FindFormer(root);
+        return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added && !(isRoot && former is not null), former);
     }
 
     /// <summary>
     /// New rows get a random row id. Row ids that were not loaded (stubs that were attached, disconnected updates) are fetched first: they are immutable and name the row's keys.
     /// </summary>
-    private async Task AssignRowIdsAsync(List<Row> rows, CancellationToken cancellationToken)
+    /// <returns>The random ones, of which no key can be in the ring.</returns>
+    private async Task<HashSet<Guid>> AssignRowIdsAsync(List<Row> rows, CancellationToken cancellationToken)
     {
+        var made = new HashSet<Guid>();
         for (var i = 0; i < rows.Count; i++)
         {
             var row = rows[i];
@@ -85,8 +89,8 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             }
 
             // Removed and added again in one save, a row is updated: it keeps its row id.
-            var rowId = row.Entry.SharedIdentityEntry is { } replaced && row.Root is null ? StoredScopes.RowId(replaced, property) : (Guid)(row.Value(property) ?? Guid.Empty);
-            if (rowId != Guid.Empty && !row.IsNew && row.Root is null && row.Entry.SharedIdentityEntry is null && StoredScopes.RowId(row.Entry, property) != rowId)
+            var rowId = row.Former is { } former ? StoredScopes.RowId(former, property) : (Guid)(row.Value(property) ?? Guid.Empty);
+            if (rowId != Guid.Empty && !row.IsNew && row.Root is null && row.Former is null && StoredScopes.RowId(row.Entry, property) != rowId)
             {
                 throw new MissingScopeException(
                     $"{row.Info.Root.DisplayName()}.{property.Name} names the row's data keys and is immutable, but the entity's was changed. Nothing was written.")
@@ -98,10 +102,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
             if (rowId == Guid.Empty)
             {
-                if (row.IsNew)
+                if (row.IsNew && row.Former is null)
                 {
                     rowId = Guid.NewGuid();
-                    (row.Root ?? row.Entry.ToEntityEntry()).Property(property.Name).CurrentValue = rowId;
+                    row.RootEntry.Property(property.Name).CurrentValue = rowId;
+                    made.Add(rowId);
                 }
                 else
                 {
@@ -109,21 +114,23 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
                 }
             }
 
-            if (row.Entry.SharedIdentityEntry is not null && row.Root is null)
+            if (row.Former is not null)
             {
-                row.Entry.ToEntityEntry().Property(property.Name).CurrentValue = rowId;
+                row.RootEntry.Property(property.Name).CurrentValue = rowId;
             }
 
             rows[i] = row with { RowId = rowId };
         }
+
+        return made;
     }
 
-    private async ValueTask<SavePlan> AssignKeysAsync(List<Row> rows, IKeyRingStore store, CancellationToken cancellationToken)
+    private async ValueTask<SavePlan> AssignKeysAsync(List<Row> rows, HashSet<Guid> made, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var plan = new SavePlan();
         try
         {
-            await AssignKeysAsync(plan, rows, store, cancellationToken).ConfigureAwait(false);
+            await AssignKeysAsync(plan, rows, made, store, cancellationToken).ConfigureAwait(false);
 
             // Not before the keys are had: a save that gets none leaves nothing behind.
             await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
@@ -136,15 +143,16 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
     }
 
-    private async ValueTask AssignKeysAsync(SavePlan plan, List<Row> rows, IKeyRingStore store, CancellationToken cancellationToken)
+    private async ValueTask AssignKeysAsync(SavePlan plan, List<Row> rows, HashSet<Guid> made, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var ring = session.Ring;
         var existing = new HashSet<string>(StringComparer.Ordinal);
         var keys = new Dictionary<string, RingKey>(StringComparer.Ordinal);
         List<RowKeyDraft>? drafts = null;
+        var present = await FindPresentAsync(rows, made, cancellationToken).ConfigureAwait(false);
         foreach (var row in rows)
         {
-            if (!row.Info.Scope.PerRow || !row.IsNew)
+            if (!row.MayLackKey || present.Contains(row.Scope))
             {
                 existing.Add(row.Scope);
             }
@@ -171,6 +179,29 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         foreach (var row in rows)
         {
             plan.Add(row.Entry, new SealingFrame(keys[row.Scope], row.BoundRowId()));
+        }
+    }
+
+    /// <summary>
+    /// Which rows that are inserted have a key already: their row id was not made now, but is the replaced row's, the application's own, or an earlier attempt's. The context's own transaction is asked, which may have made it.
+    /// </summary>
+    private async Task<HashSet<string>> FindPresentAsync(List<Row> rows, HashSet<Guid> made, CancellationToken cancellationToken)
+    {
+        var scopes = rows.Where(r => r.MayLackKey && !made.Contains(r.RowId)).Select(r => r.Scope).ToHashSet(StringComparer.Ordinal);
+        if (scopes.Count == 0)
+        {
+            return scopes;
+        }
+
+        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            var keys = await session.OpenOwnStore().FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
+            return keys.Select(k => k.Scope).ToHashSet(StringComparer.Ordinal);
+        }
+        finally
+        {
+            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
         }
     }
 
@@ -215,9 +246,12 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             Property = property.Name,
         };
 
-    private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew)
+    private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew, IUpdateEntry? Former)
     {
         public string Scope => Info.Scope.PerRow ? KeyScope.ForRow(RowId, Parent) : Parent;
+
+        /// <summary>Whether it is inserted, or updated in the place of a removed one, perhaps under another tenant.</summary>
+        public bool MayLackKey => Info.Scope.PerRow && (IsNew || Former is not null);
 
         public EntityEntry RootEntry => Root ?? Entry.ToEntityEntry();
 

@@ -96,6 +96,67 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Plain_parts_of_a_document_that_change_together()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Dossier>(d =>
+            {
+                d.HasDataKeyPerTenant(x => x.TenantId);
+                d.OwnsOne(x => x.File, file =>
+                {
+                    file.ToJson();
+                    file.OwnsOne(x => x.Front);
+                    file.OwnsOne(x => x.Back);
+                    file.OwnsOne(x => x.Place);
+                    file.OwnsMany(x => x.Tags);
+                });
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await using (var context = New(Model))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Dossier { TenantId = TenantA, File = new DossierFile { Front = new Tag { Text = "a" }, Back = new Tag { Text = "b" }, Place = new Place { Note = "canary" }, Tags = [new Tag { Text = "t" }] } });
+            await context.SaveChangesAsync();
+        }
+
+        foreach (var change in new Action<DossierFile>[]
+        {
+            f => (f.Front.Text, f.Back.Text) = ("a2", "b2"),
+            f =>
+            {
+                f.Front.Text = "a3";
+                f.Tags.Clear();
+            },
+            f =>
+            {
+                f.Back = new Tag { Text = "b3" };
+                f.Tags.Add(new Tag { Text = "u" });
+            },
+        })
+        {
+            await using var context = New(Model);
+            change((await context.Set<Dossier>().SingleAsync()).File);
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(Model))
+        {
+            // The rendered document would hold what the stub says of the encrypted part, under the stub's tenant.
+            var stub = new Dossier { Id = 1, TenantId = TenantB, File = new DossierFile { Place = new Place { Note = "evil" } } };
+            context.Attach(stub);
+            (stub.File.Front.Text, stub.File.Back.Text) = ("x", "y");
+            await Assert.ThrowsAsync<DbUpdateConcurrencyException>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(Model);
+        var file = (await reader.Set<Dossier>().AsNoTracking().SingleAsync()).File;
+        Assert.Equal(("a3", "b3", "canary", "u"), (file.Front.Text, file.Back.Text, file.Place.Note, file.Tags.Single().Text));
+    }
+
+    [Fact]
     public async Task Owned_collection_in_json()
     {
         void Model(ModelBuilder m) => People(m, p => p.OwnsMany(x => x.Devices, d =>
@@ -725,5 +786,30 @@ public abstract class MappingTests(string provider) : IAsyncLifetime
     {
         [Encrypted]
         public string? Remark { get; set; }
+    }
+
+    private sealed class Dossier
+    {
+        public int Id { get; set; }
+
+        public Guid TenantId { get; set; }
+
+        public DossierFile File { get; set; } = new();
+    }
+
+    private sealed class DossierFile
+    {
+        public Tag Front { get; set; } = new();
+
+        public Tag Back { get; set; } = new();
+
+        public Place Place { get; set; } = new();
+
+        public List<Tag> Tags { get; set; } = [];
+    }
+
+    private sealed class Tag
+    {
+        public string? Text { get; set; }
     }
 }

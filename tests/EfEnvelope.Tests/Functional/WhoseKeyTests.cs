@@ -138,6 +138,106 @@ public abstract class WhoseKeyTests(string provider) : IAsyncLifetime
         Assert.Equal("b", (await reader.Set<Depot>().AsNoTracking().SingleAsync()).Crates.Single().Seal);
     }
 
+    [Theory]
+    [InlineData(1, true)]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    [InlineData(2, false)]
+    public async Task A_row_with_a_key_of_its_own_that_is_removed_and_added_again(int tenant, bool loaded)
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Locker>(l =>
+            {
+                l.Property(x => x.Id).ValueGeneratedNever();
+                l.HasDataKeyPerTenant(x => x.Tenant).HasDataKeyPerRow();
+                l.OwnsMany(x => x.Crates, c => c.ToTable("Crates").HasKey(x => x.Id));
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(Model, new Locker { Id = 1, Tenant = 1, Number = "one", Crates = [new Crate { Seal = "a" }] }, new Locker { Id = 2, Tenant = 1, Number = "alone" });
+        await using (var context = New(Model))
+        {
+            if (loaded)
+            {
+                context.Remove(await context.Set<Locker>().SingleAsync(l => l.Id == 1));
+            }
+
+            context.Remove(loaded ? await context.Set<Locker>().SingleAsync(l => l.Id == 2) : new Locker { Id = 2, Tenant = 1 });
+            context.Add(new Locker { Id = 2, Tenant = tenant, Number = "alone 2" });
+            if (loaded)
+            {
+                context.Add(new Locker { Id = 1, Tenant = tenant, Number = "two", Crates = [new Crate { Seal = "b" }] });
+            }
+
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New(Model);
+        var read = await reader.Set<Locker>().AsNoTracking().OrderBy(l => l.Id).ToListAsync();
+        Assert.Equal((loaded ? "two" : "one", "alone 2", loaded ? "b" : "a"), (read[0].Number, read[1].Number, read[0].Crates.Single().Seal));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_row_that_is_deleted_and_inserted_again_with_the_applications_own_row_id(bool inTransaction)
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Ticket>().HasDataKeyPerTenant(t => t.Tenant).HasDataKeyPerRow(nameof(Ticket.RowKey));
+            m.UseEnvelopeEncryption();
+        }
+
+        var ticket = new Ticket { Tenant = 1, RowKey = Guid.NewGuid(), Text = "text" };
+        await using (var context = New(Model))
+        {
+            await context.Database.EnsureCreatedAsync();
+            await using var transaction = inTransaction ? await context.Database.BeginTransactionAsync() : null;
+            context.Add(ticket);
+            await context.SaveChangesAsync();
+            context.Remove(ticket);
+            await context.SaveChangesAsync();
+            ticket.Id = 0;
+            context.Add(ticket);
+            await context.SaveChangesAsync();
+            if (transaction is not null)
+            {
+                await transaction.CommitAsync();
+            }
+        }
+
+        await using var reader = New(Model);
+        Assert.Equal("text", (await reader.Set<Ticket>().SingleAsync()).Text);
+    }
+
+    [Fact]
+    public async Task Rows_that_are_owned_by_a_binary_key()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Shelf>(s =>
+            {
+                s.HasDataKeyPerTenant(x => x.Tenant);
+                s.OwnsMany(x => x.Crates, c => c.ToTable("Crates").HasKey(x => x.Id));
+            });
+            m.UseEnvelopeEncryption();
+        }
+
+        await SaveAsync(Model, new Shelf { Id = [1, 2, 3], Tenant = 1, Crates = [new Crate { Seal = "a" }] }, new Shelf { Id = [1, 2, 4], Tenant = 2, Crates = [new Crate { Seal = "b" }] });
+        await using (var context = New(Model))
+        {
+            var shelves = (await context.Set<Shelf>().ToListAsync()).OrderBy(s => s.Tenant).ToList();
+            shelves[0].Crates[0].Seal = "a2";
+            shelves[1].Crates.Add(new Crate { Seal = "b2" });
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New(Model);
+        Assert.Equal("a2|b|b2", string.Join('|', (await reader.Set<Shelf>().AsNoTracking().ToListAsync()).OrderBy(s => s.Tenant).SelectMany(s => s.Crates).Select(c => c.Seal).Order(StringComparer.Ordinal)));
+    }
+
     [Fact]
     public async Task A_stub_of_a_type_with_a_table_of_its_own_under_an_abstract_root()
     {
@@ -399,5 +499,38 @@ public abstract class WhoseKeyTests(string provider) : IAsyncLifetime
         public int Tenant { get; set; }
 
         public List<Crate> Gates { get; set; } = [];
+    }
+
+    private sealed class Locker
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Number { get; set; }
+
+        public List<Crate> Crates { get; set; } = [];
+    }
+
+    private sealed class Ticket
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        public Guid RowKey { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+
+    private sealed class Shelf
+    {
+        public byte[] Id { get; set; } = [];
+
+        public int Tenant { get; set; }
+
+        public List<Crate> Crates { get; set; } = [];
     }
 }

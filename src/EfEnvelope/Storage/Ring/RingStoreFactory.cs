@@ -51,6 +51,13 @@ internal static class RingStoreFactory
     public static IKeyRingStore For(DbContext context, Func<DbConnection>? ringConnection)
         => new RelationalKeyRingStore(Connect(context, ringConnection), context.Model, context.GetService<ISqlGenerationHelper>());
 
+    /// <summary>The ring's rows over the context's connection, in its transaction.</summary>
+    public static IKeyRingStore ForOwnConnection(DbContext context)
+    {
+        var own = context.GetService<IRelationalConnection>();
+        return new RelationalKeyRingStore(RingConnection.Callers(own.DbConnection, own.CurrentTransaction?.GetDbTransaction()), context.Model, context.GetService<ISqlGenerationHelper>());
+    }
+
     /// <summary>A connection of EfEnvelope's own to the context's database; the caller's for SQLite in memory.</summary>
     /// <param name="context">The context.</param>
     /// <param name="ringConnection">Makes connections to a ring in a database of its own; null for the context's database.</param>
