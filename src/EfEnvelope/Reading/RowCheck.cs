@@ -5,6 +5,7 @@ using EfEnvelope.Scoping;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace EfEnvelope.Reading;
 
@@ -19,6 +20,7 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
 
     private readonly IProperty? _scopeProperty = cell.Type?.ScopeProperty;
     private readonly Type? _scopeType = cell.Type?.ScopeProperty is { } property ? StoredType(property) : null;
+    private readonly ValueConverter? _rowIdConverter = cell.Type?.RowIdProperty?.GetTypeMapping().Converter;
     private long _row;
     private string? _expected;
     private object? _lastValue;
@@ -85,7 +87,7 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
             return NoScope;
         }
 
-        var rowId = reader.GetFieldValue<Guid>(cell.RowIdOrdinal);
+        var rowId = _rowIdConverter is null ? reader.GetFieldValue<Guid>(cell.RowIdOrdinal) : (Guid)_rowIdConverter.ConvertFromProvider(reader.GetValue(cell.RowIdOrdinal))!;
         if (parent is null)
         {
             return null;

@@ -32,6 +32,8 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
         ["TPC"] = m => Hierarchy(m).UseTpcMappingStrategy(),
     };
 
+    private static readonly Dictionary<string, Action<ModelBuilder>> Converted = new(StringComparer.Ordinal) { ["text"] = m => Buoys(m), ["bytes"] = m => Buoys(m) };
+
     private TestDatabase _database = null!;
 
     public async Task InitializeAsync() => _database = await TestDatabase.CreateAsync(provider);
@@ -105,6 +107,38 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
         Assert.Equal(2L, Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL")));
     }
 
+    [Theory]
+    [InlineData("text")]
+    [InlineData("bytes")]
+    public async Task Row_ids_that_the_model_converts(string form)
+    {
+        var model = Converted[form];
+        await using (var context = New(model, form == "text" ? c => c.Properties<Guid>().HaveConversion<string>() : c => c.Properties<Guid>().HaveConversion<byte[]>()))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Buoy { Name = "canary" });
+            await context.SaveChangesAsync();
+        }
+
+        await ColdAsync();
+        await using (var context = New(model))
+        {
+            (await context.Set<Buoy>().SingleAsync()).Name = "canary 2";
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(model))
+        {
+            context.Attach(new Buoy { Id = 1 }).Entity.Name = "canary 3";
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New(model);
+        Assert.Equal("canary 3", (await reader.Set<Buoy>().AsNoTracking().SingleAsync()).Name);
+        await _database.ExecuteAsync($"UPDATE \"Buoys\" SET \"EnvelopeRowId\" = {(form == "text" ? $"'{Guid.NewGuid()}'" : provider == "SQLite" ? "x'000102030405060708090a0b0c0d0e0f'" : "'\\x000102030405060708090a0b0c0d0e0f'::bytea")}");
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => reader.Set<Buoy>().AsNoTracking().SingleAsync());
+    }
+
     private async Task AssertVesselsAsync(string[] hulls, string[] papers, string[] masts, string[] engines, string[] flags)
     {
         await ColdAsync();
@@ -136,7 +170,13 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
         EfEnvelope.Keys.KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
     }
 
-    private AdHocContext New(Action<ModelBuilder> model) => new(_database.Options(more: AdHocContext.Cached), model);
+    private AdHocContext New(Action<ModelBuilder> model, Action<ModelConfigurationBuilder>? conventions = null) => new(_database.Options(more: AdHocContext.Cached), model, conventions);
+
+    private static void Buoys(ModelBuilder m)
+    {
+        m.Entity<Buoy>().ToTable("Buoys").HasDataKeyPerRow();
+        m.UseEnvelopeEncryption();
+    }
 
     private static Microsoft.EntityFrameworkCore.Metadata.Builders.EntityTypeBuilder<Boat> Hierarchy(ModelBuilder m)
     {
@@ -212,5 +252,13 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
     {
         [Encrypted]
         public string? Cargo { get; set; }
+    }
+
+    private sealed class Buoy
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Name { get; set; }
     }
 }
