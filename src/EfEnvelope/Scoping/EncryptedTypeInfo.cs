@@ -15,11 +15,12 @@ internal sealed class EncryptedTypeInfo
     private readonly IProperty[] _besides;
     private readonly bool _documentBesides;
     private readonly bool _byProcedure;
+    private readonly bool _holdsCells;
 
     private EncryptedTypeInfo(IEntityType entityType)
     {
         _columns = [.. entityType.GetFlattenedProperties().Where(p => p.FindEnvelope() is not null)];
-        InJsonDocument = entityType.IsMappedToJson() && HasEncryptedMember(DocumentRoot(entityType));
+        InJsonDocument = entityType.IsMappedToJson() && HoldsCells(DocumentRoot(entityType));
         HasJsonDocument = HasEncryptedJson(entityType);
         Scope = entityType.GetScope();
         Root = (IEntityType)ScopeDeclaration.OwningRoot(entityType);
@@ -27,6 +28,7 @@ internal sealed class EncryptedTypeInfo
         var chosen = Choosers.SelectMany(Tables).ToHashSet();
         _besides = Choosers.Count == 0 ? [] : [.. _columns.Where(c => Tables(c).Any() && !Tables(c).Any(chosen.Contains))];
         _byProcedure = Choosers.Count > 0 && entityType.GetUpdateStoredProcedure() is not null;
+        _holdsCells = HoldsCells(entityType);
         _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
 
@@ -61,7 +63,8 @@ internal sealed class EncryptedTypeInfo
         switch (entry.EntityState)
         {
             case EntityState.Added:
-                return _columns.Length > 0 || HasJsonDocument;
+                // A row with keys of its own is born with the first, also where its cells come later, or stand in other tables.
+                return _columns.Length > 0 || HasJsonDocument || (_holdsCells && HasRowId(entry));
             case EntityState.Modified:
                 if (HasJsonDocument)
                 {
@@ -82,6 +85,11 @@ internal sealed class EncryptedTypeInfo
         }
     }
 
+    /// <summary>Whether the entry is inserted with a row id: each row of a table whose rows have keys of their own, also of a type that holds no cells.</summary>
+    public bool GetsRowId(IUpdateEntry entry) => entry.EntityState == EntityState.Added && HasRowId(entry);
+
+    private bool HasRowId(IUpdateEntry entry) => Scope.PerRow && !entry.EntityType.IsOwned();
+
     /// <summary>
     /// Whether saving the entry writes encrypted cells by a statement that cannot ask whose row it is: into a table that does not say so (owned types in tables of their own, derived ones, split ones), or by a stored procedure.
     /// </summary>
@@ -90,16 +98,16 @@ internal sealed class EncryptedTypeInfo
             || (_documentBesides && entry.EntityState is not (EntityState.Unchanged or EntityState.Detached))
             || _besides.Any(c => entry.EntityState == EntityState.Added || (entry.EntityState == EntityState.Modified && entry.IsModified(c)));
 
+    private static bool HoldsCells(IEntityType entityType)
+        => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
+            || HasEncryptedJson(entityType)
+            || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && HoldsCells(n.TargetEntityType));
+
     private static IEnumerable<ITableBase> Tables(IProperty property) => property.GetTableColumnMappings().Select(m => m.Column.Table);
 
     /// <summary>The type that its document is of: several changed parts of one are rendered with whatever stands between them.</summary>
     private static IEntityType DocumentRoot(IEntityType entityType)
         => entityType.FindOwnership() is { PrincipalEntityType: var owner } && owner.IsMappedToJson() ? DocumentRoot(owner) : entityType;
-
-    private static bool HasEncryptedMember(IEntityType entityType)
-        => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
-            || HasEncryptedJson(entityType)
-            || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && n.TargetEntityType.IsMappedToJson() && HasEncryptedMember(n.TargetEntityType));
 
     private static bool HasEncryptedJson(ITypeBase type)
         => type.GetComplexProperties().Any(c =>

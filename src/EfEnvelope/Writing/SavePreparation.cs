@@ -28,6 +28,10 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             {
                 (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context, entries)));
             }
+            else if (info.GetsRowId(entry) && (Guid)(entry.GetCurrentValue(info.RowIdProperty!) ?? Guid.Empty) == Guid.Empty)
+            {
+                entry.ToEntityEntry().Property(info.RowIdProperty!.Name).CurrentValue = Guid.NewGuid();
+            }
         }
 
         if (rows is null)

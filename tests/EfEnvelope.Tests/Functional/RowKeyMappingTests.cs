@@ -107,6 +107,50 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
         Assert.Equal(2L, Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL")));
     }
 
+    [Fact]
+    public async Task Rows_without_cells_of_their_own()
+    {
+        static void Model(ModelBuilder m)
+        {
+            m.Entity<Harbour>(h =>
+            {
+                h.HasDataKeyPerTenant(x => x.TenantId).HasDataKeyPerRow();
+                h.OwnsMany(x => x.Masts, masts => masts.ToTable("HarbourMasts").HasKey(x => x.Id));
+            });
+            m.Entity<Crew>().HasDataKeyPerTenant(x => x.TenantId).HasDataKeyPerRow();
+            m.Entity<Captain>();
+            m.UseEnvelopeEncryption();
+        }
+
+        await using (var context = New(Model))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.AddRange(new Harbour { TenantId = Tenant }, new Harbour { TenantId = Tenant });
+            context.AddRange(new Crew { TenantId = Tenant }, new Crew { TenantId = Tenant }, new Captain { TenantId = Tenant, Code = "canary code" });
+            await context.SaveChangesAsync();
+        }
+
+        await ColdAsync();
+        await using (var context = New(Model))
+        {
+            foreach (var harbour in await context.Set<Harbour>().ToListAsync())
+            {
+                harbour.Masts.Add(new Mast { Wood = $"canary {harbour.Id}" });
+            }
+
+            context.Add(new Crew { TenantId = Tenant });
+            await context.SaveChangesAsync();
+        }
+
+        await ColdAsync();
+        await using var reader = New(Model);
+        Assert.Equal(["canary 1", "canary 2"], (await reader.Set<Harbour>().AsNoTracking().OrderBy(h => h.Id).ToListAsync()).SelectMany(h => h.Masts).Select(x => x.Wood));
+        Assert.Equal("canary code", (await reader.Set<Crew>().AsNoTracking().ToListAsync()).OfType<Captain>().Single().Code);
+
+        // Rows of a type that never holds a cell get no key.
+        Assert.Equal(3L, Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL")));
+    }
+
     [Theory]
     [InlineData("text")]
     [InlineData("bytes")]
@@ -260,5 +304,27 @@ public abstract class RowKeyMappingTests(string provider) : IAsyncLifetime
 
         [Encrypted]
         public string? Name { get; set; }
+    }
+
+    private sealed class Harbour
+    {
+        public int Id { get; set; }
+
+        public Guid TenantId { get; set; }
+
+        public List<Mast> Masts { get; set; } = [];
+    }
+
+    private class Crew
+    {
+        public int Id { get; set; }
+
+        public Guid TenantId { get; set; }
+    }
+
+    private sealed class Captain : Crew
+    {
+        [Encrypted]
+        public string? Code { get; set; }
     }
 }
