@@ -24,6 +24,9 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
 {
     private static readonly ConditionalWeakTable<IModel, IReadOnlyList<EncryptedTable>> Tables = [];
 
+    /// <summary>The primary key and the encrypted columns as text: ranges and rows of a table of another shape cannot be worked on.</summary>
+    public string Shape => string.Join(", ", Key.Select(k => $"{k.Name} {k.Mapping.StoreType}").Concat(Columns.Select(c => $"{c.Name} {c.Storage}")));
+
     /// <summary>Every table of a finalized model that holds envelopes, in name order.</summary>
     public static IReadOnlyList<EncryptedTable> Of(IModel model, ISqlGenerationHelper sql)
         => Tables.TryGetValue(model, out var known) ? known : Tables.GetValue(model, m => [.. Find(m, sql).OrderBy(t => t.Name, StringComparer.Ordinal)]);

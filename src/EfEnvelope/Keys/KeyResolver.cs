@@ -106,12 +106,14 @@ internal static class KeyResolver
         var wrapping = exported.State == KeyState.Destroyed || isRewrapped ? exported : held;
         var state = isStricter ? exported : held;
         var isPending = held.State == KeyState.PendingDestruction && exported.State != KeyState.Destroyed;
+
+        // Here the state changes now, whenever it did elsewhere: until now processes of this ring sealed with the key.
         return held with
         {
             State = isPending ? held.State : LastingState(state),
             FormerState = isPending ? LastingState(state) : null,
             DestructionDueAt = isPending ? held.DestructionDueAt : null,
-            StateChangedAt = isPending ? held.StateChangedAt : state.StateChangedAt,
+            StateChangedAt = isPending || !isStricter ? held.StateChangedAt : now,
             ChangedBy = state.ChangedBy,
             CompromisedAt = held.CompromisedAt ?? exported.CompromisedAt,
             ActivatedAt = held.ActivatedAt ?? exported.ActivatedAt,

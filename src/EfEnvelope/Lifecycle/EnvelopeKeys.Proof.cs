@@ -6,6 +6,8 @@ namespace EfEnvelope;
 /// <summary>Proofs: made again, and checked.</summary>
 public sealed partial class EnvelopeKeys
 {
+    private const int MaxAttempts = 20;
+
     /// <summary>
     /// Proves anew, without a job, that no cell names a retired key: waits for the cut-off (<see cref="CutOffTimeout"/>), counts, opens a sample, and authenticates the report. For the time after the destruction window, or for an
     /// auditor at any time. Changes nothing; reads whole tables, the database does the counting.
@@ -18,22 +20,37 @@ public sealed partial class EnvelopeKeys
         new ReencryptionOptions { SampleSize = sampleSize }.Validate();
         var time = _session.Runtime.TimeProvider;
         var (startedAt, started) = (time.GetUtcNow(), time.GetTimestamp());
-        var retired = StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
-        var cutOff = await CutOff.ReachAsync(_session, retired, time.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false);
+        var retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+        CompletionCutOff cutOff;
+        EnvelopeCensus census;
+        bool isSettled;
+        for (var attempt = 1; ; attempt++)
+        {
+            cutOff = await CutOff.ReachAsync(_session, retired, time.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
 
-        // Listed again: row keys may have been made under a retired kek until the cut-off.
-        retired = StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
-        var census = await TakeCensusAsync(cancellationToken).ConfigureAwait(false);
+            // Listed again: row keys may have been made under a retired kek until the cut-off, and what was retired since has a cut-off of its own.
+            var listed = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+            isSettled = listed.IsWithin(retired);
+            retired = listed;
+            if (isSettled || !cutOff.IsReached || attempt == MaxAttempts)
+            {
+                break;
+            }
+        }
+
         var left = census.Entries.Where(retired.IsStale).Sum(e => e.Cells);
         return await ProofMaker.MakeAsync(
             _session,
             new CompletionFacts
             {
                 Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, StaleRowKeys = retired.RowKeys, CutOff = cutOff, Census = census,
-                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? census.NotAllBecause, SampleSize = sampleSize,
+                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? (isSettled ? census.NotAllBecause : "keys are retired again and again meanwhile"), SampleSize = sampleSize,
             },
             cancellationToken).ConfigureAwait(false);
     }
+
+    private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken) => StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
 
     /// <summary>Checks a completion report: its hashes, that this database's ring authenticated it, and which of its members differ. Reads the ring; needs the key service, and none of the application's tables.</summary>
     /// <param name="json">What <see cref="CompletionReport.ToJson"/> gave; a line end behind it is allowed.</param>

@@ -15,15 +15,17 @@ internal static class CutOff
     /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
     private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
 
-    /// <summary>Transactions that began before a moment, prepared ones too; and sessions whose transactions the role may not see; and whether this is a standby, which knows neither.</summary>
+    /// <summary>Transactions that began before a moment; and sessions whose transactions the role may not see; and whether this is a standby, which knows neither.</summary>
     private const string Horizon =
         """
-        SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' AND xact_start < $1)
-             + (SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1),
+        SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' AND xact_start < $1),
                (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
                 AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE')),
                pg_is_in_recovery()
         """;
+
+    /// <summary>Transactions that were prepared before a moment; when they began is not known any more.</summary>
+    private const string Prepared = "SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1";
 
     /// <summary>Waits for what <see cref="WaitAsync"/> waits for, where a key is retired and waiting is wanted, and keeps the record of it for the report.</summary>
     public static async Task<CompletionCutOff> ReachAsync(EnvelopeSession session, StaleKeys retired, long seen, TimeSpan timeout, CancellationToken cancellationToken)
@@ -70,47 +72,57 @@ internal static class CutOff
                 return null;
             }
 
-            var horizon = await ScalarAsync(connection.Connection, "SELECT clock_timestamp()", cancellationToken).ConfigureAwait(false);
-            while (true)
+            return await WaitForOlderAsync(connection.Connection, time, started, timeout, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>
+    /// Waits for every transaction that began before now: first for the sessions, then for all that was prepared by the time when none of those was left. One that is prepared while it is waited for leaves its session, and
+    /// takes that moment for its own.
+    /// </summary>
+    private static async Task<string?> WaitForOlderAsync(DbConnection connection, TimeProvider time, long started, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        var horizon = await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
+        object? prepared = null;
+        while (true)
+        {
+            long older = 0;
+            if (prepared is null)
             {
-                using var command = connection.Connection.CreateCommand();
-                command.CommandText = Horizon;
-                command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = horizon });
-                long older, hidden;
-                bool isStandby;
+                using var command = Command(connection, Horizon, horizon);
                 var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 await using (reader.ConfigureAwait(false))
                 {
                     await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-                    (older, hidden, isStandby) = (reader.GetInt64(0), reader.GetInt64(1), reader.GetBoolean(2));
+                    older = reader.GetInt64(0);
+                    if (reader.GetBoolean(2))
+                    {
+                        return "the connection leads to a standby, which lags behind and does not know the primary's transactions: connect to the primary";
+                    }
+
+                    if (reader.GetInt64(1) is > 0 and var hidden)
+                    {
+                        return $"{hidden} session(s) of other roles hide when their transactions began: grant pg_read_all_stats to the job's role";
+                    }
                 }
 
-                if (isStandby)
-                {
-                    return "the connection leads to a standby, which lags behind and does not know the primary's transactions: connect to the primary";
-                }
-
-                if (hidden > 0)
-                {
-                    return $"{hidden} session(s) of other roles hide when their transactions began: grant pg_read_all_stats to the job's role";
-                }
-
-                if (older == 0)
-                {
-                    return null;
-                }
-
-                if (time.GetElapsedTime(started) > timeout)
-                {
-                    return $"{older} transaction(s) that began before the cut-off are still open (see pg_stat_activity, pg_prepared_xacts)";
-                }
-
-                await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
+                prepared = older > 0 ? null : await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
             }
+
+            if (prepared is not null && (older = (long)(await ScalarAsync(connection, Prepared, prepared, cancellationToken).ConfigureAwait(false))!) == 0)
+            {
+                return null;
+            }
+
+            if (time.GetElapsedTime(started) > timeout)
+            {
+                return $"{older} transaction(s) that began before the cut-off are still open (see pg_stat_activity, pg_prepared_xacts)";
+            }
+
+            await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    /// <summary>The longest lease that any process of the ring seals with: this process's own may be shorter.</summary>
     private static async Task<TimeSpan> LeaseAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
         var own = session.Runtime.RingOptions.SealingLease;
@@ -118,10 +130,21 @@ internal static class CutOff
         return longest > own ? longest : own;
     }
 
-    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, CancellationToken cancellationToken)
+    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, object? moment, CancellationToken cancellationToken)
     {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
+        using var command = Command(connection, sql, moment);
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private static DbCommand Command(DbConnection connection, string sql, object? moment)
+    {
+        var command = connection.CreateCommand();
+        command.CommandText = sql;
+        if (moment is not null)
+        {
+            command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = moment });
+        }
+
+        return command;
     }
 }

@@ -31,8 +31,8 @@ internal sealed class JobStore
 
     private long Now => _time.GetUtcNow().UtcTicks;
 
-    /// <summary>The newest job that is not finished and that is to move all of these keys: what a killed process left behind, or what another one works on.</summary>
-    public async Task<Guid?> FindUnfinishedAsync(DbConnection connection, DbTransaction? transaction, JobPlan plan, CancellationToken cancellationToken)
+    /// <summary>The newest job that is not finished, that is to move all of these keys, and whose tables are known: what a killed process left behind, or what another one works on.</summary>
+    private async Task<Guid?> FindUnfinishedAsync(DbConnection connection, DbTransaction? transaction, JobPlan plan, IReadOnlyDictionary<string, string> known, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
@@ -40,7 +40,7 @@ internal sealed class JobStore
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            if (JsonSerializer.Deserialize<JobPlan>(reader.GetString(1))!.Covers(plan))
+            if (JsonSerializer.Deserialize<JobPlan>(reader.GetString(1))!.Covers(plan, known))
             {
                 return _jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id));
             }
@@ -49,8 +49,28 @@ internal sealed class JobStore
         return null;
     }
 
+    /// <summary>The jobs that nobody has finished.</summary>
+    public async Task<HashSet<Guid>> ListUnfinishedAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT {_jobs.Columns(nameof(EnvelopeJobRow.Id))} FROM {_jobs.Name} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished}";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var ids = new HashSet<Guid>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            ids.Add(_jobs.Read<Guid>(reader, 0, nameof(EnvelopeJobRow.Id)));
+        }
+
+        return ids;
+    }
+
     /// <summary>Records a job, unless another process was faster with the same: then it is joined. Null when there is nothing to record.</summary>
-    public async Task<Guid?> JoinOrCreateAsync(DbConnection connection, JobPlan plan, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
+    /// <param name="connection">Where the job's tables stand.</param>
+    /// <param name="plan">What is to be done.</param>
+    /// <param name="known">The shape of every table that this context's job can work on, by name.</param>
+    /// <param name="units">Its units.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public async Task<Guid?> JoinOrCreateAsync(DbConnection connection, JobPlan plan, IReadOnlyDictionary<string, string> known, IReadOnlyList<JobUnit> units, CancellationToken cancellationToken)
     {
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
@@ -60,7 +80,7 @@ internal sealed class JobStore
                 await TableSql.ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_jobs.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
             }
 
-            if (await FindUnfinishedAsync(connection, transaction, plan, cancellationToken).ConfigureAwait(false) is { } other)
+            if (await FindUnfinishedAsync(connection, transaction, plan, known, cancellationToken).ConfigureAwait(false) is { } other)
             {
                 return other;
             }
@@ -71,6 +91,7 @@ internal sealed class JobStore
             }
 
             var jobId = Guid.NewGuid();
+            plan = plan with { Tables = units.Select(u => u.Table).Distinct(StringComparer.Ordinal).ToDictionary(t => t, t => known[t], StringComparer.Ordinal) };
             await TableSql.ExecuteAsync(connection, transaction, command => _jobs.Insert(command, (nameof(EnvelopeJobRow.Id), jobId), (nameof(EnvelopeJobRow.State), Open), (nameof(EnvelopeJobRow.CreatedAt), Now), (nameof(EnvelopeJobRow.Plan), JsonSerializer.Serialize(plan))), cancellationToken).ConfigureAwait(false);
             await AddUnitsAsync(connection, transaction, jobId, units, cancellationToken).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
@@ -136,7 +157,17 @@ internal sealed class JobStore
         => TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_units.Name} SET {_units.Set(command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
-    public Task FinishAsync(DbConnection connection, Guid jobId, string report, CancellationToken cancellationToken)
+    /// <summary>Ends what former runs left behind and nobody works on, as of when it was last worked on: for whoever proved that no cell names a stale key any more.</summary>
+    public Task<int> FinishLeftBehindAsync(DbConnection connection, CancellationToken cancellationToken)
+        => TableSql.ExecuteAsync(connection, null, command =>
+        {
+            string Units(string what, string where = "") => $"SELECT {what} FROM {_units.Name} AS u WHERE u.{_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_jobs.Name}.{_jobs[nameof(EnvelopeJobRow.Id)]}{where}";
+            var lastSeen = $"COALESCE(({Units($"MAX(u.{_units[nameof(EnvelopeJobUnitRow.UpdatedAt)]})")}), {_jobs[nameof(EnvelopeJobRow.CreatedAt)]})";
+            var isWorkedOn = Units("1", $" AND u.{_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND u.{_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} >= {Clock(connection)}");
+            return $"UPDATE {_jobs.Name} SET {_jobs.Set(command, (nameof(EnvelopeJobRow.State), Finished))}, {_jobs[nameof(EnvelopeJobRow.FinishedAt)]} = {lastSeen} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished} AND NOT EXISTS ({isWorkedOn})";
+        }, cancellationToken);
+
+    public Task<int> FinishAsync(DbConnection connection, Guid jobId, string report, CancellationToken cancellationToken)
         => TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_jobs.Name} SET {_jobs.Set(command, (nameof(EnvelopeJobRow.State), Finished), (nameof(EnvelopeJobRow.FinishedAt), Now), (nameof(EnvelopeJobRow.Report), report))} WHERE {_jobs[nameof(EnvelopeJobRow.Id)]} = {_jobs.Add(command, nameof(EnvelopeJobRow.Id), jobId)}", cancellationToken);
 
@@ -200,10 +231,17 @@ internal sealed record JobUnit(int Ordinal, string Table, string? LowKey, string
 /// <summary>What a job is to do, as its row records it: the keys by name, but for row keys, of which there may be millions; they are told by the keks that they are under.</summary>
 internal sealed record JobPlan(Guid[] Keys, Guid[] Keks)
 {
+    /// <summary>The tables of the job's units, and their shape when it was recorded.</summary>
+    public Dictionary<string, string>? Tables { get; init; }
+
     public static JobPlan Of(StaleKeys stale) => new(
         [.. stale.Entries.Select(e => e.Id)],
         [.. stale.RowKeys.Select(k => k.KekId).Distinct()]);
 
-    /// <summary>Whether another plan's keys are all among this one's. Where row keys were retired since, the passes that follow find them.</summary>
-    public bool Covers(JobPlan other) => other.Keys.All(Keys.Contains) && other.Keks.All(Keks.Contains);
+    /// <summary>
+    /// Whether another plan's keys are all among this one's, and whoever knows these tables can work on its units: they may be another context's, or have been renamed or changed since. Where row keys were retired since, the
+    /// passes that follow find them.
+    /// </summary>
+    public bool Covers(JobPlan other, IReadOnlyDictionary<string, string> known)
+        => other.Keys.All(Keys.Contains) && other.Keks.All(Keks.Contains) && Tables is not null && Tables.All(t => known.TryGetValue(t.Key, out var shape) && shape == t.Value);
 }

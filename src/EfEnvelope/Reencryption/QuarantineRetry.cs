@@ -15,23 +15,34 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
     private readonly Dictionary<string, EncryptedTable> _tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()).ToDictionary(t => t.Name, StringComparer.Ordinal);
 
     /// <summary>Takes off the list what no longer names a stale key: the application rewrote or deleted it. Released entries too.</summary>
-    public async Task<int> PruneAsync(CancellationToken cancellationToken)
+    /// <returns>What is left of this context's columns, and how many envelopes of each cell name a stale key: a document may hold several.</returns>
+    public async Task<IReadOnlyList<(QuarantinedCell Cell, int Stale)>> PruneAsync(CancellationToken cancellationToken)
     {
         var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
-            var gone = 0;
+            var kept = new List<(QuarantinedCell Cell, int Stale)>();
             var lookup = new StaleLookup(session, stale);
             foreach (var cell in await _store.ListAsync(lease.Connection, includeReleased: true, cancellationToken).ConfigureAwait(false))
             {
-                if (Find(cell) is var (scan, index) && !IsStale(lookup, scan, index, await ReadAsync(lease.Connection, lookup, scan, cell, cancellationToken).ConfigureAwait(false)))
+                if (Find(cell) is not var (scan, index))
+                {
+                    continue;
+                }
+
+                var row = await ReadAsync(lease.Connection, lookup, scan, cell, cancellationToken).ConfigureAwait(false);
+                var left = row is null ? 0 : lookup.CountStale(scan.Table.Columns[index], row.Cells[index]);
+                if (left > 0)
+                {
+                    kept.Add((cell, left));
+                }
+                else
                 {
                     await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
-                    gone++;
                 }
             }
 
-            return gone;
+            return kept;
         }
     }
 
@@ -146,6 +157,12 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
     /// <summary>The cell's row, where it names a stale key. A row that row-level security hides is not taken for one that is gone: PostgreSQL raises an error instead.</summary>
     private static async Task<ScannedRow?> ReadAsync(DbConnection connection, StaleLookup lookup, TableScan scan, QuarantinedCell cell, CancellationToken cancellationToken)
     {
+        if (!scan.TryDeserialize(cell.PrimaryKey, out var key))
+        {
+            // The table's primary key is another one since: the job finds the row by that.
+            return null;
+        }
+
         var transaction = connection is Npgsql.NpgsqlConnection ? await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false) : null;
         try
         {
@@ -154,7 +171,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
                 await TableSql.ExecuteAsync(connection, transaction, _ => "SET LOCAL row_security = off", cancellationToken).ConfigureAwait(false);
             }
 
-            var range = await scan.OpenRowAsync(connection, scan.Deserialize(cell.PrimaryKey)!, cancellationToken).ConfigureAwait(false);
+            var range = await scan.OpenRowAsync(connection, key, cancellationToken).ConfigureAwait(false);
             await using (range.ConfigureAwait(false))
             {
                 return (await lookup.SelectAsync(scan, await range.ReadAsync(cancellationToken).ConfigureAwait(false), cancellationToken).ConfigureAwait(false)).Rows.SingleOrDefault();

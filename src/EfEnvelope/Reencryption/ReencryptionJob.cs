@@ -19,7 +19,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private const int MaxPasses = 20;
     private const int MaxAttempts = 7;
 
-    private readonly HashSet<string> _quarantined = new(StringComparer.Ordinal);
+    private readonly TriedCells _tried = new();
+    private readonly TreatedKeys _treated = new();
+    private readonly HashSet<Guid> _jobIds = [];
 
     /// <summary>Names this run, and no other of the same process: what it lost hold of it may take back at once.</summary>
     private readonly string _owner = $"{Environment.MachineName}/{Environment.ProcessId}/{Guid.NewGuid().ToString("N")[..8]}";
@@ -27,6 +29,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private readonly JobThrottle _throttle = new(options, session.Runtime.TimeProvider);
 
     private ProgressMeter? _meter;
+    private Guid _jobId;
+
+    /// <summary>What was unfinished when this run began: cells that somebody else tried in one of these may open by now.</summary>
+    private HashSet<Guid>? _former;
 
     /// <summary>Runs, and begins again after a deadlock, a lost connection or a server that restarts: what was committed stands, the units are taken up.</summary>
     public async Task<ReencryptionReport> RunAsync(CancellationToken cancellationToken)
@@ -70,76 +76,117 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
-        var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
-        var jobId = Guid.Empty;
-        var jobIds = new HashSet<Guid>();
-        var treated = new TreatedKeys();
+        _former ??= await OnAsync(source, connection => jobs.ListUnfinishedAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
         for (var pass = 0; ; pass++)
         {
-            // Keys are taken in groups: a statement names at most so many, and compromised ones come first.
-            var stale = retired.NamedBy(census);
-            treated.Add(stale);
-            foreach (var group in stale.Groups())
-            {
-                var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
-                var recorded = await PrepareAsync(source, jobs, scans.Values, census, group, cancellationToken).ConfigureAwait(false);
-                await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
-                if (recorded is { } id)
-                {
-                    jobId = id;
-                    jobIds.Add(id);
-                    await WorkAsync(source, jobs, id, scans, group, cancellationToken).ConfigureAwait(false);
-                    await FinishJobAsync(source, jobs, id, _meter, cancellationToken).ConfigureAwait(false);
-                }
-            }
-
+            var worked = await WorkAsync(source, jobs, tables, retired.NamedBy(census), census, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
             var cutOff = await CutOff.ReachAsync(session, retired, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
-            var notProven = cutOff.NotReachedBecause;
-
-            // Whoever held a retired kek may have made row keys with it until its lease was over: they are retired too.
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
-            retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
             census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
+
+            // Whoever held a retired kek may have made row keys with it until its lease was over; and what was retired since the cut-off has one of its own.
+            var listed = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+            var isSettled = listed.IsWithin(retired);
+            (retired, seen) = (listed, isSettled ? seen : time.GetTimestamp());
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
+
+            // Entries that the application healed, or whose row is gone, leave the list by themselves.
+            var kept = await new QuarantineRetry(session, retired).PruneAsync(cancellationToken).ConfigureAwait(false);
+            var stuck = kept.Where(k => _tried.Contains(k.Cell) || (worked.Contains(k.Cell.JobId) && !_former.Contains(k.Cell.JobId))).Sum(k => (long)k.Stale);
             var left = census.Entries.Where(retired.IsStale).ToList();
             var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
-            if (inReach > _quarantined.Count && pass < MaxPasses)
+            if ((inReach > stuck || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
             {
                 continue;
             }
 
-            // Entries that the application healed, or whose row is gone, leave the list by themselves.
-            await new QuarantineRetry(session, retired).PruneAsync(cancellationToken).ConfigureAwait(false);
-            notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {_quarantined.Count} of them in quarantine" : notProven;
-            var foreign = left.Where(e => !known.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct().ToList();
-            notProven ??= foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares: {string.Join(", ", foreign)}. Run the job with that context too" : null;
-            notProven ??= left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Where(e => !reachable.Contains((e.Table, e.Column))).Select(e => e.Table).Distinct())}" : null;
+            var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine"
+                : isSettled ? cutOff.NotReachedBecause : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last";
+            notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
-            var (jobRows, jobConflicts) = await SumAsync(source, jobs, jobIds, cancellationToken).ConfigureAwait(false);
-            var completion = await ProofMaker.MakeAsync(
-                session,
-                new CompletionFacts
-                {
-                    Kind = CompletionKind.Reencryption, JobId = jobId, StartedAt = _meter.StartedAt, Elapsed = _meter.Elapsed, StaleKeys = treated.Scopes, StaleRowKeys = treated.RowKeys, Rows = _meter.Rows, Conflicts = _meter.Conflicts,
-                    Quarantined = _quarantined.Count, JobRows = jobRows, JobConflicts = jobConflicts, Batches = _meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
-                },
-                cancellationToken).ConfigureAwait(false);
-            return new ReencryptionReport(jobId, treated.Ids, _meter.Rows, _meter.Conflicts, _quarantined.Count, _meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
+            return await ReportAsync(source, jobs, cutOff, census, kept.Count, notProven, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    /// <summary>Rows that name a retired key, as far as a census tells: the column with most such cells, of each table.</summary>
+    /// <summary>Takes keys in groups: a statement names at most so many, and compromised ones come first.</summary>
+    /// <returns>The jobs that were worked on.</returns>
+    private async Task<HashSet<Guid>> WorkAsync(
+        RingConnection source, JobStore jobs, IReadOnlyList<EncryptedTable> tables, StaleKeys stale, EnvelopeCensus census, CancellationToken cancellationToken)
+    {
+        var worked = new HashSet<Guid>();
+        _treated.Add(stale);
+        foreach (var group in stale.Groups())
+        {
+            var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
+            var recorded = await PrepareAsync(source, jobs, scans.Values, census, group, cancellationToken).ConfigureAwait(false);
+            await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
+            if (recorded is { } id)
+            {
+                _jobId = id;
+                _jobIds.Add(id);
+                worked.Add(id);
+                await WorkAsync(source, jobs, id, scans, group, cancellationToken).ConfigureAwait(false);
+                await OnAsync(source, connection => jobs.FinishAsync(connection, id, JsonSerializer.Serialize(new { _meter!.Rows, _meter.Conflicts, _meter.Quarantined }), cancellationToken), cancellationToken).ConfigureAwait(false);
+            }
+        }
+
+        return worked;
+    }
+
+    private static string? OutOfReach(List<CensusEntry> left, IReadOnlyList<EncryptedTable> tables, HashSet<(string, string)> reachable)
+    {
+        var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
+        var foreign = left.Where(e => !known.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct().ToList();
+        return foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares: {string.Join(", ", foreign)}. Run the job with that context too"
+            : left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Where(e => !reachable.Contains((e.Table, e.Column))).Select(e => e.Table).Distinct())}" : null;
+    }
+
+    private async Task<ReencryptionReport> ReportAsync(
+        RingConnection source, JobStore jobs, CompletionCutOff cutOff, EnvelopeCensus census, int quarantined, string? notProven, CancellationToken cancellationToken)
+    {
+        var meter = _meter!;
+        var (jobRows, jobConflicts) = await SumAsync(source, jobs, cancellationToken).ConfigureAwait(false);
+        var completion = await ProofMaker.MakeAsync(
+            session,
+            new CompletionFacts
+            {
+                Kind = CompletionKind.Reencryption, JobId = _jobId, StartedAt = meter.StartedAt, Elapsed = meter.Elapsed, StaleKeys = _treated.Scopes, StaleRowKeys = _treated.RowKeys, Rows = meter.Rows, Conflicts = meter.Conflicts,
+                Quarantined = quarantined, JobRows = jobRows, JobConflicts = jobConflicts, Batches = meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
+            },
+            cancellationToken).ConfigureAwait(false);
+        if (completion.IsProven)
+        {
+            await OnAsync(source, connection => jobs.FinishLeftBehindAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+        }
+
+        return new ReencryptionReport(_jobId, _treated.Ids, meter.Rows, meter.Conflicts, quarantined, meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
+    }
+
+    private static async Task<T> OnAsync<T>(RingConnection source, Func<System.Data.Common.DbConnection, Task<T>> work, CancellationToken cancellationToken)
+    {
+        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            return await work(lease.Connection).ConfigureAwait(false);
+        }
+    }
+
     private static long RowsOf(StaleKeys retired, EnvelopeCensus census)
         => census.Entries.Where(retired.IsStale).GroupBy(e => e.Table, StringComparer.Ordinal)
             .Sum(table => table.GroupBy(e => e.Column, StringComparer.Ordinal).Max(column => column.Sum(e => e.Cells)));
 
+    /// <summary>The retired keys of the ring as it is now; this process seals with none of them from here on, however long its lease would last.</summary>
     private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
-        => StaleKeys.Of(await session.Ring.SummarizeAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false));
+    {
+        var store = session.OpenStore();
+        await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        return StaleKeys.Of(await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false));
+    }
 
     private async Task<Guid?> PrepareAsync(
         RingConnection source, JobStore jobs, IReadOnlyCollection<TableScan> scans, EnvelopeCensus census, StaleKeys stale, CancellationToken cancellationToken)
@@ -163,7 +210,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             // What a killed process left behind is taken up: its units keep their checkpoints. Processes that began together work on one job.
-            return await jobs.JoinOrCreateAsync(lease.Connection, JobPlan.Of(stale), units, cancellationToken).ConfigureAwait(false);
+            return await jobs.JoinOrCreateAsync(lease.Connection, JobPlan.Of(stale), scans.ToDictionary(s => s.Table.Name, s => s.Table.Shape, StringComparer.Ordinal), units, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -199,31 +246,22 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         RingConnection source, JobStore jobs, Guid jobId, string owner, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
         using var resealer = new BatchResealer(session, new StaleLookup(session, stale));
-        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _quarantined, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
+        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _tried, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
     }
 
-    private static async Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, IEnumerable<Guid> jobIds, CancellationToken cancellationToken)
-    {
-        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
-        await using (lease.ConfigureAwait(false))
-        {
-            long rows = 0, conflicts = 0;
-            foreach (var id in jobIds)
+    private Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, CancellationToken cancellationToken)
+        => OnAsync(
+            source,
+            async connection =>
             {
-                var sum = await jobs.SumAsync(lease.Connection, id, cancellationToken).ConfigureAwait(false);
-                (rows, conflicts) = (rows + sum.Rows, conflicts + sum.Conflicts);
-            }
+                long rows = 0, conflicts = 0;
+                foreach (var id in _jobIds)
+                {
+                    var sum = await jobs.SumAsync(connection, id, cancellationToken).ConfigureAwait(false);
+                    (rows, conflicts) = (rows + sum.Rows, conflicts + sum.Conflicts);
+                }
 
-            return (rows, conflicts);
-        }
-    }
-
-    private static async Task FinishJobAsync(RingConnection source, JobStore jobs, Guid jobId, ProgressMeter meter, CancellationToken cancellationToken)
-    {
-        var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
-        await using (lease.ConfigureAwait(false))
-        {
-            await jobs.FinishAsync(lease.Connection, jobId, JsonSerializer.Serialize(new { meter.Rows, meter.Conflicts, meter.Quarantined }), cancellationToken).ConfigureAwait(false);
-        }
-    }
+                return (rows, conflicts);
+            },
+            cancellationToken);
 }

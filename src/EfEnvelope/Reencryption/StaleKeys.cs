@@ -82,6 +82,12 @@ internal sealed class StaleKeys
     /// <summary>Whether cells of a table may name stale row keys, as far as a census tells: only then are its rows looked at one by one.</summary>
     public bool HasRowKeysIn(string table) => _rowKeyTables?.Contains(table) != false && (RowKeys.Count > 0 || _rowKeyTables is null);
 
+    /// <summary>
+    /// Whether each of these keys had stopped sealing when <paramref name="earlier"/> was listed, so that one cut-off holds for both. Row keys stop with their kek; of those whose kek still seals, their number and last change tell.
+    /// </summary>
+    public bool IsWithin(StaleKeys earlier)
+        => Entries.All(e => earlier._byId.ContainsKey(e.Id)) && _keks.Keys.All(earlier._keks.ContainsKey) && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k));
+
     /// <summary>Whether it is a stale key of a scope.</summary>
     public bool Contains(Guid id) => _byId.ContainsKey(id);
 

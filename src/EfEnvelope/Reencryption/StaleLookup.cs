@@ -55,6 +55,10 @@ internal sealed class StaleLookup(EnvelopeSession session, StaleKeys stale)
         return false;
     }
 
+    /// <summary>How many envelopes of a cell that was looked up name a stale key, as a census counts them.</summary>
+    public int CountStale(EncryptedColumn column, object? cell)
+        => column.Storage == EncryptedStorage.Document ? NamedKeys(column, cell).Count(Contains) : NamesStale(column, cell) ? 1 : 0;
+
     /// <summary>Whether a key of a batch that was looked up is stale.</summary>
     public bool Contains(Guid id) => stale.Contains(id) || _known.GetValueOrDefault(id);
 

@@ -94,6 +94,21 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
         return [.. document.RootElement.EnumerateArray().Select((element, i) => element.Deserialize(table.Key[i].ProviderType)!)];
     }
 
+    /// <summary>A key as it was written down; false where the table's primary key is another one since.</summary>
+    public bool TryDeserialize(string json, out object[] key)
+    {
+        try
+        {
+            key = Deserialize(json)!;
+            return key.Length == table.Key.Count;
+        }
+        catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException or ArgumentOutOfRangeException)
+        {
+            key = [];
+            return false;
+        }
+    }
+
     internal object[] ReadKey(DbDataReader reader)
     {
         var key = new object[table.Key.Count];

@@ -12,7 +12,7 @@ namespace EfEnvelope.Reencryption;
 /// is then visited by the next pass. A cell that does not open goes to quarantine, and the job goes on.
 /// </summary>
 internal sealed class UnitWorker(
-    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, HashSet<string> quarantined, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
+    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, TriedCells tried, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
 {
     /// <summary>Claims units until there is none left to claim.</summary>
     public async Task RunAsync(RingConnection source, CancellationToken cancellationToken)
@@ -115,9 +115,10 @@ internal sealed class UnitWorker(
         await using (transaction.ConfigureAwait(false))
         {
             var (changes, poisoned) = await ResealAsync(connection, transaction, scan.Table, batch.Rows, pairs, cancellationToken).ConfigureAwait(false);
+            var newly = poisoned.Count(cell => !tried.Contains(cell));
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
-            if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), batch.IsLast, options.UnitLease, written, changes.Count - written, poisoned, cancellationToken).ConfigureAwait(false))
+            if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), batch.IsLast, options.UnitLease, written, changes.Count - written, newly, cancellationToken).ConfigureAwait(false))
             {
                 // The lease was over and another worker has the unit: it does this batch again.
                 await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
@@ -126,16 +127,17 @@ internal sealed class UnitWorker(
 
             await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            tried.Add(poisoned);
             await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
-            await meter.BatchAsync(unit.Table, written, changes.Count - written, poisoned, stop).ConfigureAwait(false);
+            await meter.BatchAsync(unit.Table, written, changes.Count - written, newly, stop).ConfigureAwait(false);
             return true;
         }
     }
 
-    private async Task<(List<RowChange> Changes, long Quarantined)> ResealAsync(
+    private async Task<(List<RowChange> Changes, List<(string Table, string Column, string PrimaryKey)> Poisoned)> ResealAsync(
         DbConnection connection, DbTransaction transaction, EncryptedTable table, List<ScannedRow> rows, Dictionary<Guid, (RingKey Old, RingKey New)> pairs, CancellationToken cancellationToken)
     {
-        long poisoned = 0;
+        var poisoned = new List<(string Table, string Column, string PrimaryKey)>();
         var changes = new List<RowChange>(rows.Count);
         foreach (var row in rows)
         {
@@ -150,7 +152,7 @@ internal sealed class UnitWorker(
                 }
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
                 {
-                    poisoned += await QuarantineAsync(connection, transaction, table, i, row, error, cancellationToken).ConfigureAwait(false);
+                    poisoned.Add(await QuarantineAsync(connection, transaction, table, i, row, error, cancellationToken).ConfigureAwait(false));
                 }
             }
 
@@ -163,19 +165,11 @@ internal sealed class UnitWorker(
         return (changes, poisoned);
     }
 
-    private async Task<int> QuarantineAsync(
+    private async Task<(string Table, string Column, string PrimaryKey)> QuarantineAsync(
         DbConnection connection, DbTransaction transaction, EncryptedTable table, int index, ScannedRow row, EnvelopeEncryptionException error, CancellationToken cancellationToken)
     {
-        var key = TableScan.Serialize(row.Key)!;
-        lock (quarantined)
-        {
-            if (!quarantined.Add($"{table.Name}/{table.Columns[index].Name}/{key}"))
-            {
-                return 0;
-            }
-        }
-
-        await quarantine.AddAsync(connection, transaction, jobId, table.Name, table.Columns[index].Name, key, resealer.ListedKey(table.Columns[index], row.Cells[index]!), error.GetType().Name, cancellationToken).ConfigureAwait(false);
-        return 1;
+        var cell = (table.Name, table.Columns[index].Name, TableScan.Serialize(row.Key)!);
+        await quarantine.AddAsync(connection, transaction, jobId, cell.Item1, cell.Item2, cell.Item3, resealer.ListedKey(table.Columns[index], row.Cells[index]!), error.GetType().Name, cancellationToken).ConfigureAwait(false);
+        return cell;
     }
 }

@@ -1,0 +1,258 @@
+using EfEnvelope.Cryptography;
+using EfEnvelope.Reencryption;
+using EfEnvelope.Tests.Functional;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Tests.Reencryption;
+
+public sealed class SqliteJobGoesOnTests() : JobGoesOnTests("SQLite");
+
+public sealed class PostgresJobGoesOnTests() : JobGoesOnTests("PostgreSQL");
+
+/// <summary>A job ends, and ends with the right figures, whatever stands in its way.</summary>
+public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
+{
+    private static readonly ReencryptionOptions Small = new() { BatchSize = 10, UnitSize = 100, DegreeOfParallelism = 1, CutOffTimeout = TimeSpan.FromSeconds(30), SampleSize = 0 };
+
+    private static readonly Action<ModelBuilder> Both = model =>
+    {
+        Papers(model);
+        model.Entity<Box>(box =>
+        {
+            box.ToTable("Boxes");
+        });
+        model.UseEnvelopeEncryption();
+    };
+
+    private static readonly Action<ModelBuilder> OnlyPapers = model =>
+    {
+        Papers(model);
+        model.UseEnvelopeEncryption();
+    };
+
+    private static readonly Action<ModelBuilder> OnlyBoxes = model =>
+    {
+        model.Entity<Box>().ToTable("Boxes");
+        model.UseEnvelopeEncryption();
+    };
+
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync(provider);
+        await using var context = New();
+        await context.Database.EnsureCreatedAsync();
+    }
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Fact]
+    public async Task A_document_of_which_two_members_do_not_open_is_one_quarantined_cell_and_is_tried_once()
+    {
+        await SeedAsync(3, 0);
+        await RotateAsync();
+        var text = (string)(await _database.ScalarAsync("SELECT CAST(\"Inner\" AS TEXT) FROM \"Papers\" WHERE \"Id\" = 2"))!;
+        await _database.ExecuteAsync($"UPDATE \"Papers\" SET \"Inner\" = {(provider == "PostgreSQL" ? "CAST(" : "")}'{System.Text.RegularExpressions.Regex.Replace(text, "([A-Za-z0-9])([A-Za-z0-9])\"(,|})", m => $"{m.Groups[2]}{m.Groups[1]}\"{m.Groups[3]}")}'{(provider == "PostgreSQL" ? " AS jsonb)" : "")} WHERE \"Id\" = 2");
+        var counted = 0;
+        await using var context = New();
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with { FaultPoint = Count });
+        Assert.Equal((1L, 2L, false), (report.Quarantined, report.Census.StaleCells, report.IsProven));
+        Assert.InRange(counted, 1, 2);
+
+        ValueTask Count(JobStep step)
+        {
+            counted += step == JobStep.Counted ? 1 : 0;
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    [Fact]
+    public async Task A_quarantined_row_that_is_deleted_meanwhile_does_not_hide_a_cell_that_is_left()
+    {
+        await SeedAsync(3, 0);
+        await RotateAsync();
+        await PoisonAsync(2);
+        var old = (byte[])(await _database.ScalarAsync("SELECT \"Text\" FROM \"Papers\" WHERE \"Id\" = 1"))!;
+        var done = false;
+        await using var context = New();
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        {
+            FaultPoint = async step =>
+            {
+                if (step == JobStep.Worked && !done)
+                {
+                    done = true;
+                    await _database.ExecuteAsync("DELETE FROM \"Papers\" WHERE \"Id\" = 2");
+                    await _database.ExecuteAsync($"UPDATE \"Papers\" SET \"Text\" = {Blob(old)} WHERE \"Id\" = 1");
+                }
+            },
+        });
+        Assert.Equal((0L, 0L, true), (report.Census.StaleCells, report.Quarantined, report.IsProven));
+    }
+
+    [Fact]
+    public async Task A_cell_whose_batch_was_rolled_back_after_it_was_found_not_to_open_stands_in_quarantine()
+    {
+        await SeedAsync(3, 0);
+        await RotateAsync();
+        await PoisonAsync(2);
+        var failed = false;
+        await using var context = New();
+        var keys = new EnvelopeKeys(context);
+        var report = await keys.ReencryptAsync(Small with
+        {
+            FaultPoint = step => step == JobStep.Written && !failed && (failed = true) ? throw new IOException("The connection broke.") : ValueTask.CompletedTask,
+        });
+        Assert.Equal((1L, 1L), (report.Quarantined, report.Census.StaleCells));
+        Assert.Equal("[2]", Assert.Single(await keys.ListQuarantineAsync()).PrimaryKey);
+    }
+
+    [Fact]
+    public async Task A_job_that_began_again_after_its_work_was_done_reports_what_it_did()
+    {
+        await SeedAsync(3, 0);
+        await RotateAsync();
+        var failed = false;
+        await using var context = New();
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        {
+            FaultPoint = step => step == JobStep.CutOff && !failed && (failed = true) ? throw new IOException("The connection broke.") : ValueTask.CompletedTask,
+        });
+        Assert.Equal((3L, 3L), (report.Rows, report.Completion.JobRows));
+        Assert.Single(report.Completion.StaleKeys);
+        Assert.NotEqual(Guid.Empty, report.JobId);
+    }
+
+    [Fact]
+    public async Task A_job_that_another_context_left_unfinished_is_left_to_it()
+    {
+        await SeedAsync(30, 30);
+        await RotateAsync();
+        await using (var first = New(OnlyPapers))
+        {
+            using var stop = new CancellationTokenSource();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new EnvelopeKeys(first).ReencryptAsync(
+                Small with
+                {
+                    FaultPoint = step =>
+                    {
+                        if (step == JobStep.Committed)
+                        {
+                            stop.Cancel();
+                        }
+
+                        return ValueTask.CompletedTask;
+                    },
+                },
+                cancellationToken: stop.Token));
+        }
+
+        await using var second = New(OnlyBoxes);
+        var report = await new EnvelopeKeys(second).ReencryptAsync(Small);
+        Assert.Equal(30, report.Rows);
+        Assert.DoesNotContain(report.Census.Entries, e => e.Table == "Boxes" && e.IsStale);
+
+        await using var third = New(OnlyPapers);
+        var rest = await new EnvelopeKeys(third).ReencryptAsync(Small);
+        Assert.True(rest.IsProven, rest.NotProvenBecause);
+        Assert.Equal((20L, 30L), (rest.Rows, rest.Completion.JobRows));
+    }
+
+    [Fact]
+    public async Task A_table_that_was_renamed_after_a_job_was_stopped_is_re_encrypted()
+    {
+        await SeedAsync(30, 0);
+        await RotateAsync();
+        await using (var first = New(OnlyPapers))
+        {
+            using var stop = new CancellationTokenSource();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new EnvelopeKeys(first).ReencryptAsync(
+                Small with
+                {
+                    FaultPoint = step =>
+                    {
+                        if (step == JobStep.Committed)
+                        {
+                            stop.Cancel();
+                        }
+
+                        return ValueTask.CompletedTask;
+                    },
+                },
+                cancellationToken: stop.Token));
+        }
+
+        await _database.ExecuteAsync("ALTER TABLE \"Papers\" RENAME TO \"Sheets\"");
+        await using var renamed = New(Renamed);
+        var report = await new EnvelopeKeys(renamed).ReencryptAsync(Small);
+        Assert.True(report.IsProven, report.NotProvenBecause);
+        Assert.Equal(20, report.Rows);
+    }
+
+    private static readonly Action<ModelBuilder> Renamed = model =>
+    {
+        Papers(model);
+        model.Entity<Paper>().ToTable("Sheets");
+        model.UseEnvelopeEncryption();
+    };
+
+    private static void Papers(ModelBuilder model)
+        => model.Entity<Paper>(paper =>
+        {
+            paper.ToTable("Papers");
+            paper.OwnsOne(p => p.Inner, inner => inner.ToJson());
+        });
+
+    private AdHocContext New(Action<ModelBuilder>? model = null) => new(_database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }).UseTimeProvider(TimeProvider.System), AdHocContext.Cached), model ?? Both);
+
+    private async Task SeedAsync(int papers, int boxes)
+    {
+        await using var context = New();
+        context.AddRange(Enumerable.Range(1, papers).Select(n => new Paper { Id = n, Text = $"text {n}", Inner = new Inner { First = $"first {n}", Second = $"second {n}" } }));
+        context.AddRange(Enumerable.Range(1, boxes).Select(n => new Box { Id = n, Text = $"box {n}" }));
+        await context.SaveChangesAsync();
+    }
+
+    private async Task RotateAsync()
+    {
+        await using var context = New();
+        await new EnvelopeKeys(context).RotateAsync(EnvelopeScope.Global);
+    }
+
+    private async Task PoisonAsync(int id)
+    {
+        var cell = (byte[])(await _database.ScalarAsync($"SELECT \"Text\" FROM \"Papers\" WHERE \"Id\" = {id}"))!;
+        cell[^1] ^= 1;
+        await _database.ExecuteAsync($"UPDATE \"Papers\" SET \"Text\" = {Blob(cell)} WHERE \"Id\" = {id}");
+    }
+
+    private string Blob(byte[] bytes) => provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(bytes)}'::bytea" : $"x'{Convert.ToHexString(bytes)}'";
+
+    public sealed class Paper
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+
+        public Inner? Inner { get; set; }
+    }
+
+    public sealed class Inner
+    {
+        [Encrypted]
+        public string? First { get; set; }
+
+        [Encrypted]
+        public string? Second { get; set; }
+    }
+
+    public sealed class Box
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string? Text { get; set; }
+    }
+}
