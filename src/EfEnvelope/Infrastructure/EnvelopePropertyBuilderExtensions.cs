@@ -32,6 +32,18 @@ public static class EnvelopePropertyBuilderExtensions
         return builder;
     }
 
+    /// <summary>Encrypts the property of a complex type in each element of a collection.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <param name="configure">Column id, padding, row binding, armour.</param>
+    /// <returns>The same builder.</returns>
+    public static ComplexCollectionTypePropertyBuilder<TProperty> IsEncrypted<TProperty>(this ComplexCollectionTypePropertyBuilder<TProperty> builder, Action<EncryptedPropertyOptions>? configure = null)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Apply(builder.Metadata, configure);
+        return builder;
+    }
+
     /// <summary>Encrypts the column of a primitive collection, which is stored as one envelope of its JSON.</summary>
     /// <typeparam name="TProperty">The collection's type.</typeparam>
     /// <param name="builder">The property's builder.</param>
@@ -71,6 +83,17 @@ public static class EnvelopePropertyBuilderExtensions
     /// <param name="builder">The property's builder.</param>
     /// <returns>The same builder.</returns>
     public static ComplexTypePropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this ComplexTypePropertyBuilder<TProperty> builder)
+    {
+        ArgumentNullException.ThrowIfNull(builder);
+        Leave(builder.Metadata);
+        return builder;
+    }
+
+    /// <summary>Leaves the property of a complex type in a collection in the clear, although it carries <see cref="EncryptedAttribute"/>.</summary>
+    /// <typeparam name="TProperty">The property's type.</typeparam>
+    /// <param name="builder">The property's builder.</param>
+    /// <returns>The same builder.</returns>
+    public static ComplexCollectionTypePropertyBuilder<TProperty> IsNotEncrypted<TProperty>(this ComplexCollectionTypePropertyBuilder<TProperty> builder)
     {
         ArgumentNullException.ThrowIfNull(builder);
         Leave(builder.Metadata);

@@ -45,6 +45,10 @@ internal sealed partial class KeyRing
         return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
     }
 
+    /// <summary>Which of the rows have a key, in whatever state, as the store sees them.</summary>
+    public static async Task<HashSet<string>> FindRowScopesAsync(IReadOnlyCollection<string> rowScopes, IKeyRingStore store, CancellationToken cancellationToken)
+        => (await store.FindByScopeAsync(rowScopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false)).Select(k => k.Scope).ToHashSet(StringComparer.Ordinal);
+
     /// <summary>Whether a key is held now, to open with.</summary>
     public bool Holds(Guid id) => _keys.ContainsKey(id);
 

@@ -1,4 +1,3 @@
-using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Scoping;
@@ -200,8 +199,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            var keys = await session.OpenOwnStore().FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
-            return keys.Select(k => k.Scope).ToHashSet(StringComparer.Ordinal);
+            return await KeyRing.FindRowScopesAsync(scopes, session.OpenOwnStore(), cancellationToken).ConfigureAwait(false);
         }
         finally
         {

@@ -49,6 +49,7 @@ internal static class RingModel
                 || member.Name is "ReleaseReason" or "Report" or "LowKey" or "HighKey" or "Owner" or "Checkpoint";
             property.IsNullable = nullable;
             property.ValueGenerated = ValueGenerated.Never;
+            LeaveConventions(property);
         }
 
         entityType.SetPrimaryKey([.. key.Select(name => entityType.FindProperty(name)!)]);
@@ -65,5 +66,23 @@ internal static class RingModel
         }
 
         return entityType;
+    }
+
+    /// <summary>
+    /// What the application sets for all its properties of a type (<c>Properties&lt;string&gt;().HaveMaxLength(100)</c>) is not meant for the ring: it would cut plans and reasons, fold scopes, and order versions as text. Guids may be
+    /// converted: they are compared for equality only.
+    /// </summary>
+    private static void LeaveConventions(IMutableProperty property)
+    {
+        property.SetMaxLength(null);
+        property.SetIsFixedLength(null);
+        property.SetIsUnicode(null);
+        property.SetCollation(null);
+        if (Nullable.GetUnderlyingType(property.ClrType) != typeof(Guid) && property.ClrType != typeof(Guid))
+        {
+            property.SetColumnType(null);
+            property.SetProviderClrType(null);
+            property.SetValueConverter((Microsoft.EntityFrameworkCore.Storage.ValueConversion.ValueConverter?)null);
+        }
     }
 }
