@@ -41,23 +41,35 @@ internal sealed partial class KeyRing
         return withKek && entry.KekId is not null && !KeyResolver.MayFollow(retired.State, state) ? null : Follow(retired, state, reason, by, now);
     }
 
-    /// <summary>Brings a scheduled key, and what it wraps, back to its former state: never to one that seals.</summary>
-    /// <exception cref="KeyRevokedException">The key is not scheduled.</exception>
+    /// <summary>
+    /// Brings a scheduled key, and what it wraps, back to its former state: never to one that seals. What it wraps is brought back too where the key itself is not scheduled (any more, or yet): a call that ended half-way, this
+    /// one or the one that scheduled them, is finished by this.
+    /// </summary>
+    /// <exception cref="KeyRevokedException">Neither the key nor a row key under it is scheduled.</exception>
     public async Task CancelDestructionAsync(Guid id, string? reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var key = await FindScopeKeyAsync(id, store, cancellationToken).ConfigureAwait(false);
-        if (key.State != KeyState.PendingDestruction)
+        long cancelled = 0;
+        await ChangeAsync([id], Plan, Note, store, cancellationToken).ConfigureAwait(false);
+
+        // What wraps them is gone for good: so are they.
+        if (key is { Purpose: KeyPurpose.Kek, State: not KeyState.Destroyed })
+        {
+            await ChangeRowKeysAsync(new RingFilter { KekIds = [id], State = KeyState.PendingDestruction }, _ => true, isTolerant: false, Plan, Note, store, cancellationToken).ConfigureAwait(false);
+        }
+
+        if (cancelled == 0)
         {
             throw new KeyRevokedException($"Key {id} is {key.State} and not scheduled for destruction. Nothing was changed.") { KeyId = id };
         }
 
-        await ChangeAsync([id], Plan, entry => _audit.KeyDestructionCancelled(entry.Id), store, cancellationToken).ConfigureAwait(false);
-        if (key.Purpose == KeyPurpose.Kek)
-        {
-            await ChangeRowKeysAsync(new RingFilter { KekIds = [id] }, _ => true, isTolerant: false, Plan, entry => _audit.KeyDestructionCancelled(entry.Id), store, cancellationToken).ConfigureAwait(false);
-        }
-
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+
+        void Note(KeyRingEntry entry)
+        {
+            cancelled++;
+            _audit.KeyDestructionCancelled(entry.Id);
+        }
 
         KeyRingEntry? Plan(KeyRingEntry entry, DateTimeOffset now) => entry.State != KeyState.PendingDestruction ? null : entry with
         {

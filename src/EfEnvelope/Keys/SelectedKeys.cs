@@ -22,6 +22,11 @@ internal sealed record SelectedKeys(Guid RingId, SelectionMeaning Meaning, IRead
     public DateTimeOffset? LastChangeOfOpen
         => Covered.Where(e => IsOpen(e.State)).Select(e => e.StateChangedAt ?? e.CreatedAt).Concat(RowKeys.Where(k => IsOpen(k.State)).Select(k => k.ChangedAt)).Select(at => (DateTimeOffset?)at).Max();
 
+    /// <summary>Whether each of these keys that is open had been found by an earlier search, and row keys under the keks of that search alone: somebody else may have marked others since, whose lease is a later one.</summary>
+    public bool IsWithin(SelectedKeys earlier)
+        => Covered.All(e => !IsOpen(e.State) || earlier.Covered.Any(c => c.Id == e.Id))
+            && RowKeys.All(k => !IsOpen(k.State) || earlier.Covered.Any(c => c.Id == k.KekId) || earlier.RowKeys.Contains(k));
+
     public static bool IsOpen(KeyState state) => state is not (KeyState.Revoked or KeyState.Destroyed or KeyState.PendingDestruction);
 }
 

@@ -27,6 +27,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         // Savers that were under way, and processes with an older configuration, may have added keys of the selection meanwhile.
         var meant = selection.After(compromised.Covered);
         var late = await session.Ring.FindAsync(meant, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        seen = late.IsWithin(compromised) ? seen : session.Runtime.TimeProvider.GetTimestamp();
         if (late.Covered.Any(e => KeyResolver.Compromise(e, reason, by, session.Runtime.TimeProvider.GetUtcNow()) is not null) || late.RowKeys.Any(k => k.State is KeyState.PreActive or KeyState.Active or KeyState.Deactivated))
         {
             (late, _) = await session.Ring.CompromiseAsync(meant, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
@@ -57,7 +58,8 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
     private async Task<CompromiseReport> RevokeAsync(
         SelectedKeys late, EnvelopeCensus census, ExposureReport exposure, ReencryptionReport reencryption, string reason, string by, CancellationToken cancellationToken)
     {
-        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: { } state } && SelectedKeys.IsOpen(state)).Select(e => e.KekId!.Value).ToHashSet();
+        // Row keys that are scheduled may still be taken back, and need their kek then.
+        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: not (KeyState.Revoked or KeyState.Destroyed) }).Select(e => e.KekId!.Value).ToHashSet();
         var open = late.Covered.Where(e => SelectedKeys.IsOpen(e.State)).ToList();
         var kept = open.Where(e => census.MayName(e) || keptKeks.Contains(e.Id)).ToList();
         var keptRowKeys = new ChangedEntries();

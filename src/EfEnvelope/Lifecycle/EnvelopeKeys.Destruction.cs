@@ -90,8 +90,8 @@ public sealed partial class EnvelopeKeys
             return KeepAll(due, census, notAll);
         }
 
-        // A kek is kept as long as a cell names one of the row keys under it.
-        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: KeyState.PendingDestruction }).Select(e => e.KekId!.Value).ToHashSet();
+        // A kek is kept as long as a cell names one of the row keys under it, also one that was taken back by itself.
+        var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: not KeyState.Destroyed }).Select(e => e.KekId!.Value).ToHashSet();
         var kept = new List<KeptKey>();
         long keptRowKeys = 0;
         var destroyed = await ring.DestroyDueRowKeysAsync(IsUnused, store, cancellationToken).ConfigureAwait(false);

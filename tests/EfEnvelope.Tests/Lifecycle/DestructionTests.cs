@@ -1,4 +1,5 @@
 using EfEnvelope.Cryptography;
+using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage.Ring;
 using EfEnvelope.Tests.Functional;
@@ -166,6 +167,103 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         Database.Time.Advance(TimeSpan.FromDays(8));
         Assert.Equal(7, (await keys.DestroyDueAsync()).Destroyed.Count);
         Assert.Equal(Enumerable.Range(0, 6).Select(n => $"4111-{n}"), (await New().Cards.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.Number));
+    }
+
+    [Fact]
+    public async Task A_kek_is_kept_while_a_cell_names_a_row_key_under_it_that_was_taken_back_by_itself()
+    {
+        await using var context = New();
+        await SeedAsync(context, 0, 3);
+        var stolen = (byte[])(await Database.ScalarAsync("SELECT \"Number\" FROM \"Cards\" WHERE \"Label\" = 'c0'"))!;
+        Assert.True(EnvelopeCodec.TryReadKeyId(stolen, out var rowKey));
+        var keys = new EnvelopeKeys(context);
+        var kek = await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek);
+        await keys.RotateAsync(ScopeA);
+        PassLease();
+        Assert.True((await keys.ReencryptAsync(Small)).IsProven);
+        PassLease();
+        await keys.DestroyAsync(kek.Id);
+
+        // A row comes back from a backup, and its key is asked for, not knowing of the kek.
+        await Database.ExecuteAsync($"UPDATE \"Cards\" SET \"Number\" = {Blob(stolen)} WHERE \"Label\" = 'c0'");
+        Assert.Equal(KeyState.Deactivated, (await keys.CancelDestructionAsync(rowKey)).State);
+        Database.Time.Advance(TimeSpan.FromDays(31));
+        var report = await keys.DestroyDueAsync();
+        Assert.Equal((kek.Id, 2), (Assert.Single(report.Kept).Key.Id, report.Destroyed.Count));
+        await keys.CancelDestructionAsync(kek.Id);
+        Assert.Equal("4111-0", (await New("b").Cards.AsNoTracking().SingleAsync(c => c.Label == "c0")).Number);
+    }
+
+    [Theory]
+    [InlineData("cancel")]
+    [InlineData("schedule")]
+    [InlineData("schedule, cancel")]
+    [InlineData("destroy")]
+    [InlineData("revoke")]
+    [InlineData("compromise")]
+    [InlineData("erase")]
+    public async Task A_call_that_ended_between_two_pages_is_finished_by_the_next(string verb)
+    {
+        const int rows = 501;
+        await using var context = New();
+        await SeedAsync(context, 0, rows);
+        var keys = new EnvelopeKeys(context);
+        var kek = await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek);
+        var last = $"\"Id\" = (SELECT \"Id\" FROM \"EnvelopeKeys\" WHERE \"KekId\" IS NOT NULL ORDER BY \"Id\" DESC LIMIT 1)";
+        if (verb is not ("compromise" or "erase"))
+        {
+            await context.Cards.ExecuteDeleteAsync();
+            await keys.RotateAsync(ScopeA);
+            PassLease();
+            await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+            PassLease();
+        }
+
+        if (verb is "cancel" or "destroy")
+        {
+            await keys.DestroyAsync(kek.Id);
+        }
+
+        Database.Time.Advance(verb == "destroy" ? TimeSpan.FromDays(31) : TimeSpan.Zero);
+        Func<Task> call = verb switch
+        {
+            "cancel" => () => keys.CancelDestructionAsync(kek.Id),
+            "destroy" => () => keys.DestroyDueAsync(),
+            "revoke" => () => keys.RevokeAsync(kek.Id),
+            "compromise" => () => keys.ReportCompromisedAsync(kek.Id, "stolen"),
+            "erase" => () => keys.EraseAsync(ScopeA, "asked for"),
+            _ => () => keys.DestroyAsync(kek.Id),
+        };
+
+        // The first page is committed, and the last key cannot be written: there the call ends.
+        await Database.ExecuteAsync(IsPostgres
+            ? $"""
+              CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'pulled the plug'; END $$;
+              DO $$ BEGIN EXECUTE format('CREATE TRIGGER plug BEFORE UPDATE ON "EnvelopeKeys" FOR EACH ROW WHEN (OLD."Id" = %L::uuid) EXECUTE FUNCTION refuse()', (SELECT "Id" FROM "EnvelopeKeys" WHERE {last})); END $$;
+              """
+            : $"CREATE TRIGGER plug BEFORE UPDATE ON \"EnvelopeKeys\" WHEN OLD.\"Id\" = '{await Database.ScalarAsync($"SELECT \"Id\" FROM \"EnvelopeKeys\" WHERE {last}")}' BEGIN SELECT RAISE(ABORT, 'pulled the plug'); END");
+        await Assert.ThrowsAsync<KeyUnavailableException>(call);
+        await Database.ExecuteAsync(IsPostgres ? "DROP TRIGGER plug ON \"EnvelopeKeys\"" : "DROP TRIGGER plug");
+        var half = await keys.CountRowKeysAsync();
+        Assert.Equal(2, half.Count);
+        Assert.Equal(1, half.Values.Min());
+
+        PassLease();
+        await (verb == "schedule, cancel" ? keys.CancelDestructionAsync(kek.Id) : call());
+        var (state, of) = verb switch
+        {
+            "destroy" or "erase" => (KeyState.Destroyed, KeyState.Destroyed),
+            "revoke" => (KeyState.Revoked, KeyState.Revoked),
+            "compromise" => (KeyState.Compromised, KeyState.Compromised),
+            "schedule" => (KeyState.PendingDestruction, KeyState.PendingDestruction),
+            _ => (KeyState.Deactivated, KeyState.Deactivated),
+        };
+        Assert.Equal(state, (await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek)).State);
+        Assert.Equal((of, (long)rows), Assert.Single(await keys.CountRowKeysAsync()) is var all ? (all.Key, all.Value) : default);
+        if (verb.EndsWith("cancel", StringComparison.Ordinal))
+        {
+            await Assert.ThrowsAsync<KeyRevokedException>(() => keys.CancelDestructionAsync(kek.Id));
+        }
     }
 
     [Fact]

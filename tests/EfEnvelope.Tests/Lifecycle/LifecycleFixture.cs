@@ -18,6 +18,8 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
 
     protected TestDatabase Database { get; private set; } = null!;
 
+    protected bool IsPostgres => provider == "PostgreSQL";
+
     public async Task InitializeAsync()
     {
         Database = await TestDatabase.CreateAsync(provider);
