@@ -2,6 +2,7 @@ using System.Text.Json;
 using EfEnvelope.Cryptography;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
+using EfEnvelope.Reencryption;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Keys;
 using Microsoft.EntityFrameworkCore;
@@ -85,6 +86,42 @@ public abstract class CompromiseTests(string provider) : LifecycleFixture(provid
         var after = await keys.ListAsync(includeRowKeys: true);
         Assert.All(after.Where(k => before.Contains(k.Id)), k => Assert.Equal(KeyState.Revoked, k.State));
         Assert.Equal(Enumerable.Range(0, 8).Select(n => $"4111-{n}"), (await Live().Cards.AsNoTracking().OrderBy(c => c.Id).ToListAsync()).Select(c => c.Number));
+    }
+
+    [Fact]
+    public async Task A_key_that_somebody_else_reported_meanwhile_has_its_own_lease_waited_for()
+    {
+        var (former, current) = (new InMemoryKeyManagementService(), new InMemoryKeyManagementService());
+        var formerId = (await former.DescribeRootKeyAsync(default)).RootKeyId;
+        Database.KeyService = former;
+        await using var old = New();
+        await SeedAsync(old, 2, 0);
+        Database.KeyService = new TwoRootKeys(current, former);
+        await using var operators = New("b");
+        var done = false;
+        var report = await new EnvelopeKeys(operators).CompromiseAsync(
+            KeySelection.KmsKey(formerId), "key policy was open", new CompromiseOptions
+            {
+                Reencryption = Small with
+                {
+                    FaultPoint = async step =>
+                    {
+                        if (step == JobStep.Planned && !done && (done = true))
+                        {
+                            // The lease of what was marked is over, when a process with the former configuration makes a key, and a second operator reports it.
+                            Database.Time.Advance(TimeSpan.FromSeconds(61));
+                            await using var transient = new BankContext(Database.Options(e => e.UseKeyManagementService(former).With(o => o with { MaxCachedKeys = 1000 + 'a' })));
+                            transient.Add(new Customer { TenantId = Guid.Parse("cccccccc-0000-0000-0000-000000000003"), Branch = "late", FullName = "n", Ssn = "s" });
+                            await transient.SaveChangesAsync();
+                            await transient.Customers.Where(c => c.Branch == "late").ExecuteDeleteAsync();
+                            await using var second = New("c");
+                            await new EnvelopeKeys(second).ReportCompromisedAsync(KeySelection.KmsKey(formerId), "me too");
+                        }
+                    },
+                },
+            });
+        Assert.False(report.IsComplete);
+        Assert.Contains("sealing lease ends", report.OpenBecause, StringComparison.Ordinal);
     }
 
     [Fact]

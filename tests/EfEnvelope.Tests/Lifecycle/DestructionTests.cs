@@ -181,6 +181,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         await keys.RotateAsync(ScopeA);
         PassLease();
         Assert.True((await keys.ReencryptAsync(Small)).IsProven);
+        await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
         PassLease();
         await keys.DestroyAsync(kek.Id);
 
