@@ -18,29 +18,39 @@ internal static class ForeignColumns
         var tables = new List<EncryptedTable>();
         foreach (var table in places.GroupBy(p => p.Table, StringComparer.Ordinal))
         {
-            var delimited = Delimit(connection, table.Key, sql);
-            var columns = new List<EncryptedColumn>();
-            foreach (var (_, name) in table)
+            foreach (var (schema, plain) in Readings(table.Key))
             {
-                if (await FindStorageAsync(connection, transaction, table.Key, delimited, name, cancellationToken).ConfigureAwait(false) is { } storage)
+                var delimited = sql.DelimitIdentifier(plain, schema);
+                var columns = new List<EncryptedColumn>();
+                foreach (var (_, name) in table)
                 {
-                    columns.Add(new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>()));
+                    if (await FindStorageAsync(connection, transaction, plain, delimited, name, cancellationToken).ConfigureAwait(false) is { } storage)
+                    {
+                        columns.Add(new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>()));
+                    }
                 }
-            }
 
-            if (columns.Count > 0)
-            {
-                tables.Add(new EncryptedTable(table.Key, delimited, [], columns));
+                if (columns.Count > 0)
+                {
+                    tables.Add(new EncryptedTable(table.Key, delimited, [], columns));
+                }
             }
         }
 
         return tables;
     }
 
-    private static string Delimit(DbConnection connection, string table, ISqlGenerationHelper sql)
+    /// <summary>What a registered name may mean: a dot stands behind a schema or in a name. Whatever exists is counted; SQLite has no schemas, and leaves them out of the names of its tables.</summary>
+    private static IEnumerable<(string? Schema, string Table)> Readings(string name)
     {
-        var dot = connection is NpgsqlConnection ? table.IndexOf('.', StringComparison.Ordinal) : -1;
-        return dot < 0 ? sql.DelimitIdentifier(table) : sql.DelimitIdentifier(table[(dot + 1)..], table[..dot]);
+        yield return (null, name);
+        for (var dot = name.IndexOf('.', StringComparison.Ordinal); dot >= 0; dot = name.IndexOf('.', dot + 1))
+        {
+            if (dot > 0 && dot < name.Length - 1)
+            {
+                yield return (name[..dot], name[(dot + 1)..]);
+            }
+        }
     }
 
     private static async Task<EncryptedStorage?> FindStorageAsync(DbConnection connection, DbTransaction? transaction, string table, string delimited, string column, CancellationToken cancellationToken)

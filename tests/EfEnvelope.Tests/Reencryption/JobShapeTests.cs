@@ -156,12 +156,16 @@ public abstract class JobShapeTests(string provider) : IAsyncLifetime
         Assert.Equal(16L, Convert.ToInt64(await _database.ScalarAsync("SELECT COUNT(*) FROM \"Touched\""), CultureInfo.InvariantCulture));
     }
 
-    [Fact]
-    public async Task A_column_that_only_another_context_knows_is_counted_and_withholds_the_proof()
+    [Theory]
+    [InlineData("Animals", null)]
+    [InlineData("Animals.of.the.zoo", null)]
+    [InlineData("Animals", "zoo")]
+    [InlineData("Animals.old", "zoo.south")]
+    public async Task A_column_that_only_another_context_knows_is_counted_and_withholds_the_proof(string table, string? schema)
     {
         Action<ModelBuilder> both = m =>
         {
-            m.Entity<Animal>().ToTable("Animals");
+            m.Entity<Animal>().ToTable(table, schema);
             Simple(m);
         };
         await CreateAsync(both);
@@ -178,13 +182,13 @@ public abstract class JobShapeTests(string provider) : IAsyncLifetime
             var old = (await keys.ListAsync()).Single(k => k.State == KeyState.Deactivated);
             var report = await keys.ReencryptAsync(Small);
             Assert.Equal((1L, false, 1L), (report.Rows, report.IsProven, report.Census.StaleCells));
-            Assert.Contains("Animals.Name", report.NotProvenBecause, StringComparison.Ordinal);
+            Assert.Contains($"{(schema is null ? "" : $"{schema}.")}{table}.Name", report.NotProvenBecause, StringComparison.Ordinal);
             Assert.Contains("another context", report.NotProvenBecause, StringComparison.Ordinal);
             await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(old.Id));
         }
 
         await RunAsync(both, 1);
-        await _database.ExecuteAsync("DROP TABLE \"Animals\"");
+        await _database.ExecuteAsync($"DROP TABLE {(schema is null || provider == "SQLite" ? "" : $"\"{schema}\".")}\"{table}\"");
         await RunAsync(Simple, 0);
     }
 
