@@ -78,7 +78,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
                 return false;
             }
 
-            if (census.MayName(rowKey))
+            if (census.MayNameSince(rowKey))
             {
                 keptRowKeys.Add(rowKey);
                 return false;

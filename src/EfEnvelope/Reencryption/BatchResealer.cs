@@ -14,6 +14,9 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     /// <summary>Row keys that nobody held before the batch.</summary>
     private readonly List<RingKey> _ofBatch = [];
 
+    /// <summary>Why a scope of the batch has no key to go on with.</summary>
+    private readonly Dictionary<string, EnvelopeEncryptionException> _refused = new(StringComparer.Ordinal);
+
     /// <summary>The rows of a batch that name a stale key. To be awaited before anything else is asked of the batch.</summary>
     public ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken) => stale.SelectAsync(scan, batch, cancellationToken);
 
@@ -53,7 +56,11 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     {
         try
         {
-            _ring.GetForOpening(id, _transient);
+            if (_refused.TryGetValue(_ring.GetForOpening(id, _transient).Scope, out var refused))
+            {
+                return refused;
+            }
+
             return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
         }
         catch (EnvelopeEncryptionException error)
@@ -66,6 +73,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     public async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
     {
         LetGo();
+        _refused.Clear();
         var ids = new HashSet<Guid>();
         foreach (var row in rows)
         {
@@ -96,18 +104,47 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
         _ofBatch.AddRange(old.Where(k => k.Kind == ScopeKind.Row && !held.Contains(k.Id)));
         var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
         var sealing = rowScopes.Where(_ring.HoldsSealing).ToHashSet(StringComparer.Ordinal);
-        var successors = rowScopes.Count == 0
-            ? new Dictionary<string, RingKey>(StringComparer.Ordinal)
-            : await _ring.RotateRowKeysAsync(rowScopes, store, pins, cancellationToken).ConfigureAwait(false);
+        var successors = new Dictionary<string, RingKey>(StringComparer.Ordinal);
+        await LoadSuccessorsAsync(rowScopes, scopes => new(_ring.RotateRowKeysAsync(scopes, store, pins, cancellationToken)), successors).ConfigureAwait(false);
         _ofBatch.AddRange(successors.Values.Where(k => !sealing.Contains(k.Scope)));
         _ofBatch.ForEach(k => k.LastUsed = 0);
         var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        foreach (var (scope, key) in await _ring.GetForSealingAsync(others, store, _transient, pins, cancellationToken).ConfigureAwait(false))
+        await LoadSuccessorsAsync(others, scopes => _ring.GetForSealingAsync(scopes, store, _transient, pins, cancellationToken), successors).ConfigureAwait(false);
+        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
+    }
+
+    /// <summary>
+    /// Loads the keys of scopes at once; where one is refused, of halves, so that it holds up no other scope. Rows' keys under one refused kek are not asked for one by one.
+    /// </summary>
+    private async Task LoadSuccessorsAsync(List<string> scopes, Func<IReadOnlyCollection<string>, ValueTask<Dictionary<string, RingKey>>> load, Dictionary<string, RingKey> successors)
+    {
+        if (scopes.Count == 0)
         {
-            successors[scope] = key;
+            return;
         }
 
-        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
+        try
+        {
+            foreach (var (scope, key) in await load(scopes).ConfigureAwait(false))
+            {
+                successors[scope] = key;
+            }
+        }
+        catch (EnvelopeEncryptionException error) when (error is KeyRefusedException or KeyRingTamperedException or KeyRevokedException or KeyDestroyedException)
+        {
+            var parents = scopes.GroupBy(KeyScope.ParentOf, StringComparer.Ordinal).ToList();
+            if (scopes.Count == 1 || (parents.Count == 1 && error is KeyRefusedException))
+            {
+                scopes.ForEach(scope => _refused[scope] = error);
+                return;
+            }
+
+            // By parent, so that what stands under one kek stays together.
+            var inOrder = parents.SelectMany(p => p).ToList();
+            var half = parents.Count == 1 ? scopes.Count / 2 : parents.Take(parents.Count / 2).Sum(p => p.Count());
+            await LoadSuccessorsAsync(inOrder[..half], load, successors).ConfigureAwait(false);
+            await LoadSuccessorsAsync(inOrder[half..], load, successors).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Also of cells that are cut off behind their header: without its keys such a cell would not be told from one whose key has no successor.</summary>

@@ -272,6 +272,49 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         Assert.Equal(20, report.Rows);
     }
 
+    [Theory]
+    [InlineData("Item")]
+    [InlineData("Card")]
+    public async Task A_new_key_that_the_key_service_refuses_holds_up_no_other_scope(string kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        var service = new RefusingService();
+        database.KeyService = service;
+        LoadContext New() => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        async Task ForgetAsync()
+        {
+            await using var connection = database.Connect();
+            KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
+        }
+
+        await using (var context = New())
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.AddRange(Enumerable.Range(0, 40).Select(n => kind == "Item"
+                ? (object)new Item { Id = n, Number = n, TenantId = 1 + (n % 4), First = $"f{n}" }
+                : new Card { Id = n, Number = n, TenantId = 1 + (n % 4), First = $"f{n}" }));
+            await context.SaveChangesAsync();
+            await Retirement.RotateAllAsync(context, "test");
+            var fresh = (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Scope == EnvelopeScope.Tenant(2).Value && k.State == KeyState.Active && k.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
+            service.Refused = await RawAsync(database, $"SELECT \"Wrapped\" FROM \"EnvelopeKeys\" WHERE {(provider == "PostgreSQL" ? $"\"Id\" = '{fresh.Id}'" : $"UPPER(\"Id\") = '{fresh.Id.ToString().ToUpperInvariant()}'")}");
+        }
+
+        await ForgetAsync();
+        await using (var job = New())
+        {
+            var report = await new EnvelopeKeys(job).ReencryptAsync(JobFaultTests.Small with { BatchSize = 40 });
+            Assert.Equal((30L, 10L, 10L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
+            Assert.Equal(nameof(KeyRefusedException), await database.ScalarAsync("SELECT MAX(\"Reason\") FROM \"EnvelopeQuarantine\""));
+        }
+
+        service.Refused = null;
+        await ForgetAsync();
+        await using var again = New();
+        var whole = await new EnvelopeKeys(again).ReencryptAsync(JobFaultTests.Small);
+        Assert.True(whole.IsProven, whole.NotProvenBecause);
+        Assert.Equal((10L, 0L), (whole.Rows, whole.Quarantined));
+    }
+
     private static readonly Action<ModelBuilder> KeylessModel = model =>
     {
         model.Entity<Kept>();
