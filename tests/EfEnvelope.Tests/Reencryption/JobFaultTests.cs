@@ -23,7 +23,9 @@ public sealed class PostgresJobFaultTests() : JobFaultTests("PostgreSQL")
         var log = Path.Combine(database.Folder, "log");
         await using var writer = ChildProcess.Start("write", target, ["--rows", $"{rows}", "--rate", "150", "--writers", "3", "--log", log, "--seconds", "60"]);
         await writer.LineAsync(l => l == "READY", TimeSpan.FromSeconds(30));
-        var workers = Enumerable.Range(0, 4).Select(_ => ChildProcess.Start("job", target, ["--batch", "20", "--unit", "100", "--parallel", "1"])).ToList();
+
+        // The pauses make the work longer than the processes need to start one behind the other.
+        var workers = Enumerable.Range(0, 4).Select(_ => ChildProcess.Start("job", target, ["--batch", "20", "--unit", "100", "--parallel", "1", "--pause", "0.1"])).ToList();
         foreach (var worker in workers)
         {
             Assert.True(await worker.ExitAsync(TimeSpan.FromSeconds(60)) == 0, worker.Output);
