@@ -38,9 +38,9 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// </summary>
     internal bool MayName(KeyRingEntry key) => CountOf(key.Id) > 0 || (key.KekId is { } kek && _together.Contains((kek, key.State)));
 
-    /// <summary>The same, also where the key changed its state since the census, by another operator's hand: whether one of the same kek and any state but an active one is named.</summary>
+    /// <summary>The same, also where the key changed its state since the census, by another operator's hand: whether one of the same kek is named in any state that can have been left for this one.</summary>
     internal bool MayNameSince(KeyRingEntry key)
-        => MayName(key) || (key.KekId is { } kek && _together.Any(t => t.KekId == kek && t.State is not (KeyState.PreActive or KeyState.Active)));
+        => MayName(key) || (key.KekId is { } kek && _together.Any(t => t.KekId == kek && t.State is (KeyState.Deactivated or KeyState.Compromised or KeyState.PendingDestruction)));
 
     /// <summary>Whether no cell may go on naming a key in this state. Not <see cref="KeyState.Destroyed"/>: what an erasure leaves is meant to stay.</summary>
     internal static bool IsStale(KeyState state) => state is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction;

@@ -72,7 +72,7 @@ internal static class KeyMetadataMac
     }
 
     private static int Length(KeyRingEntry entry)
-        => 4 + Label.Length + (2 * (4 + 16)) + Utf8Length(entry.Scope) + (7 * 8) + 4 + (entry.KekId is null ? 0 : 16) + 4 + entry.Wrapped.Length
+        => 4 + Label.Length + (2 * (4 + 16)) + Utf8Length(entry.Scope) + (7 * 8) + 4 + (entry.KekId is null ? 0 : 16) + 4 + (entry.Wrapped?.Length ?? 0)
             + Utf8Length(entry.RootKeyId) + Utf8Length(entry.KeyMaterialId) + Utf8Length(entry.Reason) + (HasLaterFields(entry) ? (3 * 8) + Utf8Length(entry.ChangedBy) : 0);
 
     private static ReadOnlySpan<byte> Canonical(Guid ringId, KeyRingEntry entry, Span<byte> bytes)

@@ -52,8 +52,8 @@ internal sealed partial class KeyRing
         long cancelled = 0;
         await ChangeAsync([id], Plan, Note, store, cancellationToken).ConfigureAwait(false);
 
-        // What wraps them is gone for good: so are they.
-        if (key is { Purpose: KeyPurpose.Kek, State: not KeyState.Destroyed })
+        // Under a destroyed kek they are gone with it; under one that seals none was scheduled but by itself, on purpose.
+        if (key is { Purpose: KeyPurpose.Kek, State: not (KeyState.Destroyed or KeyState.Active or KeyState.PreActive) })
         {
             await ChangeRowKeysAsync(new RingFilter { KekIds = [id], State = KeyState.PendingDestruction }, _ => true, isTolerant: false, Plan, Note, store, cancellationToken).ConfigureAwait(false);
         }

@@ -14,8 +14,11 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     /// <summary>Row keys that nobody held before the batch.</summary>
     private readonly List<RingKey> _ofBatch = [];
 
-    /// <summary>Why a scope of the batch has no key to go on with.</summary>
+    /// <summary>Why a scope, or the kek above a row, has no key to go on with. Not asked for again in this run.</summary>
     private readonly Dictionary<string, EnvelopeEncryptionException> _refused = new(StringComparer.Ordinal);
+
+    /// <summary>Scopes of the batch's stale keys.</summary>
+    private readonly Dictionary<Guid, string> _scopes = [];
 
     /// <summary>The rows of a batch that name a stale key. To be awaited before anything else is asked of the batch.</summary>
     public ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken) => stale.SelectAsync(scan, batch, cancellationToken);
@@ -54,13 +57,14 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
 
     private EnvelopeEncryptionException Explain(Guid id)
     {
+        if (_scopes.TryGetValue(id, out var scope) && FindRefusal(scope) is { } refused)
+        {
+            return refused;
+        }
+
         try
         {
-            if (_refused.TryGetValue(_ring.GetForOpening(id, _transient).Scope, out var refused))
-            {
-                return refused;
-            }
-
+            _ring.GetForOpening(id, _transient);
             return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
         }
         catch (EnvelopeEncryptionException error)
@@ -69,11 +73,16 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
         }
     }
 
+    private EnvelopeEncryptionException? FindRefusal(string scope) => _refused.GetValueOrDefault(scope) ?? _refused.GetValueOrDefault(Source(scope));
+
+    /// <summary>What a scope's key is had from: of a row its parent's kek, of any other the key service.</summary>
+    private static string Source(string scope) => KeyScope.KindOf(scope) == ScopeKind.Row ? "kek " + KeyScope.ParentOf(scope) : scope;
+
     /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
     public async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
     {
         LetGo();
-        _refused.Clear();
+        _scopes.Clear();
         var ids = new HashSet<Guid>();
         foreach (var row in rows)
         {
@@ -98,17 +107,18 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
             if (pins.TryGet(id, out var key))
             {
                 old.Add(key);
+                _scopes[id] = key.Scope;
             }
         }
 
         _ofBatch.AddRange(old.Where(k => k.Kind == ScopeKind.Row && !held.Contains(k.Id)));
-        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row && FindRefusal(k.Scope) is null).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
         var sealing = rowScopes.Where(_ring.HoldsSealing).ToHashSet(StringComparer.Ordinal);
         var successors = new Dictionary<string, RingKey>(StringComparer.Ordinal);
         await LoadSuccessorsAsync(rowScopes, scopes => new(_ring.RotateRowKeysAsync(scopes, store, pins, cancellationToken)), successors).ConfigureAwait(false);
         _ofBatch.AddRange(successors.Values.Where(k => !sealing.Contains(k.Scope)));
         _ofBatch.ForEach(k => k.LastUsed = 0);
-        var others = old.Where(k => k.Kind != ScopeKind.Row).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        var others = old.Where(k => k.Kind != ScopeKind.Row && FindRefusal(k.Scope) is null).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
         await LoadSuccessorsAsync(others, scopes => _ring.GetForSealingAsync(scopes, store, _transient, pins, cancellationToken), successors).ConfigureAwait(false);
         return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
     }
@@ -132,10 +142,10 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
         }
         catch (EnvelopeEncryptionException error) when (error is KeyRefusedException or KeyRingTamperedException or KeyRevokedException or KeyDestroyedException)
         {
-            var parents = scopes.GroupBy(KeyScope.ParentOf, StringComparer.Ordinal).ToList();
+            var parents = scopes.GroupBy(Source, StringComparer.Ordinal).ToList();
             if (scopes.Count == 1 || (parents.Count == 1 && error is KeyRefusedException))
             {
-                scopes.ForEach(scope => _refused[scope] = error);
+                _refused[scopes.Count == 1 && error is not KeyRefusedException ? scopes[0] : parents[0].Key] = error;
                 return;
             }
 

@@ -105,7 +105,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
 
             var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine"
-                : isSettled ? cutOff.NotReachedBecause : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last";
+                : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
@@ -161,7 +161,14 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             cancellationToken).ConfigureAwait(false);
         if (completion.IsProven)
         {
-            await OnAsync(source, connection => jobs.FinishLeftBehindAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+            try
+            {
+                await OnAsync(source, connection => jobs.FinishLeftBehindAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+            }
+            catch (Exception error) when (error is System.Data.Common.DbException or InvalidOperationException or OperationCanceledException)
+            {
+                // The proof is made. What is left behind is listed until the next one.
+            }
         }
 
         return new ReencryptionReport(_jobId, _treated.Ids, meter.Rows, meter.Conflicts, quarantined, meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };

@@ -33,7 +33,7 @@ internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> ent
             return null;
         }
 
-        _formers ??= entries.Where(e => e is { EntityState: EntityState.Added, SharedIdentityEntry: not null }).ToDictionary(e => e.ToEntityEntry().Entity, e => e.SharedIdentityEntry!, ReferenceEqualityComparer.Instance);
+        _formers ??= entries.Where(e => e is { EntityState: EntityState.Added, SharedIdentityEntry: not null } && !e.EntityType.IsOwned()).ToDictionary(e => e.ToEntityEntry().Entity, e => e.SharedIdentityEntry!, ReferenceEqualityComparer.Instance);
         return _formers.GetValueOrDefault(root.Entity);
     }
 

@@ -225,7 +225,12 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
 
     /// <summary>A character behind each member's header is another one.</summary>
     private static string Damaged(string document)
-        => System.Text.RegularExpressions.Regex.Replace(document, "(efe1:[^\"]{40})(.)", m => m.Groups[1].Value + (m.Groups[2].Value == "A" ? "B" : "A"));
+        => System.Text.RegularExpressions.Regex.Replace(document, "efe1:[^\"]+", m =>
+        {
+            // JSON may spell characters of the armour as escapes, which are not to be cut.
+            var plain = m.Value.Replace("\\u002B", "+", StringComparison.OrdinalIgnoreCase);
+            return plain[..45] + (plain[45] == 'A' ? 'B' : 'A') + plain[46..];
+        });
 
     private async Task PoisonAsync(int id)
     {

@@ -114,9 +114,14 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             return true;
         }, cancellationToken);
 
-    public Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
-        => QueryChunksAsync(scopes, (command, chunk) =>
-            $"{_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken);
+    /// <summary>Of these very scopes: a column that somebody gave another collation, or an SQLite that cuts text at a NUL, finds others too.</summary>
+    public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
+    {
+        var asked = scopes.ToHashSet(StringComparer.Ordinal);
+        var found = await QueryChunksAsync(scopes, (command, chunk) =>
+            $"{_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken).ConfigureAwait(false);
+        return found.All(e => asked.Contains(e.Scope)) ? found : [.. found.Where(e => asked.Contains(e.Scope))];
+    }
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
         => QueryChunksAsync(ids, (command, chunk) => _keys.In(command, nameof(EnvelopeKeyRow.Id), chunk), cancellationToken);
