@@ -129,25 +129,7 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
     {
         await SeedAsync(30, 30);
         await RotateAsync();
-        await using (var first = New(OnlyPapers))
-        {
-            using var stop = new CancellationTokenSource();
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new EnvelopeKeys(first).ReencryptAsync(
-                Small with
-                {
-                    FaultPoint = step =>
-                    {
-                        if (step == JobStep.Committed)
-                        {
-                            stop.Cancel();
-                        }
-
-                        return ValueTask.CompletedTask;
-                    },
-                },
-                cancellationToken: stop.Token));
-        }
-
+        await StopAfterABatchAsync(OnlyPapers);
         await using var second = New(OnlyBoxes);
         var report = await new EnvelopeKeys(second).ReencryptAsync(Small);
         Assert.Equal(30, report.Rows);
@@ -164,25 +146,7 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
     {
         await SeedAsync(30, 0);
         await RotateAsync();
-        await using (var first = New(OnlyPapers))
-        {
-            using var stop = new CancellationTokenSource();
-            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new EnvelopeKeys(first).ReencryptAsync(
-                Small with
-                {
-                    FaultPoint = step =>
-                    {
-                        if (step == JobStep.Committed)
-                        {
-                            stop.Cancel();
-                        }
-
-                        return ValueTask.CompletedTask;
-                    },
-                },
-                cancellationToken: stop.Token));
-        }
-
+        await StopAfterABatchAsync(OnlyPapers);
         await _database.ExecuteAsync("ALTER TABLE \"Papers\" RENAME TO \"Sheets\"");
         await using var renamed = New(Renamed);
         var report = await new EnvelopeKeys(renamed).ReencryptAsync(Small);
@@ -208,6 +172,27 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
         });
 
     private AdHocContext New(Action<ModelBuilder>? model = null) => new(_database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }).UseTimeProvider(TimeProvider.System), AdHocContext.Cached), model ?? Both);
+
+    /// <summary>Leaves a job unfinished.</summary>
+    private async Task StopAfterABatchAsync(Action<ModelBuilder> model)
+    {
+        using var stop = new CancellationTokenSource();
+        await using var context = New(model);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => new EnvelopeKeys(context).ReencryptAsync(
+            Small with
+            {
+                FaultPoint = step =>
+                {
+                    if (step == JobStep.Committed)
+                    {
+                        stop.Cancel();
+                    }
+
+                    return ValueTask.CompletedTask;
+                },
+            },
+            cancellationToken: stop.Token));
+    }
 
     private async Task SeedAsync(int papers, int boxes)
     {
