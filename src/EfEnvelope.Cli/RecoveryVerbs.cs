@@ -28,7 +28,7 @@ internal sealed class RecoveryVerbs(Func<DbContext> createContext, Action<string
         var temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
-            int keys;
+            long keys;
             var context = createContext();
             await using (context.ConfigureAwait(false))
             {

@@ -97,13 +97,13 @@ internal sealed partial class EnvelopeAudit
         LogQuarantineReleased(_logger, table, column, keyId);
     }
 
-    public void RingExported(Guid ringId, int keys)
+    public void RingExported(Guid ringId, long keys)
     {
         Telemetry.Count(nameof(RingExported));
         LogRingExported(_logger, ringId, keys);
     }
 
-    public void RingImported(Guid ringId, int keys)
+    public void RingImported(Guid ringId, long keys)
     {
         Telemetry.Count(nameof(RingImported));
         LogRingImported(_logger, ringId, keys);
@@ -176,10 +176,10 @@ internal sealed partial class EnvelopeAudit
     private static partial void LogDatabaseForgotten(ILogger logger, string database);
 
     [LoggerMessage(EnvelopeEventId.RingExportedId, LogLevel.Warning, "Key ring {RingId} was exported, wrapped ({Keys} keys).", EventName = nameof(RingExported))]
-    private static partial void LogRingExported(ILogger logger, Guid ringId, int keys);
+    private static partial void LogRingExported(ILogger logger, Guid ringId, long keys);
 
     [LoggerMessage(EnvelopeEventId.RingImportedId, LogLevel.Warning, "Key ring {RingId} was imported ({Keys} keys written).", EventName = nameof(RingImported))]
-    private static partial void LogRingImported(ILogger logger, Guid ringId, int keys);
+    private static partial void LogRingImported(ILogger logger, Guid ringId, long keys);
 
     [LoggerMessage(EnvelopeEventId.RingReplacedId, LogLevel.Warning, "Key ring {RingId} is another one than before, or an earlier state of it: every held key was dropped.", EventName = nameof(RingReplaced))]
     private static partial void LogRingReplaced(ILogger logger, Guid ringId);

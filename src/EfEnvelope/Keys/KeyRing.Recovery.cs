@@ -8,37 +8,110 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal sealed partial class KeyRing
 {
+    private const int ExportChunk = 1_000;
     private const int ImportChunk = 500;
 
-    public async Task<int> ExportAsync(Stream target, IKeyRingStore store, CancellationToken cancellationToken)
+    public async Task<long> ExportAsync(Stream target, IKeyRingStore store, CancellationToken cancellationToken)
     {
         using var transient = new TransientKeys();
-        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var mac = Hold(await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false), pins);
 
         // The epoch is read first: a change that comes in between is in the document, under an epoch that does not know it.
         var identity = await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        var entries = await ListAsync(includeRowKeys: true, store, cancellationToken).ConfigureAwait(false);
-        await RingDocument.Create(identity, entries, Now(), mac.Key).WriteAsync(target, cancellationToken).ConfigureAwait(false);
-        _audit.RingExported(identity.Id, entries.Count);
-        return entries.Count;
+        var header = new RingDocument.Header { Format = RingDocument.CurrentFormat, Ring = identity.Id, Salt = identity.Salt, Epoch = identity.Epoch, ExportedAt = Now() };
+        using var document = new RingDocumentWriter(target, header);
+        await document.BeginAsync(cancellationToken).ConfigureAwait(false);
+        var scopes = await ListAsync(includeRowKeys: false, store, cancellationToken).ConfigureAwait(false);
+        await document.AddAsync(scopes.OrderByDescending(e => e.Id == mac.Id), cancellationToken).ConfigureAwait(false);
+        Guid? after = null;
+        while (await store.PageAsync(RingFilter.RowKeys, after, ExportChunk, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
+        {
+            foreach (var entry in page)
+            {
+                Verify(mac.Key, identity.Id, entry);
+            }
+
+            await document.AddAsync(page, cancellationToken).ConfigureAwait(false);
+            after = page[^1].Id;
+        }
+
+        // Keks that were made meanwhile may wrap row keys that the document holds.
+        var written = scopes.Select(e => e.Id).ToHashSet();
+        await document.AddAsync((await ListAsync(includeRowKeys: false, store, cancellationToken).ConfigureAwait(false)).Where(e => !written.Contains(e.Id)), cancellationToken).ConfigureAwait(false);
+        await document.EndAsync(mac.Key, cancellationToken).ConfigureAwait(false);
+        _audit.RingExported(identity.Id, document.Keys);
+        return document.Keys;
     }
 
-    public async Task<(int Added, int Changed, int Unchanged)> ImportAsync(Stream source, IKeyRingStore store, CancellationToken cancellationToken)
+    /// <param name="source">The document: read twice, from where it stands.</param>
+    /// <param name="store">The ring's rows.</param>
+    /// <param name="cancellationToken">Cancels the import between two rows.</param>
+    public async Task<KeyRingImport> ImportAsync(Stream source, IKeyRingStore store, CancellationToken cancellationToken)
     {
         if (store.IsTransient)
         {
             throw new EnvelopeConfigurationException("A key ring cannot be imported inside an open transaction of this SQLite connection: commit it first, or use another context. Nothing was written.");
         }
 
-        var (document, entries) = await RingDocument.ReadAsync(source, cancellationToken).ConfigureAwait(false);
-        var macEntry = KeyResolver.FindSealing(entries.Where(e => e.Purpose == KeyPurpose.Mac && e.Scope == KeyScope.Global))
-            ?? throw new KeyRingTamperedException("The ring export holds no mac key: it was changed. Take another copy. Nothing was written.");
-        using var mac = await UnwrapAsync(macEntry, document.Identity, cancellationToken).ConfigureAwait(false);
-        Prove(document, entries, mac);
-        if (!await store.TryTakeOverAsync(document.Identity, macEntry, cancellationToken).ConfigureAwait(false))
+        var start = source.Position;
+        var (identity, macEntry, mac) = await ProveAsync(source, cancellationToken).ConfigureAwait(false);
+        using (mac)
+        {
+            await TakeOverAsync(identity, macEntry, store, cancellationToken).ConfigureAwait(false);
+            source.Position = start;
+            var report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+            _audit.RingImported(identity.Id, report.Added + report.Changed);
+            return report;
+        }
+    }
+
+    /// <summary>Reads the whole document, and keeps none of it but its mac key: the caller's to dispose of.</summary>
+    private async Task<(RingIdentity Identity, KeyRingEntry MacEntry, DataKey Mac)> ProveAsync(Stream source, CancellationToken cancellationToken)
+    {
+        KeyRingEntry? macEntry = null;
+        DataKey? mac = null;
+        try
+        {
+            var document = await RingDocumentReader.OpenAsync(source, cancellationToken).ConfigureAwait(false);
+            await using (document.ConfigureAwait(false))
+            {
+                await foreach (var entry in document.ReadKeysAsync(cancellationToken).ConfigureAwait(false))
+                {
+                    if (mac is null)
+                    {
+                        macEntry = entry is { Purpose: KeyPurpose.Mac, Scope: KeyScope.Global }
+                            ? entry
+                            : throw new KeyRingTamperedException("The ring export holds no mac key: it was changed. Take another copy. Nothing was written.");
+                        mac = await UnwrapAsync(entry, document.Header.Identity, cancellationToken).ConfigureAwait(false);
+                    }
+
+                    Verify(mac, document.Header.Ring, entry);
+                }
+
+                if (mac is null || !document.IsGenuine(mac))
+                {
+                    _audit.RingTampered(null);
+                    throw new KeyRingTamperedException("The ring export was changed since it was written (it does not authenticate). Take another copy. Nothing was written.");
+                }
+
+                return (document.Header.Identity, macEntry!, mac);
+            }
+        }
+        catch
+        {
+            mac?.Dispose();
+            throw;
+        }
+    }
+
+    private async Task TakeOverAsync(RingIdentity identity, KeyRingEntry macEntry, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if (!await store.TryTakeOverAsync(identity, macEntry, cancellationToken).ConfigureAwait(false))
         {
             throw new EnvelopeConfigurationException(
-                $"The database holds keys of another key ring than the export's ({document.Ring}). An export goes into an empty ring or the one it was taken from; two rings are never mixed. Nothing was written.");
+                $"The database holds keys of another key ring than the export's ({identity.Id}). An export goes into an empty ring or the one it was taken from; two rings are never mixed. Nothing was written.");
         }
 
         Invalidate();
@@ -50,48 +123,62 @@ internal sealed partial class KeyRing
                 KeyId = macEntry.Id,
             };
         }
-
-        var (added, changed, unchanged) = (0, 0, 0);
-        foreach (var chunk in entries.Chunk(ImportChunk))
-        {
-            var held = (await store.FindByIdAsync([.. chunk.Select(e => e.Id)], cancellationToken).ConfigureAwait(false)).ToDictionary(e => e.Id);
-            var missing = chunk.Where(e => !held.ContainsKey(e.Id)).ToList();
-            if (missing.Count > 0)
-            {
-                added += await AddAsync(missing, document.Ring, mac, store, cancellationToken).ConfigureAwait(false);
-            }
-
-            foreach (var entry in chunk.Where(e => held.ContainsKey(e.Id)))
-            {
-                if (await MergeAsync(entry, document.Ring, mac, store, cancellationToken).ConfigureAwait(false))
-                {
-                    changed++;
-                }
-                else
-                {
-                    unchanged++;
-                }
-            }
-        }
-
-        await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        _audit.RingImported(document.Ring, added + changed);
-        return (added, changed, unchanged);
     }
 
-    private void Prove(RingDocument document, IReadOnlyList<KeyRingEntry> entries, DataKey mac)
+    /// <summary>Reads the document again, and writes what it holds as it goes on: each row is proven anew, for the source may have changed meanwhile.</summary>
+    private async Task<KeyRingImport> WriteAsync(Stream source, RingIdentity identity, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var ids = new HashSet<Guid>();
-        if (!document.IsGenuine(mac, entries) || entries.Any(e => !ids.Add(e.Id)))
+        var report = new KeyRingImport(0, 0, 0);
+        var document = await RingDocumentReader.OpenAsync(source, cancellationToken).ConfigureAwait(false);
+        await using (document.ConfigureAwait(false))
         {
-            _audit.RingTampered(null);
-            throw new KeyRingTamperedException("The ring export was changed since it was written (it does not authenticate). Take another copy. Nothing was written.");
+            var chunk = new List<KeyRingEntry>(ImportChunk);
+            await foreach (var entry in document.ReadKeysAsync(cancellationToken).ConfigureAwait(false))
+            {
+                Verify(mac, identity.Id, entry);
+                chunk.Add(entry);
+                if (chunk.Count == ImportChunk)
+                {
+                    report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
+                    chunk.Clear();
+                }
+            }
+
+            report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
+            return document.IsGenuine(mac)
+                ? report
+                : throw new KeyRingTamperedException("The ring export was changed while it was imported. What was written so far are genuine keys of this ring. Take another copy, and import again.");
+        }
+    }
+
+    private async Task<KeyRingImport> WriteAsync(List<KeyRingEntry> chunk, KeyRingImport report, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var (added, changed, unchanged) = (0, 0, 0);
+        var held = (await store.FindByIdAsync([.. chunk.Select(e => e.Id)], cancellationToken).ConfigureAwait(false)).ToDictionary(e => e.Id);
+        var missing = chunk.Where(e => !held.ContainsKey(e.Id)).ToList();
+        if (missing.Count > 0)
+        {
+            added = await AddAsync(missing, ringId, mac, store, cancellationToken).ConfigureAwait(false);
         }
 
-        foreach (var entry in entries)
+        foreach (var entry in chunk)
         {
-            Verify(mac, document.Ring, entry);
+            if (!held.TryGetValue(entry.Id, out var present))
+            {
+                continue;
+            }
+
+            if (await MergeAsync(entry, present, ringId, mac, store, cancellationToken).ConfigureAwait(false))
+            {
+                changed++;
+            }
+            else
+            {
+                unchanged++;
+            }
         }
+
+        return new KeyRingImport(report.Added + added, report.Changed + changed, report.Unchanged + unchanged);
     }
 
     /// <summary>
@@ -134,11 +221,10 @@ internal sealed partial class KeyRing
         return added;
     }
 
-    private async Task<bool> MergeAsync(KeyRingEntry entry, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<bool> MergeAsync(KeyRingEntry entry, KeyRingEntry held, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
-            var held = (await store.FindByIdAsync([entry.Id], cancellationToken).ConfigureAwait(false)).Single();
             if (KeyResolver.Merge(held, KeyMetadataMac.IsGenuine(mac, ringId, held), entry, Now()) is not { } merged)
             {
                 return false;
@@ -148,6 +234,8 @@ internal sealed partial class KeyRing
             {
                 return true;
             }
+
+            held = (await store.FindByIdAsync([entry.Id], cancellationToken).ConfigureAwait(false)).SingleOrDefault() ?? throw new KeyUnavailableException($"Key {entry.Id} was deleted while it was imported. Import again.") { KeyId = entry.Id };
         }
 
         throw new KeyUnavailableException($"Key {entry.Id} could not be imported: others change it at the same time. Import again.") { KeyId = entry.Id };

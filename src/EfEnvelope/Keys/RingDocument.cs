@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using EfEnvelope.Cryptography;
@@ -7,115 +5,47 @@ using EfEnvelope.Cryptography;
 namespace EfEnvelope.Keys;
 
 /// <summary>
-/// The wrapped ring as a document, for disaster recovery: JSON, one format version. Holds wrapped keys only: without the key service it opens nothing. Authenticated as a whole by HMAC-SHA-256 under the
-/// ring's mac key over the ring's UUID, salt, epoch and the SHA-256 of its rows in order, and row by row by the rows' own macs.
+/// The wrapped ring as a document, for disaster recovery: JSON Lines, so that a ring of any size is written and read without being held. The first line names the ring, one line a key follows, the ring's mac key as
+/// the first of them, the last line authenticates the whole. Holds wrapped keys only: without the key service it opens nothing.
 /// </summary>
-internal sealed record RingDocument
+internal static class RingDocument
 {
     public const string CurrentFormat = "EfEnvelope/ring-export/v1";
-    private const int MaxKeys = 50_000_000;
 
-    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    public static JsonSerializerOptions Json { get; } = new(JsonSerializerDefaults.Web)
     {
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
         RespectRequiredConstructorParameters = true,
-        WriteIndented = true,
+        AllowDuplicateProperties = false,
     };
 
-    public required string Format { get; init; }
-
-    public required Guid Ring { get; init; }
-
-    public required byte[] Salt { get; init; }
-
-    public required long Epoch { get; init; }
-
-    public required DateTimeOffset ExportedAt { get; init; }
-
-    public required IReadOnlyList<Row> Keys { get; init; }
-
-    public required byte[] Mac { get; init; }
-
-    [JsonIgnore]
-    public RingIdentity Identity => new(Ring, Salt, Epoch);
-
-    public static RingDocument Create(RingIdentity identity, IReadOnlyList<KeyRingEntry> entries, DateTimeOffset now, DataKey macKey)
+    /// <summary>The first line: whose keys follow.</summary>
+    internal sealed record Header
     {
-        var document = new RingDocument
-        {
-            Format = CurrentFormat,
-            Ring = identity.Id,
-            Salt = identity.Salt,
-            Epoch = identity.Epoch,
-            ExportedAt = now,
-            Keys = [.. entries.Select(Row.Of)],
-            Mac = [],
-        };
-        return document with { Mac = KeyMetadataMac.Compute(macKey, document.Canonical(entries)) };
+        public required string Format { get; init; }
+
+        public required Guid Ring { get; init; }
+
+        public required byte[] Salt { get; init; }
+
+        public required long Epoch { get; init; }
+
+        public required DateTimeOffset ExportedAt { get; init; }
+
+        [JsonIgnore]
+        public RingIdentity Identity => new(Ring, Salt, Epoch);
     }
 
-    /// <exception cref="EnvelopeConfigurationException">It is no export of a ring, or of a format that this version does not know.</exception>
-    public static async Task<(RingDocument Document, IReadOnlyList<KeyRingEntry> Entries)> ReadAsync(Stream source, CancellationToken cancellationToken)
+    /// <summary>The last line: how many keys there were, and the HMAC-SHA-256 of <see cref="RingDocumentDigest"/> under the ring's mac key.</summary>
+    internal sealed record Trailer
     {
-        try
-        {
-            var document = await JsonSerializer.DeserializeAsync<RingDocument>(source, Json, cancellationToken).ConfigureAwait(false)
-                ?? throw new JsonException();
-            if (document.Format != CurrentFormat)
-            {
-                throw new EnvelopeConfigurationException(
-                    $"The document is a ring export of another format than '{CurrentFormat}'. Import it with the version of EfEnvelope that wrote it, or a newer one. Nothing was written.");
-            }
+        public required long Keys { get; init; }
 
-            if (document.Salt is not { Length: 16 } || document.Mac is not { Length: 32 } || document.Keys is not { Count: <= MaxKeys } rows || rows.Any(r => r is null))
-            {
-                throw new JsonException();
-            }
-
-            return (document, [.. rows.Select(r => r.ToEntry())]);
-        }
-        catch (Exception error) when (error is JsonException or FormatException or ArgumentOutOfRangeException or NotSupportedException)
-        {
-            throw new EnvelopeConfigurationException("The document is no key ring export, or is truncated or damaged. Take another copy. Nothing was written.", error);
-        }
+        public required byte[] Mac { get; init; }
     }
 
-    public Task WriteAsync(Stream target, CancellationToken cancellationToken) => JsonSerializer.SerializeAsync(target, this, Json, cancellationToken);
-
-    public bool IsGenuine(DataKey macKey, IReadOnlyList<KeyRingEntry> entries)
-        => CryptographicOperations.FixedTimeEquals(KeyMetadataMac.Compute(macKey, Canonical(entries)), Mac);
-
-    private byte[] Canonical(IReadOnlyList<KeyRingEntry> entries)
-    {
-        using var rows = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Span<byte> number = stackalloc byte[8];
-        foreach (var entry in entries)
-        {
-            var row = KeyMetadataMac.Canonical(Ring, entry);
-            BinaryPrimitives.WriteInt64BigEndian(number, row.Length);
-            rows.AppendData(number);
-            rows.AppendData(row);
-            BinaryPrimitives.WriteInt64BigEndian(number, entry.Mac.Length);
-            rows.AppendData(number);
-            rows.AppendData(entry.Mac);
-        }
-
-        using var bytes = new MemoryStream(128);
-        bytes.Write("EfEnvelope/v1/ring-export\0"u8);
-        bytes.Write(Ring.ToByteArray(bigEndian: true));
-        bytes.Write(Salt);
-        foreach (var value in new[] { Epoch, ExportedAt.UtcTicks, entries.Count })
-        {
-            BinaryPrimitives.WriteInt64BigEndian(number, value);
-            bytes.Write(number);
-        }
-
-        bytes.Write(rows.GetHashAndReset());
-        return bytes.ToArray();
-    }
-
-    /// <summary>A row of the ring; times are UTC ticks.</summary>
+    /// <summary>A key, in a line of its own; times are UTC ticks.</summary>
     internal sealed record Row
     {
         public required Guid Id { get; init; }

@@ -97,33 +97,4 @@ public sealed partial class EnvelopeKeys
 
         return count;
     }
-
-    /// <summary>
-    /// Writes the wrapped ring as a JSON document, for disaster recovery: every key, row keys too, wrapped; it opens nothing without the key service. It names scopes, so treat it as confidential. Reads the whole ring.
-    /// </summary>
-    /// <param name="target">Where to write; left open.</param>
-    /// <param name="cancellationToken">Cancels the call.</param>
-    /// <returns>How many keys were written.</returns>
-    /// <exception cref="KeyRingTamperedException">A row of the ring is not genuine; what was written is no whole document.</exception>
-    public Task<int> ExportAsync(Stream target, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(target);
-        return _session.Ring.ExportAsync(target, _session.OpenStore(), cancellationToken);
-    }
-
-    /// <summary>
-    /// Brings an export back: into an empty ring, or the ring it was taken from. Adds missing keys, restores rows that were tampered with (they no longer seal) and tightens states; never loosens one, so that a compromised
-    /// or destroyed key stays so. Nothing is written before the whole document is proven by the key service's key. May be repeated.
-    /// </summary>
-    /// <param name="source">The document.</param>
-    /// <param name="cancellationToken">Cancels the call; what was written so far is whole keys, and the import may be run again.</param>
-    /// <exception cref="EnvelopeConfigurationException">It is no export, or the database holds keys of another ring.</exception>
-    /// <exception cref="KeyRingTamperedException">The document was changed.</exception>
-    /// <exception cref="KeyRefusedException">The key service refuses: the export belongs to another root key.</exception>
-    public async Task<KeyRingImport> ImportAsync(Stream source, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(source);
-        var (added, changed, unchanged) = await _session.Ring.ImportAsync(source, _session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        return new KeyRingImport(added, changed, unchanged);
-    }
 }

@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Text;
 using System.Text.Json.Nodes;
 using EfEnvelope.Cli;
@@ -169,24 +170,27 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
         var text = await ExportAsync();
         await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
         var before = await RingAsync(_database);
-        var changes = new (string What, Action<JsonObject> Change)[]
+        var changes = new (string What, Action<List<JsonObject>> Change)[]
         {
             ("a state", d => Row(d)["state"] = 2),
             ("a scope", d => Row(d)["scope"] = "tenant:other"),
-            ("the epoch", d => d["epoch"] = 77),
-            ("the time", d => d["exportedAt"] = "2030-01-01T00:00:00+00:00"),
-            ("a row left out", d => d["keys"]!.AsArray().RemoveAt(3)),
-            ("a row twice", d => d["keys"]!.AsArray().Add(Row(d).DeepClone())),
-            ("two rows swapped", d => Swap(d["keys"]!.AsArray())),
+            ("the epoch", d => d[0]["epoch"] = 77),
+            ("the time", d => d[0]["exportedAt"] = "2030-01-01T00:00:00+00:00"),
+            ("a row left out", d => d.RemoveAt(3)),
+            ("the mac key left out", d => d.RemoveAt(1)),
+            ("every key left out", d => d.RemoveRange(1, d.Count - 2)),
+            ("a row twice", d => d.Insert(2, Row(d).DeepClone().AsObject())),
+            ("two rows swapped", d => (d[2], d[3]) = (d[3], d[2])),
             ("a row's mac", d => Row(d)["mac"] = Convert.ToBase64String(new byte[32])),
-            ("the document's mac", d => d["mac"] = Convert.ToBase64String(new byte[32])),
+            ("the number of keys", d => d[^1]["keys"] = 3),
+            ("the document's mac", d => d[^1]["mac"] = Convert.ToBase64String(new byte[32])),
         };
         foreach (var (what, change) in changes)
         {
-            var document = JsonNode.Parse(text)!.AsObject();
+            var document = Lines(text);
             change(document);
             await using var context = Cold();
-            var error = await Record.ExceptionAsync(() => new EnvelopeKeys(context).ImportAsync(Stream(document.ToJsonString())));
+            var error = await Record.ExceptionAsync(() => new EnvelopeKeys(context).ImportAsync(Stream(string.Join('\n', document.Select(l => l.ToJsonString())))));
             Assert.True(error is KeyRingTamperedException, $"{what}: {error}");
             Assert.Equal(before, await RingAsync(_database));
         }
@@ -199,8 +203,10 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
     [InlineData("not json")]
     [InlineData("{}")]
     [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\"}")]
-    [InlineData("{\"format\":\"EfEnvelope/ring-export/v2\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":\"\",\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\",\"keys\":[],\"mac\":\"\"}")]
-    [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":null,\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\",\"keys\":[null],\"mac\":\"\"}")]
+    [InlineData("{\"format\":\"EfEnvelope/ring-export/v2\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\"}")]
+    [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":null,\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\"}")]
+    [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":\"AAAAAAAAAAAAAAAAAAAAAA==\",\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\"}\nnull")]
+    [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":\"AAAAAAAAAAAAAAAAAAAAAA==\",\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\"}\n{\"keys\":0,\"mac\":\"\"}")]
     public async Task What_is_no_export_is_refused_and_nothing_is_written(string text)
     {
         var before = await RingAsync(_database);
@@ -213,12 +219,54 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
     public async Task A_truncated_document_is_refused_at_every_length()
     {
         var text = await ExportAsync();
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
+        var before = await RingAsync(_database);
         await using var context = Cold();
         for (var length = 0; length < text.Length - 4; length += 37)
         {
             var error = await Record.ExceptionAsync(() => new EnvelopeKeys(context).ImportAsync(Stream(text[..length])));
             Assert.IsType<EnvelopeConfigurationException>(error);
         }
+
+        Assert.IsType<EnvelopeConfigurationException>(await Record.ExceptionAsync(() => new EnvelopeKeys(context).ImportAsync(Stream(text + "{}"))));
+        Assert.Equal(before, await RingAsync(_database));
+    }
+
+    [Fact]
+    public async Task A_document_that_changes_while_it_is_imported_is_refused()
+    {
+        var text = await ExportAsync();
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
+        var changed = Lines(text);
+        changed.RemoveAt(3);
+        await using var source = new SecondRead(Encoding.UTF8.GetBytes(text), Encoding.UTF8.GetBytes(string.Join('\n', changed.Select(l => l.ToJsonString()))));
+        await using var context = Cold();
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).ImportAsync(source));
+        Assert.Equal(new KeyRingImport(1, 0, 3), await new EnvelopeKeys(context).ImportAsync(Stream(text)));
+    }
+
+    [Fact]
+    public async Task A_ring_of_many_pages_comes_back_through_a_stream_that_cannot_seek()
+    {
+        await using (var context = Cold())
+        {
+            context.AddRange(Enumerable.Range(0, 2_300).Select(i => new PaymentCard { TenantId = TenantA, Number = $"card {i}" }));
+            await context.SaveChangesAsync();
+        }
+
+        var text = await ExportAsync();
+        Assert.Equal(2_301, Lines(text).Count(l => l["kek"] is not null));
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
+        await using var restored = Cold();
+        var source = new Pipe();
+        var writing = Task.Run(async () =>
+        {
+            await source.Writer.WriteAsync(Encoding.UTF8.GetBytes(text));
+            await source.Writer.CompleteAsync();
+        });
+        Assert.Equal(2_304, (await new EnvelopeKeys(restored).ImportAsync(source.Reader.AsStream())).Added + 1);
+        await writing;
+        Assert.Equal(2_301, (await restored.Cards.AsNoTracking().ToListAsync()).Count(c => c.Number.StartsWith("card", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -241,7 +289,7 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
         var rows = await process.Ring.ListAsync(includeRowKeys: true, process.Store, default);
         var keys = rows.Where(r => r.Purpose == KeyPurpose.Field).Select(r => r.Id).ToList();
         await process.Ring.LoadForOpeningAsync(keys, process.Store, process.Transient, pins, default);
-        var bytes = JsonNode.Parse(text)!["keys"]!.AsArray().SelectMany(k => Convert.FromBase64String(k!["wrapped"]!.GetValue<string>())).ToArray();
+        var bytes = Lines(text).Where(l => l["wrapped"] is not null).SelectMany(l => Convert.FromBase64String(l["wrapped"]!.GetValue<string>())).ToArray();
         var material = new byte[32];
         foreach (var id in keys)
         {
@@ -281,14 +329,9 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
 
     private static IAnsiConsole Console() => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(TextWriter.Null) });
 
-    private static JsonObject Row(JsonObject document) => document["keys"]!.AsArray().First(k => k!["scope"]!.GetValue<string>().StartsWith("tenant:", StringComparison.Ordinal))!.AsObject();
+    private static List<JsonObject> Lines(string document) => [.. document.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonNode.Parse(l)!.AsObject())];
 
-    private static void Swap(JsonArray rows)
-    {
-        var first = rows[0]!;
-        rows.RemoveAt(0);
-        rows.Add(first);
-    }
+    private static JsonObject Row(List<JsonObject> document) => document.First(l => l["scope"]?.GetValue<string>().StartsWith("tenant:", StringComparison.Ordinal) == true);
 
     private static MemoryStream Stream(string text) => new(Encoding.UTF8.GetBytes(text));
 
@@ -332,6 +375,22 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
         {
             await _database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = '{row.Scope}'");
             Assert.Equal(1, await process.Store.TryInsertAsync([row], default));
+        }
+    }
+
+    /// <summary>Shows other bytes from the second reading on.</summary>
+    private sealed class SecondRead(byte[] first, byte[] second) : MemoryStream(first, writable: true)
+    {
+        public override long Position
+        {
+            get => base.Position;
+            set
+            {
+                base.Position = 0;
+                Write(second);
+                SetLength(second.Length);
+                base.Position = value;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 using EfEnvelope.JobProcess.Faults;
 using EfEnvelope.JobProcess.Load;
+using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Reencryption;
 
@@ -26,5 +27,26 @@ public abstract class RowKeyMemoryTests(string provider, int heapMebibytes)
         await using var context = target.CreateContext();
         var census = await new EnvelopeKeys(context).TakeCensusAsync();
         Assert.Equal((0L, 2L * Rows), (census.StaleCells, census.Cells));
+
+        // Nor do an export and an import of the ring, which now holds two keys a row.
+        var path = Path.Combine(Path.GetTempPath(), $"efenvelope-ring-{Guid.NewGuid():N}.jsonl");
+        try
+        {
+            await RunVerbAsync(target, "export", path);
+            await context.Database.ExecuteSqlRawAsync("DELETE FROM \"EnvelopeKeys\"");
+            await RunVerbAsync(target, "import", path);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+
+        Assert.Equal(2L * Rows, (await new EnvelopeKeys(context).CountRowKeysAsync()).Sum(s => s.Value));
+    }
+
+    private async Task RunVerbAsync(Target target, string verb, string path)
+    {
+        await using var process = ChildProcess.Start("envelope", target, ["--", verb, "--file", path], maximumHeapBytes: heapMebibytes * 1024L * 1024);
+        Assert.True(await process.ExitAsync(TimeSpan.FromMinutes(2)) == 0, process.Output);
     }
 }
