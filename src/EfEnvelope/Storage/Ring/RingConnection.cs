@@ -9,12 +9,12 @@ namespace EfEnvelope.Storage.Ring;
 /// </summary>
 internal sealed class RingConnection
 {
-    private readonly Func<DbConnection>? _create;
-    private readonly Func<Func<DbConnection>>? _detach;
+    private readonly Create? _create;
+    private readonly Func<Create>? _detach;
     private readonly DbConnection? _callers;
     private readonly DbTransaction? _transaction;
 
-    private RingConnection(Func<DbConnection>? create, Func<Func<DbConnection>>? detach, DbConnection? callers, DbTransaction? transaction)
+    private RingConnection(Create? create, Func<Create>? detach, DbConnection? callers, DbTransaction? transaction)
     {
         _create = create;
         _detach = detach;
@@ -22,15 +22,18 @@ internal sealed class RingConnection
         _transaction = transaction;
     }
 
+    /// <summary>Makes a new connection, closed or open: the password may come from a provider that answers in its own time.</summary>
+    public delegate ValueTask<DbConnection> Create(CancellationToken cancellationToken);
+
     /// <summary>Whether the caller's connection is used.</summary>
     public bool IsCallers => _callers is not null;
 
     /// <summary>Whether the caller's open transaction is used, which may yet roll back.</summary>
     public bool IsTransient => _transaction is not null;
 
-    /// <param name="create">Makes a new, closed connection.</param>
+    /// <param name="create">Makes a connection for each operation.</param>
     /// <param name="detach">Makes a factory that no longer needs what <paramref name="create"/> needs; null where that needs nothing of the caller's.</param>
-    public static RingConnection Own(Func<DbConnection> create, Func<Func<DbConnection>>? detach = null) => new(create, detach, null, null);
+    public static RingConnection Own(Create create, Func<Create>? detach = null) => new(create, detach, null, null);
 
     public static RingConnection Callers(DbConnection connection, DbTransaction? transaction) => new(null, null, connection, transaction);
 
@@ -50,7 +53,7 @@ internal sealed class RingConnection
             return new Lease(_callers, _transaction, close, dispose: false);
         }
 
-        var connection = _create!();
+        var connection = await _create!(cancellationToken).ConfigureAwait(false);
         try
         {
             if (connection.State != ConnectionState.Open)

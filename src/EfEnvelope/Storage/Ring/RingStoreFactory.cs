@@ -66,7 +66,7 @@ internal static class RingStoreFactory
     {
         if (ringConnection is not null)
         {
-            return RingConnection.Own(ringConnection);
+            return RingConnection.Own(_ => ValueTask.FromResult(ringConnection()));
         }
 
         // Not by DbContext.Database: that facade makes a dozen services for every context which would not need one.
@@ -77,13 +77,10 @@ internal static class RingStoreFactory
         {
             var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
             return RingConnection.Own(
-                () => postgres.CloneWith(connectionString),
-                () =>
-                {
-                    // A connection that was disposed of can no longer be cloned, and a context's soon is.
-                    ICloneable template = postgres.CloneWith(connectionString);
-                    return () => (DbConnection)template.Clone();
-                });
+                CloneOf(postgres, connectionString),
+
+                // A connection that was disposed of can no longer be cloned, and a context's soon is.
+                () => CloneOf((NpgsqlConnection)((ICloneable)postgres).Clone(), connectionString));
         }
 
         if (IsSqlite(connection) && (IsInMemory(connection) || transaction is not null))
@@ -93,13 +90,17 @@ internal static class RingStoreFactory
 
         var type = connection.GetType();
         var text = connection.ConnectionString;
-        return RingConnection.Own(() =>
+        return RingConnection.Own(_ =>
         {
             var own = connection is ICloneable cloneable ? (DbConnection)cloneable.Clone() : (DbConnection)Activator.CreateInstance(type)!;
             own.ConnectionString = text;
-            return own;
+            return ValueTask.FromResult(own);
         });
     }
+
+    /// <summary>With the certificates, callbacks and password of the template; a data source's password provider is asked in the asynchronous way, since many have no other.</summary>
+    private static RingConnection.Create CloneOf(NpgsqlConnection template, string connectionString)
+        => async cancellationToken => await template.CloneWithAsync(connectionString, cancellationToken).ConfigureAwait(false);
 
     /// <summary>The search path belongs to the place: schemas of one database that are told apart by it have rings of their own.</summary>
     private static RingPlace Place(EnvelopeRuntime runtime, DbConnection connection, string table)

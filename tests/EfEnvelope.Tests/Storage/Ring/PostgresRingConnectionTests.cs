@@ -98,6 +98,44 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_data_source_whose_password_provider_is_only_asynchronous_suffices()
+    {
+        var role = "ef_token_" + Guid.NewGuid().ToString("N")[..8];
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'token'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; GRANT pg_read_all_stats TO {role}");
+        var builder = new NpgsqlDataSourceBuilder(_database.ConnectionString);
+        builder.ConnectionStringBuilder.Username = role;
+        builder.ConnectionStringBuilder.Password = null;
+        var asked = 0;
+        builder.UsePasswordProvider(_ => throw new NotSupportedException("Only asynchronously."), async (_, cancellationToken) =>
+        {
+            await Task.Yield();
+            cancellationToken.ThrowIfCancellationRequested();
+            Interlocked.Increment(ref asked);
+            return "token";
+        });
+        await using var source = builder.Build();
+        var options = new DbContextOptionsBuilder().AmongMany().UseNpgsql(source);
+        options.UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(_clock));
+        await using (var context = new BankContext(options.Options))
+        {
+            context.Add(NewCustomer("n"));
+            context.Add(new PaymentCard { TenantId = Tenant, Number = "c" });
+            await context.SaveChangesAsync();
+            await new EnvelopeKeys(context).RotateAsync(EnvelopeScope.Tenant(Tenant));
+            Assert.Equal(2, (await new EnvelopeKeys(context).ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero })).Rows);
+        }
+
+        // In the background, after the context that asked for it is gone.
+        _clock.Advance(TimeSpan.FromMinutes(5));
+        await using (var context = new BankContext(options.Options))
+        {
+            Assert.Equal("n", (await context.Customers.SingleAsync()).FullName);
+        }
+
+        Assert.True(asked > 0);
+    }
+
+    [Fact]
     public async Task A_role_without_delete_on_the_ring_suffices_for_the_application()
     {
         var role = "ef_app_" + Guid.NewGuid().ToString("N")[..8];
