@@ -33,12 +33,11 @@ internal sealed class EncryptedPropertyConvention(ConversionServices services, b
 
 /// <summary>Adds the convention to every model that is built with the options extension.</summary>
 internal sealed class EncryptedPropertyConventionPlugin(
-    IRelationalTypeMappingSource typeMappings, IValueConverterSelector converterSelector, IDbContextOptions options) : IConventionSetPlugin
+    IRelationalTypeMappingSource typeMappings, IValueConverterSelector converterSelector, IEnvelopeRuntimeSource source) : IConventionSetPlugin
 {
     public ConventionSet ModifyConventions(ConventionSet conventionSet)
     {
-        var ambient = options.Extensions.OfType<IEnvelopeRuntimeSource>().FirstOrDefault()?.AmbientTenant is not null;
-        conventionSet.ModelFinalizingConventions.Add(new EncryptedPropertyConvention(new ConversionServices(typeMappings, converterSelector), ambient));
+        conventionSet.ModelFinalizingConventions.Add(new EncryptedPropertyConvention(new ConversionServices(typeMappings, converterSelector), source.AmbientTenant is not null));
         return conventionSet;
     }
 }

@@ -21,6 +21,7 @@ internal static class EnvelopeServices
 {
     public static void Add(IServiceCollection services)
     {
+        services.AddScoped<IEnvelopeRuntimeSource>(provider => provider.GetRequiredService<IDbContextOptions>().FindExtension<EnvelopeOptionsExtension>()!);
         services.AddScoped<EnvelopeSession>();
         services.AddScoped<IResettableService>(provider => provider.GetRequiredService<EnvelopeSession>());
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();

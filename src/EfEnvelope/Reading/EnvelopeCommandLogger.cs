@@ -1,5 +1,4 @@
 using System.Data.Common;
-using System.Runtime.CompilerServices;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
@@ -14,8 +13,8 @@ namespace EfEnvelope.Reading;
 /// </summary>
 internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnosticsLogger inner, EnvelopeSession session) : IRelationalCommandDiagnosticsLogger
 {
-    private readonly ConditionalWeakTable<DbCommand, CommandFrame> _frames = [];
-    private readonly ConditionalWeakTable<DbCommand, EnvelopeDataReader> _readers = [];
+    private readonly CommandTable<CommandFrame> _frames = new();
+    private readonly CommandTable<EnvelopeDataReader> _readers = new();
     private bool _hasFrames;
     private bool _tellsCreation;
     private bool _tellsExecution;
@@ -60,7 +59,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         if (frame is not null && (frame.Plan is not null || frame.HasPending))
         {
             _hasFrames = true;
-            _frames.AddOrUpdate(command, frame);
+            _frames.Set(command, frame);
         }
         else if (_hasFrames)
         {
@@ -147,7 +146,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public InterceptionResult DataReaderDisposing(
         IRelationalConnection connection, DbCommand command, DbDataReader dataReader, Guid commandId, int recordsAffected, int readCount, DateTimeOffset startTime, TimeSpan duration)
     {
-        if (_hasFrames && _readers.TryGetValue(command, out var reader))
+        if (_hasFrames && _readers.TryGet(command, out var reader))
         {
             _readers.Remove(command);
             reader.Release();
@@ -158,13 +157,13 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
 
     private DbDataReader Wrap(DbCommand command, CommandSource source, DbDataReader reader)
     {
-        if (!_hasFrames || source == CommandSource.SaveChanges || !_frames.TryGetValue(command, out var frame) || frame.Plan is not ReadPlan plan)
+        if (!_hasFrames || source == CommandSource.SaveChanges || !_frames.TryGet(command, out var frame) || frame.Plan is not ReadPlan plan)
         {
             return reader;
         }
 
         var wrapped = new EnvelopeDataReader(reader, session, plan);
-        _readers.AddOrUpdate(command, wrapped);
+        _readers.Set(command, wrapped);
         return wrapped;
     }
 
@@ -184,5 +183,5 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
 
     private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Sealed is { } save && !save.Ring.IsFresh(save.ConfirmedAt);
 
-    private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGetValue(command, out var frame) && frame.HasPending ? frame : null;
+    private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGet(command, out var frame) && frame.HasPending ? frame : null;
 }

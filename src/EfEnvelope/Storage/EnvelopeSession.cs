@@ -14,20 +14,17 @@ namespace EfEnvelope.Storage;
 /// What one DbContext instance (or one lease of a pooled one) knows: its ring, its ambient tenant, and the keys that its open transaction made. Scoped with
 /// the context; not thread safe, like the context.
 /// </summary>
-internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options, IRelationalConnection relationalConnection) : IResettableService, IDisposable
+internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbContextOptions options, IRelationalConnection relationalConnection, IEnvelopeRuntimeSource source) : IResettableService, IDisposable
 {
-    private IEnvelopeRuntimeSource? _source;
     private EnvelopeRuntime? _runtime;
     private KeyRing? _ring;
+    private TransientKeys? _transientKeys;
     private DbConnection? _ringConnection;
     private string? _ringConnectionString;
 
     public DbContext Context => currentContext.Context;
 
     public EnvelopeRuntime Runtime => _runtime ??= OpenRuntime();
-
-    private IEnvelopeRuntimeSource Source => _source ??= options.Extensions.OfType<IEnvelopeRuntimeSource>().FirstOrDefault()
-        ?? throw new EnvelopeConfigurationException("The context's options do not call UseEnvelopeEncryption(...). Call it after the database provider.");
 
     /// <summary>The ring of the database that the context is connected to now.</summary>
     public KeyRing Ring
@@ -41,7 +38,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
                 return known;
             }
 
-            var ring = RingStoreFactory.GetRing(Context, Runtime, Source.RingConnection);
+            var ring = RingStoreFactory.GetRing(Context, Runtime, source.RingConnection);
             (_ring, _ringConnection, _ringConnectionString) = HasSeparateRing || RingStoreFactory.IsInMemory(connection) ? (null, null, null) : (ring, connection, text);
             return ring;
         }
@@ -51,28 +48,28 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public (KeyRing Ring, long ConfirmedAt, KeyPins Keys)? Sealed { get; set; }
 
     /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
-    public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, Source.RingConnection);
+    public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, source.RingConnection);
 
     /// <summary>The ring's rows as the context's own connection sees them, those of its open transaction too; a ring in a database of its own is in no transaction.</summary>
     public IKeyRingStore OpenOwnStore() => HasSeparateRing ? OpenStore() : RingStoreFactory.ForOwnConnection(Context);
 
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
-    public TransientKeys TransientKeys => field ??= new TransientKeys(FindTransaction);
+    public TransientKeys TransientKeys => _transientKeys ??= new TransientKeys(FindTransaction);
 
     /// <summary>The scope of the context's tenant; null when none is configured or set (the default of its type is no tenant).</summary>
     public string? AmbientScope
-        => Source.AmbientTenant?.Invoke(Context) is { } tenant && !RowScope.IsDefault(tenant) ? KeyScope.ForTenant(tenant) : null;
+        => source.AmbientTenant?.Invoke(Context) is { } tenant && !RowScope.IsDefault(tenant) ? KeyScope.ForTenant(tenant) : null;
 
-    public bool HasAmbientTenant => Source.AmbientTenant is not null;
+    public bool HasAmbientTenant => source.AmbientTenant is not null;
 
     /// <summary>Whether the ring stands in a database of its own.</summary>
-    public bool HasSeparateRing => Source.RingConnection is not null;
+    public bool HasSeparateRing => source.RingConnection is not null;
 
     private EnvelopeRuntime OpenRuntime()
     {
         var core = options.FindExtension<CoreOptionsExtension>();
         var services = core?.ApplicationServiceProvider;
-        var runtime = Source.GetRuntime(services);
+        var runtime = source.GetRuntime(services);
         runtime.Audit.Attach(core?.LoggerFactory ?? (ILoggerFactory?)services?.GetService(typeof(ILoggerFactory)));
         return runtime;
     }
@@ -86,7 +83,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         => (EnvelopeSession?)((IInfrastructure<IServiceProvider>)context).Instance.GetService(typeof(EnvelopeSession));
 
     /// <summary>The context goes back to its pool: what its transaction made is over.</summary>
-    public void ResetState() => TransientKeys.Clear();
+    public void ResetState() => _transientKeys?.Clear();
 
     public Task ResetStateAsync(CancellationToken cancellationToken = default)
     {
@@ -94,7 +91,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         return Task.CompletedTask;
     }
 
-    public void Dispose() => TransientKeys.Dispose();
+    public void Dispose() => _transientKeys?.Dispose();
 
     /// <summary>
     /// The transaction that the context's statements run in, whoever began it: EF's or a raw one (BeginTransaction, UseTransaction), one that the connection was enlisted in, or the
