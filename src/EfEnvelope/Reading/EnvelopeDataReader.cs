@@ -80,7 +80,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             }
         }
 
-        throw Explain(keyId, column);
+        throw Why(keyId, column);
     }
 
     public bool TryRecall(Guid keyId, ColumnDeclaration column, int ordinal, out RingKey key)
@@ -317,14 +317,31 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
 
         _missing.Clear();
+        RefuseForeign();
     }
 
-    private EnvelopeEncryptionException Explain(Guid keyId, ColumnDeclaration column)
+    /// <summary>
+    /// A cell that EF buffers is opened later, by its key's id alone: one that this ring does not open, but another ring or context of the process would, is refused now, since its row was compared with nothing. Keys that do not open
+    /// anywhere are said no to when their cell is opened, and other rows read on.
+    /// </summary>
+    private void RefuseForeign()
+    {
+        foreach (var keyId in _unopenable)
+        {
+            var error = Why(keyId);
+            if (error is KeyNotFoundInRingException or KeyRingTamperedException || KeyRingRegistry.TryResolveForOpening(keyId, out _))
+            {
+                throw error;
+            }
+        }
+    }
+
+    private EnvelopeEncryptionException Why(Guid keyId, ColumnDeclaration? column = null)
     {
         try
         {
             _ring.GetForOpening(keyId, _session.TransientKeys);
-            return new KeyUnavailableException($"Key {keyId} of column '{column.ColumnId}' was not loaded. Retry the query.") { KeyId = keyId, ColumnId = column.ColumnId };
+            return new KeyUnavailableException($"Key {keyId}{(column is null ? "" : $" of column '{column.ColumnId}'")} was not loaded. Retry the query.") { KeyId = keyId, ColumnId = column?.ColumnId };
         }
         catch (EnvelopeEncryptionException error)
         {
