@@ -40,7 +40,7 @@ internal sealed partial class KeyRing
         {
             await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
         }
-        catch (KeyUnavailableException) when (_identity is not null && !KeyResolver.IsTooOld(SinceConfirmed, _options))
+        catch (Exception error) when (error is KeyUnavailableException or System.Data.Common.DbException && _identity is not null && !KeyResolver.IsTooOld(SinceConfirmed, _options))
         {
             // The ring is out of reach: held keys open on, up to their stated age.
             Volatile.Write(ref _outageUntil, PauseEnd);
@@ -89,7 +89,10 @@ internal sealed partial class KeyRing
             return key;
         }
 
-        throw _unopenable.TryGetValue(id, out var known) ? known.Error : KeyResolver.OpeningError(id, null);
+        throw _unopenable.TryGetValue(id, out var known) ? known.Error
+            : transient.InTransaction ? new KeyNotFoundInRingException(
+                $"The key ring holds no key {id}: another context of the same open transaction may have made it, and knows it alone until they commit - read the row with that context, or when it is committed. Else the value is foreign or damaged, or the ring was restored from before the key was made: import the ring's export, or restore its table.") { KeyId = id }
+            : KeyResolver.OpeningError(id, null);
     }
 
     private bool IsConfirmedForOpening => IsConfirmed || _time.GetTimestamp() < Volatile.Read(ref _outageUntil);

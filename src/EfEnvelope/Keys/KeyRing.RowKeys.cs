@@ -151,7 +151,9 @@ internal sealed partial class KeyRing
 
             if (!transient.TryGetDraft(scope, out var drafted) || !pins.TryPin(drafted, out drafted))
             {
-                throw new KeyNotFoundInRingException("A row of an entity with keys per row has no key in the ring: the row was copied, or the ring was restored from before it was made. Nothing was written.");
+                throw new KeyNotFoundInRingException(transient.InTransaction
+                    ? "A row of an entity with keys per row has no key in the ring: another context of the same open transaction may have made the row, and knows its key alone until they commit - change the row with that context, or when it is committed. Else the row was copied, or the ring was restored from before it was made. Nothing was written."
+                    : "A row of an entity with keys per row has no key in the ring: the row was copied, or the ring was restored from before it was made. Nothing was written.");
             }
 
             found[scope] = drafted;

@@ -50,8 +50,8 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, source.RingConnection);
 
-    /// <summary>The ring's rows as the context's own connection sees them, those of its open transaction too; a ring in a database of its own is in no transaction.</summary>
-    public IKeyRingStore OpenOwnStore() => HasSeparateRing ? OpenStore() : RingStoreFactory.ForOwnConnection(Context);
+    /// <summary>The ring's rows as the context's own connection sees them, those of its open transaction too. Not for a ring in a database of its own.</summary>
+    public IKeyRingStore OpenOwnStore() => RingStoreFactory.ForOwnConnection(Context);
 
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
     public TransientKeys TransientKeys => _transientKeys ??= new TransientKeys(FindTransaction);

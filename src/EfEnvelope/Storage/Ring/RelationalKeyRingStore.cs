@@ -349,7 +349,9 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             }
         }, cancellationToken);
 
-    /// <summary>Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again.</summary>
+    /// <summary>
+    /// Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again. Errors of the caller's connection stay as they are: they are the data's, and the caller's execution strategy judges them.
+    /// </summary>
     public async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
@@ -374,7 +376,7 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             {
                 await Task.Delay(TimeSpan.FromMilliseconds(50 * attempt * attempt), cancellationToken).ConfigureAwait(false);
             }
-            catch (Exception error) when (error is DbException or TimeoutException or System.Net.Sockets.SocketException or System.IO.IOException)
+            catch (Exception error) when (!_connection.IsCallers && (error is DbException or TimeoutException or System.Net.Sockets.SocketException or System.IO.IOException))
             {
                 throw new KeyUnavailableException($"The key ring cannot be read or written ({error.GetType().Name}): {RingErrors.Describe(error)} Held keys open on up to their stated age; nothing was written.", error);
             }
