@@ -14,7 +14,8 @@ namespace EfEnvelope.Querying;
 /// </summary>
 internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisitor
 {
-    private readonly Stack<SelectExpression> _selects = new();
+    /// <summary>The select that is looked at, and those around it, whose columns its subqueries and lateral functions see.</summary>
+    private QueryScope? _scope;
 
     protected override Expression VisitExtension(Expression node)
     {
@@ -25,23 +26,24 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
                 return node;
             case UpdateExpression update:
                 BulkUpdatePlanner.Check(update);
-                _selects.Push(update.SelectExpression);
-                foreach (var setter in update.ColumnValueSetters)
+                Within(update.SelectExpression, () =>
                 {
-                    RefuseSetter(setter);
-                }
-
-                _selects.Pop();
+                    foreach (var setter in update.ColumnValueSetters)
+                    {
+                        RefuseSetter(setter);
+                    }
+                });
                 Visit(update.SelectExpression);
                 return node;
             case DeleteExpression delete:
                 Visit(delete.SelectExpression);
                 return node;
             case SelectExpression select:
-                _selects.Push(select);
-                VisitSelect(select);
-                base.VisitExtension(node);
-                _selects.Pop();
+                Within(select, () =>
+                {
+                    VisitSelect(select);
+                    base.VisitExtension(node);
+                });
                 return node;
             case SetOperationBase set:
                 RefuseComparingSet(set);
@@ -95,13 +97,21 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
     private void RefuseProjection(SelectExpression select, string operation)
     {
-        _selects.Push(select);
-        foreach (var projection in select.Projection)
+        Within(select, () =>
         {
-            Refuse(projection.Expression, operation);
-        }
+            foreach (var projection in select.Projection)
+            {
+                Refuse(projection.Expression, operation);
+            }
+        });
+    }
 
-        _selects.Pop();
+    private void Within(SelectExpression select, Action look)
+    {
+        var outer = _scope;
+        _scope = new QueryScope(select, "", outer);
+        look();
+        _scope = outer;
     }
 
     private void RefuseComparingSet(SetOperationBase set)
@@ -177,16 +187,8 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
     private void RefuseSetter(ColumnValueSetter setter)
     {
-        // A provider may copy a part of a document as it is, armour and all.
-        foreach (var part in JsonParts.In(setter.Value))
-        {
-            if (part.Json is ColumnExpression document && Origin(document) is { } origin
-                && (origin.IsPart ? JsonDocuments.FindMember(origin) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
-            {
-                throw QueryRefusal.Operation(member, "ExecuteUpdate into another member or column");
-            }
-        }
-
+        // A provider may copy a document, or a part of one, as it is, armour and all.
+        new CopiedParts(this, setter.Column).Visit(setter.Value);
         if (Token(setter.Column) is null && setter.Value is not (SqlConstantExpression or SqlParameterExpression))
         {
             Refuse(setter.Value, "ExecuteUpdate into another column");
@@ -257,36 +259,31 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         return Origin(column) is not { } origin || (origin.IsPart && expression.TypeMapping is not JsonTypeMapping) ? null : JsonDocuments.FindMember(origin);
     }
 
-    private ColumnOrigin? Origin(ColumnExpression column)
+    private ColumnOrigin? Origin(ColumnExpression column) => _scope is null ? null : ColumnOrigin.Trace(_scope, column);
+
+    /// <summary>Refuses documents with encrypted members, and paths to such members and parts, in a value that is set; not the document that a part of is set.</summary>
+    private sealed class CopiedParts(CiphertextOperatorVisitor visitor, ColumnExpression target) : ExpressionVisitor
     {
-        foreach (var select in _selects)
-        {
-            if (ColumnOrigin.Trace(select, column) is { } origin)
-            {
-                return origin;
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>The paths into documents in a value.</summary>
-    private sealed class JsonParts : ExpressionVisitor
-    {
-        private readonly List<JsonScalarExpression> _found = [];
-
-        public static List<JsonScalarExpression> In(SqlExpression value)
-        {
-            var parts = new JsonParts();
-            parts.Visit(value);
-            return parts._found;
-        }
-
         protected override Expression VisitExtension(Expression node)
         {
-            if (node is JsonScalarExpression { Path.Count: > 0 } part)
+            if (node is SelectExpression select)
             {
-                _found.Add(part);
+                visitor.Within(select, () => base.VisitExtension(node));
+                return node;
+            }
+
+            if (node is JsonScalarExpression { Path.Count: > 0, Json: ColumnExpression document } part && visitor.Origin(document) is { } origin
+                && (origin.IsPart ? JsonDocuments.FindMember(origin) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
+            {
+                throw QueryRefusal.Operation(member, "ExecuteUpdate into another member or column");
+            }
+
+            if (node is SqlFunctionExpression { TypeMapping: JsonTypeMapping, Arguments: { } arguments })
+            {
+                foreach (var whole in arguments.OfType<ColumnExpression>().Where(c => c.Name != target.Name || c.TableAlias != target.TableAlias))
+                {
+                    visitor.Refuse(whole, "ExecuteUpdate into another document");
+                }
             }
 
             return base.VisitExtension(node);

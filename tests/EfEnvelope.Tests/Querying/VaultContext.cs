@@ -76,6 +76,8 @@ public sealed class Person
 
     public List<Card> OldCards { get; set; } = [];
 
+    public List<Box> Boxes { get; set; } = [];
+
     public Home? Home { get; set; }
 
     public List<Device> Devices { get; set; } = [];
@@ -97,6 +99,14 @@ public sealed class Card
 
     [Encrypted]
     public string? Number { get; set; }
+}
+
+/// <summary>A complex type in a JSON array, with a part of its own.</summary>
+public sealed class Box
+{
+    public string Kind { get; set; } = "";
+
+    public Card Inside { get; set; } = new();
 }
 
 /// <summary>An owned type in a JSON array.</summary>
@@ -163,6 +173,11 @@ public sealed class VaultContext(DbContextOptions options) : DbContext(options)
             person.ComplexProperty(p => p.Reach);
             person.ComplexProperty(p => p.Card, card => card.ToJson());
             person.ComplexCollection(p => p.OldCards, cards => cards.ToJson());
+            person.ComplexCollection(p => p.Boxes, boxes =>
+            {
+                boxes.ToJson();
+                boxes.ComplexProperty(b => b.Inside);
+            });
             person.OwnsOne(p => p.Home);
             person.OwnsMany(p => p.Devices, devices => devices.HasKey(d => d.Id));
         });

@@ -39,6 +39,7 @@ public abstract class VaultFixture(string provider) : IAsyncLifetime
                 Stamps = [new Stamp { Land = "l", Visa = "123" }],
                 Card = new Card { Bank = "b", Number = "123" },
                 OldCards = [new Card { Bank = "old", Number = "123" }],
+                Boxes = [new Box { Kind = "box", Inside = new Card { Bank = "in", Number = "123" } }],
                 Reach = new Reach { Kind = "home", Phone = "123" },
                 Home = new Home { City = "Bern", Street = "123" },
                 Devices = [new Device { Kind = "phone", Serial = "123" }],
