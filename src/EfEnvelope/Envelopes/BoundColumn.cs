@@ -19,7 +19,7 @@ internal sealed class BoundColumn
     {
         Id = id;
         Former = former;
-        _bytes = Prefixed(id, "column id");
+        _bytes = Prefixed(id, "column id", id);
         if (_bytes.Length > 2 + MaxIdBytes)
         {
             throw new EnvelopeConfigurationException($"Column id '{id}' is longer than {MaxIdBytes} bytes of UTF-8: declare a shorter one.") { ColumnId = id };
@@ -48,14 +48,18 @@ internal sealed class BoundColumn
     }
 
     /// <summary>LP(text): two bytes of length, big-endian, and the text in UTF-8.</summary>
-    public static byte[] Prefixed(string text, string what)
+    /// <param name="text">The text.</param>
+    /// <param name="what">What it is, for the error.</param>
+    /// <param name="columnId">The column whose value is bound, for the error; empty for none.</param>
+    /// <param name="keyId">The key, for the error.</param>
+    public static byte[] Prefixed(string text, string what, string columnId, Guid? keyId = null)
     {
         try
         {
             var length = StrictUtf8.GetByteCount(text);
             if (length > ushort.MaxValue)
             {
-                throw new EnvelopeConfigurationException($"A {what} is longer than 65,535 bytes of UTF-8.");
+                throw Error($"a {what} is longer than 65,535 bytes of UTF-8.", columnId, keyId);
             }
 
             var bytes = new byte[2 + length];
@@ -65,7 +69,15 @@ internal sealed class BoundColumn
         }
         catch (EncoderFallbackException)
         {
-            throw new EnvelopeConfigurationException($"A {what} holds a lone surrogate: it is not valid Unicode.");
+            throw Error($"a {what} holds a lone surrogate: it is not valid Unicode.", columnId, keyId);
         }
     }
+
+    /// <summary>What cannot be bound, never with the text itself.</summary>
+    public static EnvelopeConfigurationException Error(string message, string columnId, Guid? keyId)
+        => new(columnId.Length > 0 ? $"Column '{columnId}': {message}" : keyId is { } key ? $"Key {key}: {message}" : $"Not bound: {message}")
+        {
+            ColumnId = columnId.Length > 0 ? columnId : null,
+            KeyId = keyId,
+        };
 }

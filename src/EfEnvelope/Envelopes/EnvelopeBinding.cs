@@ -44,7 +44,7 @@ internal readonly struct EnvelopeBinding
     {
         ArgumentException.ThrowIfNullOrEmpty(columnId);
         var column = BoundColumn.Create(columnId, []);
-        return new(column, EncodeScope(scope), EncodeRow(column, rowId));
+        return new(column, EncodeScope(scope, column), EncodeRow(column, rowId));
     }
 
     /// <summary>The binding of a key that is wrapped by a key of the ring: no column, the wrapped key's scope and id.</summary>
@@ -53,16 +53,20 @@ internal readonly struct EnvelopeBinding
         var row = new byte[2 + 32];
         BinaryPrimitives.WriteUInt16BigEndian(row, 32);
         Utf8Formatter.TryFormat(keyId, row.AsSpan(2), out _, 'N');
-        return new(BoundColumn.None, EncodeScope(scope), row);
+        return new(BoundColumn.None, EncodeScope(scope, BoundColumn.None, keyId), row);
     }
 
-    public static byte[] EncodeScope(string scope)
+    /// <param name="scope">The key's scope.</param>
+    /// <param name="column">The column whose value is bound, for the error.</param>
+    /// <param name="keyId">The key, for the error.</param>
+    /// <exception cref="EnvelopeConfigurationException">It is empty or too long, or no valid Unicode.</exception>
+    public static byte[] EncodeScope(string scope, BoundColumn column, Guid? keyId = null)
     {
         ArgumentNullException.ThrowIfNull(scope);
-        var bytes = BoundColumn.Prefixed(scope, "scope");
+        var bytes = BoundColumn.Prefixed(scope, "scope", column.Id, keyId);
         return bytes.Length - 2 is > 0 and <= MaxScopeBytes
             ? bytes
-            : throw new EnvelopeConfigurationException($"A scope has 1 to {MaxScopeBytes} bytes of UTF-8; this one has {bytes.Length - 2}.");
+            : throw BoundColumn.Error($"a scope has 1 to {MaxScopeBytes} bytes of UTF-8; this one has {bytes.Length - 2}. Choose a shorter tenant or subject.", column.Id, keyId);
     }
 
     /// <summary>Null for null: the column is not bound to its row.</summary>
@@ -70,7 +74,7 @@ internal readonly struct EnvelopeBinding
     {
         null => null,
         "" => throw new EnvelopeConfigurationException($"Column {column.Id} is bound to its row, but the row's primary key is empty.") { ColumnId = column.Id },
-        _ => BoundColumn.Prefixed(rowId, "row id"),
+        _ => BoundColumn.Prefixed(rowId, "row id", column.Id),
     };
 
     public void WriteTo(Span<byte> destination)

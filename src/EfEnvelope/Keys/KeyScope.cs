@@ -16,7 +16,12 @@ internal enum ScopeKind
 internal static class KeyScope
 {
     public const string Global = "global";
-    private const int MaxBytes = 1024;
+    private const int MaxBytes = EnvelopeBinding.MaxScopeBytes;
+
+    /// <summary>Of a row's scope before its parent's: the row id, and the two signs around it.</summary>
+    private const int RowPrefixBytes = 4 + 36 + 1;
+
+    private static readonly UTF8Encoding StrictUtf8 = new(false, true);
 
     public static string ForTenant(object value) => Checked("tenant:", ScopeValue.Format(value));
 
@@ -37,8 +42,21 @@ internal static class KeyScope
     public static string ParentOf(string scope)
         => KindOf(scope) == ScopeKind.Row && scope.IndexOf('@', StringComparison.Ordinal) is > 0 and var at ? scope[(at + 1)..] : scope;
 
+    /// <summary>Whether values can be bound to the scope, or to rows under it: its whole text has at most 1,024 bytes of UTF-8, and is valid Unicode.</summary>
+    public static bool Fits(string scope, bool perRow)
+    {
+        try
+        {
+            return StrictUtf8.GetByteCount(scope) <= MaxBytes - (perRow ? RowPrefixBytes : 0);
+        }
+        catch (EncoderFallbackException)
+        {
+            return false;
+        }
+    }
+
     private static string Checked(string prefix, string value)
-        => Encoding.UTF8.GetByteCount(value) is >= 1 and <= MaxBytes
+        => value.Length > 0 && Fits(prefix + value, perRow: false)
             ? prefix + value
-            : throw new MissingScopeException($"A tenant or subject value must have 1 to {MaxBytes} bytes of UTF-8; this one is empty or longer. Nothing was written.");
+            : throw new MissingScopeException($"A tenant or subject must be valid Unicode of at least 1 byte of UTF-8, and with its '{prefix}' of at most {MaxBytes}; this one is not. Nothing was written.");
 }

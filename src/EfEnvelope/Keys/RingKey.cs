@@ -95,7 +95,7 @@ internal sealed class RingKey
     /// <summary>The binding of a value of a column that is sealed with this key.</summary>
     /// <param name="column">The column.</param>
     /// <param name="rowId">Of row-bound columns; else null.</param>
-    public EnvelopeBinding Bind(BoundColumn column, string? rowId = null) => new(column, _scopeBytes ??= EnvelopeBinding.EncodeScope(Scope), EnvelopeBinding.EncodeRow(column, rowId));
+    public EnvelopeBinding Bind(BoundColumn column, string? rowId = null) => new(column, _scopeBytes ??= EnvelopeBinding.EncodeScope(Scope, column, Id), EnvelopeBinding.EncodeRow(column, rowId));
 
     /// <summary>False when the key was let go: fetch it again.</summary>
     public bool TryPin()

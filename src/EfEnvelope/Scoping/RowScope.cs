@@ -17,8 +17,8 @@ internal static class RowScope
         var scope = info.Scope;
         if (scope.IsAmbient)
         {
-            return ambientScope ?? throw new MissingScopeException(
-                $"{info.Root.DisplayName()} takes its data key from the context's tenant, but none is set. Set the tenant before saving, or name it in the options: UseTenant(context => ...). Nothing was written.")
+            return ambientScope is not null && KeyScope.Fits(ambientScope, scope.PerRow) ? ambientScope : throw new MissingScopeException(
+                $"{info.Root.DisplayName()} takes its data key from the context's tenant, but {(ambientScope is null ? "none is set. Set the tenant before saving, or name it in the options: UseTenant(context => ...)" : "that is too long. Use a shorter identifier")}. Nothing was written.")
             {
                 Entity = info.Root.DisplayName(),
             };
@@ -30,7 +30,7 @@ internal static class RowScope
         }
 
         var property = info.ScopeProperty!;
-        if (value is null || IsDefault(value) || Equals(value, property.Sentinel) || IsDefault(ProviderValue(property, value)))
+        if (IsNone(property, value))
         {
             throw new MissingScopeException(
                 $"{info.Root.DisplayName()}.{property.Name} chooses the row's data key, but is {(value is null ? "null" : "the default of its type")}. Set it before saving. Nothing was written.")
@@ -40,8 +40,38 @@ internal static class RowScope
             };
         }
 
-        return Of(scope, ProviderValue(property, value));
+        return Named(info, property, ProviderValue(property, value!));
     }
+
+    /// <summary>As <see cref="Of"/>, with an error that says whose value makes no scope.</summary>
+    private static string Named(EncryptedTypeInfo info, IProperty property, object value)
+    {
+        MissingScopeException? refused = null;
+        try
+        {
+            var parent = Of(info.Scope, value);
+            if (KeyScope.Fits(parent, info.Scope.PerRow))
+            {
+                return parent;
+            }
+        }
+        catch (MissingScopeException error)
+        {
+            refused = error;
+        }
+
+        throw new MissingScopeException(
+            $"{info.Root.DisplayName()}.{property.Name} chooses the row's data key, but its value makes no scope: it is too long (a scope has at most 1,024 bytes of UTF-8 with its prefix{(info.Scope.PerRow ? " and the row's id" : "")}), or not valid Unicode. Use a shorter identifier. Nothing was written.",
+            refused)
+        {
+            Entity = info.Root.DisplayName(),
+            Property = property.Name,
+        };
+    }
+
+    /// <summary>Whether a value of a scope property is none: null, the default of its type or of its stored form, or what the model takes for unset.</summary>
+    public static bool IsNone(IProperty property, object? value)
+        => value is null || IsDefault(value) || Equals(value, property.Sentinel) || IsDefault(ProviderValue(property, value));
 
     /// <summary>The scope that a value of the scope property, as the database returns it, names.</summary>
     public static string Of(ScopeDeclaration scope, object providerValue)
