@@ -14,6 +14,9 @@ namespace EfEnvelope.Conventions;
 /// </summary>
 internal static class EncryptedModel
 {
+    /// <summary>EF's annotation of the models that it makes for <c>SqlQuery</c>.</summary>
+    private const string AdHocModel = "AdHocModel";
+
     /// <param name="model">The model being built.</param>
     /// <param name="services">Null in the eager form, which then leaves collections and <c>HasConversion&lt;T&gt;()</c> to the finalizing convention.</param>
     /// <param name="ambientTenant">Whether entities without a scope of their own belong to the context's tenant.</param>
@@ -25,6 +28,7 @@ internal static class EncryptedModel
             return;
         }
 
+        RefuseAdHoc(model);
         var ambient = ambientTenant || model.IsAmbientByDefault();
         model.SetAnnotation(EnvelopeAnnotationNames.Enabled, ambient ? "1;ambient" : "1");
         RingModel.EnsureMapped(model);
@@ -66,6 +70,23 @@ internal static class EncryptedModel
         }
 
         RefuseForeignFormerIds(columnIds);
+    }
+
+    /// <summary>EF makes a model of its own for the type of each <c>SqlQuery</c>: it does not say which entity's columns the query returns, so neither whose key opens them nor which row they are of.</summary>
+    private static void RefuseAdHoc(IMutableModel model)
+    {
+        if (model.FindAnnotation(AdHocModel) is null)
+        {
+            return;
+        }
+
+        foreach (var property in model.GetEntityTypes().SelectMany(EncryptedProperties))
+        {
+            var type = property.DeclaringType.DisplayName();
+            throw EncryptedPropertyValidator.Error(
+                property,
+                $"is returned by SqlQuery<{type}>, which does not say which entity's column it is, so that no value of it opens. Query the entity by SQL (Set<TEntity>().FromSql(...)) and project it, map {type} to a view or query (HasNoKey().ToView(...)) with the entity's data key and column id, or let {type} hold the raw envelope (a byte[] without [Encrypted]) and open it by EnvelopeProtector");
+        }
     }
 
     /// <summary>A former id that another column has, or had, would let values of that column open in this one.</summary>
