@@ -77,8 +77,10 @@ internal abstract class PendingValue(ColumnDeclaration column)
 {
     public ColumnDeclaration Column => column;
 
+    public byte[] Placeholder { get; } = NewPlaceholder();
+
     /// <summary>32 random bytes, which match nothing in any table; and an <c>sbyte[]</c> in the place of a <c>byte[]</c>, which no provider accepts, should one ever not be replaced.</summary>
-    public byte[] Placeholder { get; } = (byte[])(object)Array.ConvertAll(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32), static b => unchecked((sbyte)b));
+    public static byte[] NewPlaceholder() => (byte[])(object)Array.ConvertAll(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32), static b => unchecked((sbyte)b));
 
     public abstract byte[] Seal(SealingFrame frame);
 }

@@ -19,7 +19,7 @@ public static class EnvelopeConverterFunctions
         var column = ColumnDeclaration.Of(token);
         if (SealingFrame.Current is { } row)
         {
-            return EnvelopeCodec.Seal(row.Key.Key, row.BindingFor(column), value, column.Padding);
+            return row.IsComparing ? PendingValue.NewPlaceholder() : EnvelopeCodec.Seal(row.Key.Key, row.BindingFor(column), value, column.Padding);
         }
 
         return ModelSentinel.Printing ? ModelSentinel.Encode(value) : Defer(new PendingScalar<T>(column, value));
@@ -48,7 +48,7 @@ public static class EnvelopeConverterFunctions
 
     /// <summary>Seals a value as text armour.</summary>
     public static string SealArmored<T>(T value, string token)
-        => SealingFrame.Current is not null ? TextArmor.Encode(Seal(value, token))
+        => SealingFrame.Current is { IsComparing: false } ? TextArmor.Encode(Seal(value, token))
             : ModelSentinel.Printing ? ModelSentinel.EncodeArmored(value)
             : Convert.ToHexString(Seal(value, token));
 
@@ -81,7 +81,7 @@ public static class EnvelopeConverterFunctions
         var column = ColumnDeclaration.Of(token);
         if (SealingFrame.Current is { } row)
         {
-            return PendingJson<T>.Seal(row, column, value, readerWriter);
+            return row.IsComparing ? PendingValue.NewPlaceholder() : PendingJson<T>.Seal(row, column, value, readerWriter);
         }
 
         return Defer(new PendingJson<T>(column, value, readerWriter));

@@ -13,7 +13,15 @@ internal sealed class SealingFrame(RingKey key, string? rowId)
     [ThreadStatic]
     private static SealingFrame? _current;
 
+    /// <summary>
+    /// Of a row that a save writes no encrypted cell of: EF converts the values of an entity that goes from the row all the same, and compares them. What is converted in it equals nothing, and is a
+    /// placeholder that no provider stores (<see cref="PendingValue.NewPlaceholder"/>).
+    /// </summary>
+    public static SealingFrame Comparing { get; } = new(null!, null);
+
     public static SealingFrame? Current => _current;
+
+    public bool IsComparing => ReferenceEquals(this, Comparing);
 
     public RingKey Key => key;
 

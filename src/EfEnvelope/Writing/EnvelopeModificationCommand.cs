@@ -50,17 +50,10 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         var plan = Saves.Find(inner.Entries[0].Context);
         var frame = plan?.FindFrame(inner.Entries);
         IReadOnlyList<IColumnModification> columns;
-        if (frame is null)
+        using ((frame ?? SealingFrame.Comparing).Enter())
         {
+            // JSON documents are rendered here, by EF's reader-writers, which call the converters; and values of entities that go from the row are compared with what comes.
             columns = inner.ColumnModifications;
-        }
-        else
-        {
-            // JSON documents are rendered here, by EF's reader-writers, which call the converters.
-            using (frame.Enter())
-            {
-                columns = inner.ColumnModifications;
-            }
         }
 
         var wrapped = new List<IColumnModification>(columns.Count + 1);
@@ -68,6 +61,11 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         foreach (var column in columns)
         {
             // A single member of a JSON document is a column modification too: some providers have rendered (and sealed) it by now, others convert it with the parameter.
+            if (frame is null && column.IsWrite)
+            {
+                RefuseDocument(column);
+            }
+
             if (column is { IsWrite: true, Property: { } property } && property.FindEnvelope() is { } declaration
                 && (column.JsonPath is null || EnvelopeValueConverters.FindToken(column.TypeMapping?.Converter) is not null))
             {
@@ -90,6 +88,20 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         }
 
         return wrapped;
+    }
+
+    /// <summary>A document with encrypted members that was rendered without a key.</summary>
+    private void RefuseDocument(IColumnModification column)
+    {
+        if ((column.Property is null || column.JsonPath is not null) && inner.Table is { } table && JsonDocuments.FindMember(new ColumnOrigin("", table, column.ColumnName)) is { } member && column.Value is not null)
+        {
+            throw new EnvelopeConfigurationException($"{member.DeclaringType.DisplayName()}.{member.Name} is encrypted, but no key was chosen for its row. Nothing was written.")
+            {
+                Entity = member.DeclaringType.DisplayName(),
+                Property = member.Name,
+                ColumnId = member.FindEnvelope()!.ColumnId,
+            };
+        }
     }
 
     /// <summary>

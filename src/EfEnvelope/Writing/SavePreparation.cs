@@ -27,9 +27,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             {
                 (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context, entries)));
             }
-            else if (info.GetsRowId(entry) && (Guid)(entry.GetCurrentValue(info.RowIdProperty!) ?? Guid.Empty) == Guid.Empty)
+            else if (info.GetsRowId(entry) && (entry.SharedIdentityEntry is not null || (Guid)(entry.GetCurrentValue(info.RowIdProperty!) ?? Guid.Empty) == Guid.Empty))
             {
-                entry.ToEntityEntry().Property(info.RowIdProperty!.Name).CurrentValue = Guid.NewGuid();
+                entry.ToEntityEntry().Property(info.RowIdProperty!.Name).CurrentValue = await FindRowIdAsync(entry, info.RowIdProperty, cancellationToken).ConfigureAwait(false) ?? Guid.NewGuid();
             }
         }
 
@@ -42,13 +42,25 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         session.TransientKeys.ForgetEnded();
         await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
         var made = await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
-        var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Info)).ToList();
+        var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).ToList();
         if (besides.Count > 0)
         {
             await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
         }
 
         return await AssignKeysAsync(rows, made, store, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The row id of the row that the entry takes the place of: cells that others left in the row, or own, are under it. Null where it has none, or is new.</summary>
+    private async Task<Guid?> FindRowIdAsync(IUpdateEntry entry, IProperty property, CancellationToken cancellationToken)
+    {
+        if (entry.SharedIdentityEntry is not { } former)
+        {
+            return null;
+        }
+
+        var known = StoredScopes.RowId(former, property);
+        return known != Guid.Empty ? known : await RowIds.FindAsync(context, former.EntityType, property, former.GetOriginalValue, cancellationToken).ConfigureAwait(false);
     }
 
     private Row Describe(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
@@ -73,6 +85,16 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var parent = RowScope.Parent(info, info.ScopeProperty is { } scopeProperty ? Value(scopeProperty) : null, info.Scope.IsAmbient ? session.AmbientScope : null);
         var state = isRoot ? entry.EntityState : root?.State ?? entry.EntityState;
         var former = isRoot ? entry.SharedIdentityEntry : roots.FindFormer(root);
+        if (former is not null && info.ScopeProperty is { } formerChooser && RowScope.IsNone(formerChooser, former.GetOriginalValue(formerChooser)))
+        {
+            throw new MissingScopeException(
+                $"{info.Root.DisplayName()}.{formerChooser.Name} chooses the row's data key, but the entity that is removed, and whose place another with the same key takes in this save, does not say it: it cannot be told whose row would be overwritten. Load that entity, or set its {formerChooser.Name}. Nothing was written.")
+            {
+                Entity = info.Root.DisplayName(),
+                Property = formerChooser.Name,
+            };
+        }
+
         return new Row(entry, root, info, parent, Guid.Empty, state == EntityState.Added && !(isRoot && former is not null), former);
     }
 
@@ -186,7 +208,8 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     }
 
     /// <summary>
-    /// Which rows that are inserted have a key already: their row id was not made now, but is the replaced row's, the application's own, or an earlier attempt's. The context's own transaction is asked, which may have made it.
+    /// Which rows that are inserted have a key already: their row id was not made now, but is the replaced row's, the application's own, or an earlier attempt's. The context's own transaction is asked, which may have made it;
+    /// a ring in a database of its own is in none.
     /// </summary>
     private async Task<HashSet<string>> FindPresentAsync(List<Row> rows, HashSet<Guid> made, CancellationToken cancellationToken)
     {
@@ -194,6 +217,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         if (scopes.Count == 0)
         {
             return scopes;
+        }
+
+        if (session.HasSeparateRing)
+        {
+            return await KeyRing.FindRowScopesAsync(scopes, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         }
 
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
@@ -262,7 +290,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         /// <summary>The row id of row-bound columns: the primary key of the entry's own table row.</summary>
         public string? BoundRowId()
         {
-            if (!EncryptedColumns.AnyRowBound(Entry.EntityType) || Entry.EntityType.FindPrimaryKey() is not { } key)
+            if ((!EncryptedColumns.AnyRowBound(Entry.EntityType) && !(Former is not null && EncryptedColumns.AnyRowBound(Former.EntityType))) || Entry.EntityType.FindPrimaryKey() is not { } key)
             {
                 return null;
             }

@@ -21,7 +21,7 @@ internal static class StoredScopes
         => (Guid)((entry.CanHaveOriginalValue(property) ? entry.GetOriginalValue(property) : entry.GetCurrentValue(property)) ?? Guid.Empty);
 
     /// <exception cref="DbUpdateConcurrencyException">A row is gone, or of another tenant, subject or row id.</exception>
-    public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)> rows, CancellationToken cancellationToken)
+    public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)> rows, CancellationToken cancellationToken)
     {
         foreach (var group in rows.DistinctBy(r => r.Root.Entity, ReferenceEqualityComparer.Instance).GroupBy(r => r.Root.Metadata))
         {
@@ -41,7 +41,7 @@ internal static class StoredScopes
         }
     }
 
-    private static async Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
+    private static async Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
     {
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         try
@@ -51,9 +51,10 @@ internal static class StoredScopes
             command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", rows.Select(Condition))}";
             return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
 
-            string Condition((IUpdateEntry Entry, EntityEntry Root, EncryptedTypeInfo Info) row)
+            string Condition((IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info) row)
             {
-                object? Value(IProperty property) => row.Root.Property(property.Name).CurrentValue;
+                // A row that a new entity takes over is still whose the removed one says.
+                object? Value(IProperty property) => row.Former is { } former ? former.GetOriginalValue(property) : row.Root.Property(property.Name).CurrentValue;
 
                 // A row id that was not loaded was fetched from this very row.
                 return $"({table.Condition(command, Value, table.Properties.Where(p => p != row.Info.RowIdProperty || Value(p) is not Guid id || id != Guid.Empty))})";
