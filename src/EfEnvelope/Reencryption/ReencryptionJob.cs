@@ -72,7 +72,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
         // So that the census of every other context over this database knows of this one's columns, and of a context that only reads.
         await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var retired = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+        var (retired, all) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
@@ -84,14 +84,14 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         {
             var worked = await WorkAsync(source, jobs, tables, retired.NamedBy(census), census, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
-            var cutOff = await CutOff.ReachAsync(session, retired, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            var cutOff = await CutOff.ReachAsync(session, all, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
             census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
 
             // Whoever held a retired kek may have made row keys with it until its lease was over; and what was retired since the cut-off has one of its own.
             var listed = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
-            var isSettled = listed.IsWithin(retired);
-            (retired, seen) = (listed, isSettled ? seen : time.GetTimestamp());
+            var isSettled = listed.All.IsWithin(all);
+            (retired, all, seen) = (listed.Treatable, listed.All, isSettled ? seen : time.GetTimestamp());
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
 
             // Entries that the application healed, or whose row is gone, leave the list by themselves.
@@ -187,12 +187,16 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         => census.Entries.Where(retired.IsStale).GroupBy(e => e.Table, StringComparer.Ordinal)
             .Sum(table => table.GroupBy(e => e.Column, StringComparer.Ordinal).Max(column => column.Sum(e => e.Cells)));
 
-    /// <summary>The retired keys of the ring as it is now; this process seals with none of them from here on, however long its lease would last.</summary>
-    private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
+    /// <summary>
+    /// The retired keys of the ring as it is now: those whose rows can be treated, and all of them, also those that an import took from sealing to revoked at once. This process seals with none of them from here on, however long
+    /// its lease would last.
+    /// </summary>
+    private async Task<(StaleKeys Treatable, StaleKeys All)> ListRetiredAsync(CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
         await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-        return StaleKeys.Of(await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false));
+        var ring = await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false);
+        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring));
     }
 
     private async Task<Guid?> PrepareAsync(

@@ -141,4 +141,58 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
         var imported = await KeyAsync(other, ScopeA.Value);
         Assert.Equal((KeyState.Deactivated, Database.Time.GetUtcNow()), (imported.State, imported.StateChangedAt));
     }
+
+    [Fact]
+    public async Task A_key_that_an_import_revokes_while_a_job_runs_has_its_lease_waited_for()
+    {
+        var scopeB = EnvelopeScope.Tenant(TenantB);
+        using var export = new MemoryStream();
+        await using (var context = New())
+        {
+            await SeedAsync(context, 4, 0);
+            var first = await KeyAsync(context, scopeB.Value);
+            await Database.ExecuteAsync($"CREATE TABLE \"Backup\" AS SELECT * FROM \"EnvelopeKeys\" WHERE {IdIs(first.Id)}");
+            var keys = new EnvelopeKeys(context);
+            await keys.RotateAsync(scopeB);
+            await context.Customers.IgnoreQueryFilters().Where(c => c.TenantId == TenantB).ExecuteDeleteAsync();
+            PassLease();
+            await keys.RevokeAsync(first.Id);
+            await keys.ExportAsync(export);
+
+            // A backup of the ring is put back, in which the key still seals; an application that starts over it uses it.
+            await Database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = '{scopeB.Value}'");
+            await Database.ExecuteAsync("INSERT INTO \"EnvelopeKeys\" SELECT * FROM \"Backup\"");
+            PassLease();
+        }
+
+        await using var writer = New("b");
+        writer.Add(new Customer { TenantId = TenantB, Branch = "w0", FullName = "n", Ssn = "s" });
+        await writer.SaveChangesAsync();
+        await writer.Customers.IgnoreQueryFilters().Where(c => c.TenantId == TenantB).ExecuteDeleteAsync();
+        await using var job = New("c");
+        var report = await new EnvelopeKeys(job).ReencryptAsync(Small with
+        {
+            FaultPoint = async step =>
+            {
+                if (step == JobStep.CutOff && export.CanRead)
+                {
+                    export.Position = 0;
+                    await using var other = New("d");
+                    Assert.Equal((1, 1), await ImportAsync(other));
+                }
+            },
+        });
+        writer.Add(new Customer { TenantId = TenantB, Branch = "w1", FullName = "n", Ssn = "s" });
+        await writer.SaveChangesAsync();
+        Assert.True((await new EnvelopeKeys(job).TakeCensusAsync()).StaleCells > 0);
+        Assert.False(report.IsProven);
+        Assert.Contains("sealing lease ends", report.NotProvenBecause, StringComparison.Ordinal);
+
+        async Task<(int Added, int Changed)> ImportAsync(BankContext context)
+        {
+            var imported = await new EnvelopeKeys(context).ImportAsync(export);
+            export.Close();
+            return (imported.Added, imported.Changed);
+        }
+    }
 }
