@@ -44,7 +44,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
             }
 
             (_last, _done) = (time.GetTimestamp(), value.Done);
-            Write(new { Event = "progress", At = Now, value.Table, value.Done, value.ToDo, RowsPerSecond = Math.Round(value.RowsPerSecond, 1), SecondsLeft = value.TimeLeft is { } left ? Math.Round(left.TotalSeconds, 1) : (double?)null, value.Conflicts, value.Quarantined });
+            Write(new { Event = "progress", At = Now, value.Table, value.Done, value.ToDo, RowsPerSecond = Math.Round(value.RowsPerSecond, 1), SecondsLeft = value.TimeLeft is { } left ? Math.Round(left.TotalSeconds, 1) : (double?)null, value.Conflicts, value.Quarantined, value.Blocked });
         }
     }
 
@@ -68,7 +68,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
     {
         Write(new
         {
-            Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined,
+            Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined, report.Blocked,
             StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256,
         });
         return exitCode;
@@ -80,7 +80,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         var report = whole.Reencryption;
         Write(new
         {
-            Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined,
+            Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined, report.Blocked,
             StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open, whole.OpenTotal,
         });
         return exitCode;

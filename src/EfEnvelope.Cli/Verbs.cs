@@ -83,6 +83,11 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
             var report = await ProgressDisplay.RunAsync(console, progress => new EnvelopeKeys(context).ReencryptAsync(options, progress, cancellationToken)).ConfigureAwait(false);
             files.Write(report.Completion);
             Print(string.Create(CultureInfo.InvariantCulture, $"{report.Rows} row(s) re-encrypted in {report.Elapsed.TotalSeconds:0.0} s, {report.Conflicts} conflict(s), {report.Quarantined} quarantined, {report.Completion.StaleKeys.Sum(k => k.Keys)} stale key(s)."));
+            foreach (var key in report.Blocked)
+            {
+                Print(string.Create(CultureInfo.InvariantCulture, $"Passed over: {key.Cells} cell(s) under {key.Scope}  {key.KeyId}: a key cannot be used ({key.Reason})."));
+            }
+
             Print(report.IsProven ? "Proven: the census after the cut-off counts no cell under a stale key, and the sampled cells open." : $"Not proven: {report.NotProvenBecause}.");
             return ProofVerbs.ExitCode(report.Completion);
         }

@@ -41,6 +41,27 @@ internal sealed class KeyColumn(string name, string delimited, RelationalTypeMap
     public object? ParameterValue(DbCommand command, object providerValue)
         => mapping.Converter is null && providerValue is int or long or short or string or Guid ? providerValue : mapping.CreateParameter(command, "@x", ModelValue(providerValue)).Value;
 
+    /// <summary>Whether the property's conversion takes a value that was read from a former key.</summary>
+    public bool Takes(object? providerValue)
+    {
+        if (providerValue is null)
+        {
+            return false;
+        }
+
+        try
+        {
+            ModelValue(providerValue);
+            return true;
+        }
+#pragma warning disable CA1031 // A converter is the application's code, and may throw anything.
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+            return false;
+        }
+    }
+
     /// <summary>Adds an empty PostgreSQL array of the column's type, and returns its place holder.</summary>
     public string AddArray(DbCommand command)
     {

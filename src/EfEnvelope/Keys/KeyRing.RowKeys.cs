@@ -73,6 +73,32 @@ internal sealed partial class KeyRing
         }
     }
 
+    /// <summary>Makes sure that a scope's rows have a kek for new keys.</summary>
+    /// <exception cref="EnvelopeEncryptionException">It cannot be had, or used.</exception>
+    public async Task LoadSealingKekAsync(string parent, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        using var transient = new TransientKeys();
+        using var pins = new KeyPins();
+        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        await GetScopeKeyAsync(parent, KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Why the row keys under a kek do not open; null where the kek does not stand in their way.</summary>
+    public async Task<EnvelopeEncryptionException?> FindKekErrorAsync(Guid kekId, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        using var transient = new TransientKeys();
+        using var pins = new KeyPins();
+        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        var identity = await GetIdentityAsync(store, cancellationToken).ConfigureAwait(false);
+        var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
+        var unusable = new Dictionary<Guid, EnvelopeEncryptionException>();
+        var keks = await LoadKeksAsync([kekId], unusable, identity, mac, store, transient, pins, cancellationToken).ConfigureAwait(false);
+        return unusable.GetValueOrDefault(kekId)
+            ?? (keks.ContainsKey(kekId) ? null
+                : (await store.FindByIdAsync([kekId], cancellationToken).ConfigureAwait(false)).Count == 0 ? KeyResolver.OpeningError(kekId, null)
+                : throw new KeyUnavailableException($"Kek {kekId} could not be loaded: the ring changes all the time. Retry.") { KeyId = kekId });
+    }
+
     private DataKey Generate()
     {
         Span<byte> material = stackalloc byte[DataKey.MaterialBytes];

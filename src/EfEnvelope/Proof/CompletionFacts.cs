@@ -25,6 +25,8 @@ internal sealed record CompletionFacts
 
     public long Quarantined { get; init; }
 
+    public IReadOnlyList<BlockedKey> Blocked { get; init; } = [];
+
     public long JobRows { get; init; }
 
     public long JobConflicts { get; init; }

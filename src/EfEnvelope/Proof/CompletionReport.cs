@@ -74,6 +74,10 @@ public sealed record CompletionReport
     /// <summary>Cells that could not be opened and still name a stale key.</summary>
     public required long Quarantined { get; init; }
 
+    /// <summary>Keys whose cells were left where they are because a key cannot be used; null, and no member of the document, where there is none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<BlockedKey>? Blocked { get; init; }
+
     /// <summary>Batches that this run committed.</summary>
     public required long Batches { get; init; }
 

@@ -38,6 +38,7 @@ internal static class ProofMaker
             Rows = facts.Rows,
             Conflicts = facts.Conflicts,
             Quarantined = facts.Quarantined,
+            Blocked = facts.Blocked.Count == 0 ? null : facts.Blocked,
             JobRows = facts.JobRows,
             JobConflicts = facts.JobConflicts,
             Batches = facts.Batches,

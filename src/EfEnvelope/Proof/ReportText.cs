@@ -26,6 +26,10 @@ internal static class ReportText
             Line($"  {report.JobRows} row(s) by all processes, {report.JobConflicts} conflict(s)");
             Line($"  {report.Conflicts} conflict(s) of this run: rows that the application wrote meanwhile; its values stand");
             Line($"  {report.Quarantined} cell(s) in quarantine");
+            foreach (var key in report.Blocked ?? [])
+            {
+                Line($"  PASSED OVER: {key.Cells} cell(s) under {key.Scope}  {key.KeyId}: a key cannot be used ({key.Reason})");
+            }
         }
 
         Line($"{(isJob ? "Keys that rows had to leave" : "Retired keys")}: {report.StaleKeys.Sum(k => k.Keys)}");

@@ -6,7 +6,7 @@ using EfEnvelope.Storage;
 namespace EfEnvelope.Reencryption;
 
 /// <summary>Takes rows from their stale keys to the keys that follow: loads both, then opens and seals in memory. Used by one worker.</summary>
-internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) : IDisposable
+internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale, BlockedKeys blocked) : IDisposable
 {
     private readonly KeyRing _ring = session.Ring;
     private readonly TransientKeys _transient = new();
@@ -14,18 +14,12 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
     /// <summary>Row keys that nobody held before the batch.</summary>
     private readonly List<RingKey> _ofBatch = [];
 
-    /// <summary>Why a scope, or the kek above a row, has no key to go on with. Not asked for again in this run.</summary>
-    private readonly Dictionary<string, EnvelopeEncryptionException> _refused = new(StringComparer.Ordinal);
-
-    /// <summary>Scopes of the batch's stale keys.</summary>
-    private readonly Dictionary<Guid, string> _scopes = [];
-
     /// <summary>The rows of a batch that name a stale key. To be awaited before anything else is asked of the batch.</summary>
     public ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken) => stale.SelectAsync(scan, batch, cancellationToken);
 
-    /// <summary>The cell that replaces a stale one; null where the cell stays.</summary>
-    /// <exception cref="EnvelopeEncryptionException">It does not open, or its key has no successor.</exception>
-    public object? Reseal(EncryptedTable table, int index, ScannedRow row, Dictionary<Guid, (RingKey Old, RingKey New)> pairs)
+    /// <summary>The cell that replaces a stale one; null where the cell stays: it names no stale key, or one whose cells are passed over.</summary>
+    /// <exception cref="EnvelopeEncryptionException">It does not open.</exception>
+    public object? Reseal(EncryptedTable table, int index, ScannedRow row, BatchKeys keys)
     {
         var column = table.Columns[index];
         if (row.Cells[index] is not { } cell)
@@ -36,125 +30,146 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale) 
         if (column.Storage == EncryptedStorage.Document)
         {
             var document = (string)cell;
-            var resealed = CellResealer.ResealDocument(document, column, id => stale.Contains(id) ? Pair(id) : null);
+            var resealed = CellResealer.ResealDocument(document, column, id => stale.Contains(id) && !keys.Blocked.ContainsKey(id) ? keys.Pair(id) : null);
             return ReferenceEquals(resealed, document) ? null : resealed;
         }
 
-        if (stale.NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId))
+        if (stale.NamedKey(column, cell) is not { } keyId || !stale.Contains(keyId) || keys.Blocked.ContainsKey(keyId))
         {
             return null;
         }
 
         var envelope = column.Storage == EncryptedStorage.Armor ? TextArmor.Decode((string)cell) : (byte[])cell;
         var rowId = column.Declaration!.RowBound ? ScopeValue.RowId(row.Key) : null;
-        var (oldKey, newKey) = Pair(keyId);
+        var (oldKey, newKey) = keys.Pair(keyId);
         var result = CellResealer.Reseal(envelope, column.Declaration, oldKey, newKey, rowId);
         return column.Storage == EncryptedStorage.Armor ? TextArmor.Encode(result) : result;
-
-        (RingKey Old, RingKey New) Pair(Guid id)
-            => pairs.TryGetValue(id, out var pair) ? pair : throw Explain(id);
     }
 
-    private EnvelopeEncryptionException Explain(Guid id)
-    {
-        if (_scopes.TryGetValue(id, out var scope) && FindRefusal(scope) is { } refused)
-        {
-            return refused;
-        }
+    /// <summary>Why a cell is passed over; null where it is not.</summary>
+    public EnvelopeEncryptionException? FindBlocked(EncryptedColumn column, object? cell, BatchKeys keys)
+        => NamedKeys(column, cell).Select(id => keys.Blocked.GetValueOrDefault(id)).FirstOrDefault(why => why is not null);
 
-        try
-        {
-            _ring.GetForOpening(id, _transient);
-            return new KeyUnavailableException($"Key {id} has no successor yet. Run the job again.") { KeyId = id };
-        }
-        catch (EnvelopeEncryptionException error)
-        {
-            return error;
-        }
-    }
-
-    private EnvelopeEncryptionException? FindRefusal(string scope) => _refused.GetValueOrDefault(scope) ?? _refused.GetValueOrDefault(Source(scope));
-
-    /// <summary>What a scope's key is had from: of a row its parent's kek, of any other the key service.</summary>
-    private static string Source(string scope) => KeyScope.KindOf(scope) == ScopeKind.Row ? "kek " + KeyScope.ParentOf(scope) : scope;
-
-    /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over.</summary>
-    public async Task<Dictionary<Guid, (RingKey Old, RingKey New)>> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
+    /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over. What cannot be used is found out once in a pass.</summary>
+    public async Task<BatchKeys> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
     {
         LetGo();
-        _scopes.Clear();
+        var keys = new BatchKeys();
         var ids = new HashSet<Guid>();
         foreach (var row in rows)
         {
             for (var i = 0; i < row.Cells.Length; i++)
             {
-                foreach (var id in NamedKeys(table.Columns[i], row.Cells[i]))
-                {
-                    if (stale.Contains(id))
-                    {
-                        ids.Add(id);
-                    }
-                }
+                ids.UnionWith(NamedKeys(table.Columns[i], row.Cells[i]).Where(stale.Contains));
             }
         }
 
+        PassOver(ids, keys);
         var store = session.OpenStore();
         var held = ids.Where(_ring.Holds).ToHashSet();
         await _ring.LoadForOpeningAsync(ids, store, _transient, pins, cancellationToken).ConfigureAwait(false);
         var old = new List<RingKey>();
+        var unopened = new List<Guid>();
         foreach (var id in ids)
         {
             if (pins.TryGet(id, out var key))
             {
                 old.Add(key);
-                _scopes[id] = key.Scope;
+            }
+            else
+            {
+                unopened.Add(id);
             }
         }
 
+        await ExplainAsync(unopened, keys, store, cancellationToken).ConfigureAwait(false);
         _ofBatch.AddRange(old.Where(k => k.Kind == ScopeKind.Row && !held.Contains(k.Id)));
-        var rowScopes = old.Where(k => k.Kind == ScopeKind.Row && FindRefusal(k.Scope) is null).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        var sealing = rowScopes.Where(_ring.HoldsSealing).ToHashSet(StringComparer.Ordinal);
-        var successors = new Dictionary<string, RingKey>(StringComparer.Ordinal);
-        await LoadSuccessorsAsync(rowScopes, scopes => new(_ring.RotateRowKeysAsync(scopes, store, pins, cancellationToken)), successors).ConfigureAwait(false);
-        _ofBatch.AddRange(successors.Values.Where(k => !sealing.Contains(k.Scope)));
+        var successors = new SuccessorLoader(_ring, store, pins, blocked);
+        var sealing = await successors.LoadAsync(old, _transient, cancellationToken).ConfigureAwait(false);
+        _ofBatch.AddRange(sealing);
         _ofBatch.ForEach(k => k.LastUsed = 0);
-        var others = old.Where(k => k.Kind != ScopeKind.Row && FindRefusal(k.Scope) is null).Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        await LoadSuccessorsAsync(others, scopes => _ring.GetForSealingAsync(scopes, store, _transient, pins, cancellationToken), successors).ConfigureAwait(false);
-        return old.Where(k => successors.ContainsKey(k.Scope)).ToDictionary(k => k.Id, k => (k, successors[k.Scope]));
+        foreach (var key in old)
+        {
+            if (successors.Find(key.Scope) is { } next)
+            {
+                keys.Pairs[key.Id] = (key, next);
+            }
+            else if (successors.FindError(key.Scope) is { } error)
+            {
+                keys.Errors[key.Id] = error;
+            }
+        }
+
+        PassOver(old.Select(k => k.Id).Where(id => !keys.Pairs.ContainsKey(id)).ToHashSet(), keys);
+        return keys;
     }
 
-    /// <summary>
-    /// Loads the keys of scopes at once; where one is refused, of halves, so that it holds up no other scope. Rows' keys under one refused kek are not asked for one by one.
-    /// </summary>
-    private async Task LoadSuccessorsAsync(List<string> scopes, Func<IReadOnlyCollection<string>, ValueTask<Dictionary<string, RingKey>>> load, Dictionary<string, RingKey> successors)
+    /// <summary>Takes the keys whose cells are passed over out of a batch's.</summary>
+    private void PassOver(HashSet<Guid> ids, BatchKeys keys)
     {
-        if (scopes.Count == 0)
+        foreach (var id in ids)
         {
-            return;
+            if (stale.FindBlocked(id, blocked) is { } why)
+            {
+                keys.Blocked[id] = why;
+            }
         }
 
+        ids.ExceptWith(keys.Blocked.Keys);
+    }
+
+    /// <summary>Why keys of a batch do not open: a scope's key, and the kek above rows, block all their cells; a row's own key only its own.</summary>
+    private async Task ExplainAsync(List<Guid> unopened, BatchKeys keys, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var keks = new Dictionary<Guid, EnvelopeEncryptionException?>();
+        foreach (var id in unopened)
+        {
+            var error = await FindErrorAsync(id, store, cancellationToken).ConfigureAwait(false);
+            if (error is KeyUnavailableException)
+            {
+                keys.Errors[id] = error;
+            }
+            else if (stale.FindKek(id) is not { } kek)
+            {
+                blocked.AddKey(id, error);
+                keys.Blocked[id] = error;
+            }
+            else
+            {
+                if (!keks.TryGetValue(kek, out var why))
+                {
+                    keks[kek] = why = await _ring.FindKekErrorAsync(kek, store, cancellationToken).ConfigureAwait(false);
+                    if (why is not null)
+                    {
+                        blocked.AddKey(kek, why);
+                    }
+                }
+
+                (why is null ? keys.Errors : keys.Blocked)[id] = why ?? error;
+            }
+        }
+    }
+
+    /// <summary>The typed error of a key that was not loaded. One that the ring holds, and that was only forgotten again, is told as such: a job tries again.</summary>
+    private async Task<EnvelopeEncryptionException> FindErrorAsync(Guid id, IKeyRingStore store, CancellationToken cancellationToken)
+    {
         try
         {
-            foreach (var (scope, key) in await load(scopes).ConfigureAwait(false))
-            {
-                successors[scope] = key;
-            }
+            _ring.GetForOpening(id, _transient);
         }
-        catch (EnvelopeEncryptionException error) when (error is KeyRefusedException or KeyRingTamperedException or KeyRevokedException or KeyDestroyedException)
+        catch (EnvelopeEncryptionException error) when (error is not KeyNotFoundInRingException)
         {
-            var parents = scopes.GroupBy(Source, StringComparer.Ordinal).ToList();
-            if (scopes.Count == 1 || (parents.Count == 1 && error is KeyRefusedException))
-            {
-                _refused[scopes.Count == 1 && error is not KeyRefusedException ? scopes[0] : parents[0].Key] = error;
-                return;
-            }
-
-            // By parent, so that what stands under one kek stays together.
-            var inOrder = parents.SelectMany(p => p).ToList();
-            var half = parents.Count == 1 ? scopes.Count / 2 : parents.Take(parents.Count / 2).Sum(p => p.Count());
-            await LoadSuccessorsAsync(inOrder[..half], load, successors).ConfigureAwait(false);
-            await LoadSuccessorsAsync(inOrder[half..], load, successors).ConfigureAwait(false);
+            return error;
         }
+        catch (KeyNotFoundInRingException error)
+        {
+            if ((await store.FindByIdAsync([id], cancellationToken).ConfigureAwait(false)).Count == 0)
+            {
+                return error;
+            }
+        }
+
+        return new KeyUnavailableException($"Key {id} was loaded and let go of again before it was used: the ring changes, or holds more keys than MaxCachedKeys. Run the job again.") { KeyId = id };
     }
 
     /// <summary>Also of cells that are cut off behind their header: without its keys such a cell would not be told from one whose key has no successor.</summary>

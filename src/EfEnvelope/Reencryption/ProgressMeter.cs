@@ -22,7 +22,7 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
 
     public TimeSpan Elapsed => time.GetElapsedTime(_started);
 
-    public async Task BatchAsync(string table, long rows, long conflicts, long quarantined, CancellationToken cancellationToken)
+    public async Task BatchAsync(string table, long rows, long conflicts, long quarantined, int blocked, CancellationToken cancellationToken)
     {
         ReencryptionProgress report;
         lock (_gate)
@@ -34,7 +34,7 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
             var seconds = Math.Max(Elapsed.TotalSeconds, 0.001);
             var rate = _rows / seconds;
             var left = Math.Max(0, toDo - _rows - _quarantined);
-            report = new ReencryptionProgress(table, _rows, left, rate, rate > 0 ? TimeSpan.FromSeconds(left / rate) : null, _conflicts, _quarantined);
+            report = new ReencryptionProgress(table, _rows, left, rate, rate > 0 ? TimeSpan.FromSeconds(left / rate) : null, _conflicts, _quarantined) { Blocked = blocked };
         }
 
         progress?.Report(report);

@@ -8,43 +8,11 @@ using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Reencryption;
 
-/// <summary>Looks at quarantined cells again, one by one, where they stand: moves those that open, takes those off the list that no longer name a stale key, and keeps the rest.</summary>
+/// <summary>Tries quarantined cells again, one by one, where they stand: moves those that open, takes those off the list that no longer name a stale key, and keeps the rest.</summary>
 internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
 {
     private readonly QuarantineStore _store = new(session);
     private readonly Dictionary<string, EncryptedTable> _tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()).ToDictionary(t => t.Name, StringComparer.Ordinal);
-
-    /// <summary>Takes off the list what no longer names a stale key: the application rewrote or deleted it. Released entries too.</summary>
-    /// <returns>What is left of this context's columns, and how many envelopes of each cell name a stale key: a document may hold several.</returns>
-    public async Task<IReadOnlyList<(QuarantinedCell Cell, int Stale)>> PruneAsync(CancellationToken cancellationToken)
-    {
-        var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
-        await using (lease.ConfigureAwait(false))
-        {
-            var kept = new List<(QuarantinedCell Cell, int Stale)>();
-            var lookup = new StaleLookup(session, stale);
-            foreach (var cell in await _store.ListAsync(lease.Connection, includeReleased: true, cancellationToken).ConfigureAwait(false))
-            {
-                if (Find(cell) is not var (scan, index))
-                {
-                    continue;
-                }
-
-                var row = await ReadAsync(lease.Connection, lookup, scan, cell, cancellationToken).ConfigureAwait(false);
-                var left = row is null ? 0 : lookup.CountStale(scan.Table.Columns[index], row.Cells[index]);
-                if (left > 0)
-                {
-                    kept.Add((cell, left));
-                }
-                else
-                {
-                    await _store.RemoveAsync(lease.Connection, null, cell.Id, cancellationToken).ConfigureAwait(false);
-                }
-            }
-
-            return kept;
-        }
-    }
 
     public async Task<QuarantineRetryReport> RunAsync(IReadOnlyCollection<Guid>? ids, CancellationToken cancellationToken)
     {
@@ -55,7 +23,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         }
 
         var lookup = new StaleLookup(session, stale);
-        using var resealer = new BatchResealer(session, lookup);
+        using var resealer = new BatchResealer(session, lookup, new BlockedKeys());
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
@@ -107,7 +75,9 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         using var pins = new KeyPins();
         try
         {
-            replacement[index] = resealer.Reseal(scan.Table, index, row, await resealer.LoadKeysAsync(scan.Table, [row], pins, cancellationToken).ConfigureAwait(false));
+            var keys = await resealer.LoadKeysAsync(scan.Table, [row], pins, cancellationToken).ConfigureAwait(false);
+            replacement[index] = resealer.Reseal(scan.Table, index, row, keys);
+            reason = replacement[index] is null ? resealer.FindBlocked(scan.Table.Columns[index], row.Cells[index], keys)?.GetType().Name : null;
         }
         catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
         {
@@ -128,7 +98,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
 
             await (reason is null
                 ? _store.RemoveAsync(connection, transaction, cell.Id, cancellationToken)
-                : _store.AddAsync(connection, transaction, cell.JobId, cell.Table, cell.Column, cell.PrimaryKey, cell.KeyId, reason, cancellationToken)).ConfigureAwait(false);
+                : _store.KeepAsync(connection, transaction, cell.Id, reason, cancellationToken)).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             return reason;
         }

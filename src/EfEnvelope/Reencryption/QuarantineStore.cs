@@ -1,4 +1,7 @@
 using System.Data.Common;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
@@ -10,6 +13,20 @@ namespace EfEnvelope.Reencryption;
 /// <summary>The list of cells that could not be opened.</summary>
 internal sealed class QuarantineStore
 {
+    /// <summary>Entries of one statement.</summary>
+    private const int ChunkSize = 100;
+
+    /// <summary>Entries that are looked at together.</summary>
+    private const int PageSize = 500;
+
+    private static readonly string[] Updated = [nameof(EnvelopeQuarantineRow.JobId), nameof(EnvelopeQuarantineRow.RunId), nameof(EnvelopeQuarantineRow.KeyId), nameof(EnvelopeQuarantineRow.Reason)];
+
+    private static readonly string[] Inserted =
+    [
+        nameof(EnvelopeQuarantineRow.Id), nameof(EnvelopeQuarantineRow.TableName), nameof(EnvelopeQuarantineRow.ColumnName), nameof(EnvelopeQuarantineRow.PrimaryKey), nameof(EnvelopeQuarantineRow.FirstSeenAt), nameof(EnvelopeQuarantineRow.Digest),
+        .. Updated,
+    ];
+
     private static readonly string[] Read =
     [
         nameof(EnvelopeQuarantineRow.Id), nameof(EnvelopeQuarantineRow.JobId), nameof(EnvelopeQuarantineRow.TableName), nameof(EnvelopeQuarantineRow.ColumnName), nameof(EnvelopeQuarantineRow.PrimaryKey),
@@ -26,17 +43,115 @@ internal sealed class QuarantineStore
         _time = session.Runtime.TimeProvider;
     }
 
-    /// <summary>Lists a cell, once: what another worker or an earlier run listed says since when, and keeps its release.</summary>
-    public async Task AddAsync(DbConnection connection, DbTransaction? transaction, Guid jobId, string table, string column, string primaryKey, Guid? keyId, string reason, CancellationToken cancellationToken)
+    /// <summary>Lists cells, each once: what another worker or an earlier run listed says since when, and keeps its release.</summary>
+    /// <returns>How many of them this run had not listed before.</returns>
+    public async Task<int> AddAsync(DbConnection connection, DbTransaction? transaction, Guid jobId, Guid runId, IReadOnlyCollection<PoisonedCell> cells, CancellationToken cancellationToken)
     {
-        var known = await TableSql.ExecuteAsync(connection, transaction, command =>
-            $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column), (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey))}", cancellationToken).ConfigureAwait(false);
-        if (known == 0)
+        var fresh = 0;
+        var now = _time.GetUtcNow().UtcTicks;
+
+        // In one order, so that two runs that list the same cells do not wait for each other.
+        foreach (var chunk in cells.Select(c => (Cell: c, Digest: DigestOf(c.Table, c.Column, c.PrimaryKey))).OrderBy(c => Convert.ToHexString(c.Digest), StringComparer.Ordinal).Chunk(ChunkSize))
         {
-            await TableSql.ExecuteAsync(connection, transaction, command => _table.Insert(command,
-                (nameof(EnvelopeQuarantineRow.Id), Guid.NewGuid()), (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.TableName), table), (nameof(EnvelopeQuarantineRow.ColumnName), column),
-                (nameof(EnvelopeQuarantineRow.PrimaryKey), primaryKey), (nameof(EnvelopeQuarantineRow.KeyId), keyId), (nameof(EnvelopeQuarantineRow.Reason), reason), (nameof(EnvelopeQuarantineRow.FirstSeenAt), _time.GetUtcNow().UtcTicks)), cancellationToken).ConfigureAwait(false);
+            fresh += chunk.Length - await CountOfRunAsync(connection, transaction, runId, [.. chunk.Select(c => c.Digest)], cancellationToken).ConfigureAwait(false);
+            await TableSql.ExecuteAsync(
+                connection,
+                transaction,
+                command =>
+                {
+                    var rows = chunk.Select(c => $"({string.Join(", ", Values(c.Cell, c.Digest).Select(v => _table.Add(command, v.Property, v.Value)))})").ToList();
+                    var updates = Updated.Select(property => $"{_table[property]} = excluded.{_table[property]}");
+                    return $"INSERT INTO {_table.Name} ({_table.Columns(Inserted)}) VALUES {string.Join(", ", rows)} ON CONFLICT ({_table[nameof(EnvelopeQuarantineRow.Digest)]}) DO UPDATE SET {string.Join(", ", updates)}";
+                },
+                cancellationToken).ConfigureAwait(false);
         }
+
+        return fresh;
+
+        (string Property, object? Value)[] Values(PoisonedCell cell, byte[] digest) =>
+        [
+            (nameof(EnvelopeQuarantineRow.Id), Guid.NewGuid()), (nameof(EnvelopeQuarantineRow.TableName), cell.Table), (nameof(EnvelopeQuarantineRow.ColumnName), cell.Column),
+            (nameof(EnvelopeQuarantineRow.PrimaryKey), cell.PrimaryKey), (nameof(EnvelopeQuarantineRow.FirstSeenAt), now), (nameof(EnvelopeQuarantineRow.Digest), digest),
+            (nameof(EnvelopeQuarantineRow.JobId), jobId), (nameof(EnvelopeQuarantineRow.RunId), runId), (nameof(EnvelopeQuarantineRow.KeyId), cell.KeyId), (nameof(EnvelopeQuarantineRow.Reason), cell.Reason),
+        ];
+    }
+
+    private async Task<int> CountOfRunAsync(DbConnection connection, DbTransaction? transaction, Guid runId, byte[][] digests, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        command.CommandText = $"SELECT COUNT(*) FROM {_table.Name} WHERE {_table[nameof(EnvelopeQuarantineRow.Digest)]} IN ({string.Join(", ", digests.Select(d => _table.Add(command, nameof(EnvelopeQuarantineRow.Digest), d)))}) AND {_table.Where(command, (nameof(EnvelopeQuarantineRow.RunId), runId))}";
+        return Convert.ToInt32(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Gives entries that a former version made their digest, and takes the second one of a cell off the list.</summary>
+    /// <returns>How many entries there were.</returns>
+    public async Task<int> AdoptAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        if ((await ReadFormerAsync(connection, null, 1, cancellationToken).ConfigureAwait(false)).Count == 0)
+        {
+            return 0;
+        }
+
+        var adopted = 0;
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            if (connection is Npgsql.NpgsqlConnection)
+            {
+                await TableSql.ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_table.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
+            }
+
+            while (await ReadFormerAsync(connection, transaction, PageSize, cancellationToken).ConfigureAwait(false) is { Count: > 0 } former)
+            {
+                foreach (var (id, table, column, primaryKey) in former)
+                {
+                    var digest = DigestOf(table, column, primaryKey);
+                    var isFirst = await TableSql.ExecuteAsync(connection, transaction, command =>
+                        $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.Digest), digest))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))} AND NOT EXISTS (SELECT 1 FROM {_table.Name} AS o WHERE o.{_table[nameof(EnvelopeQuarantineRow.Digest)]} = {_table.Add(command, nameof(EnvelopeQuarantineRow.Digest), digest)})", cancellationToken).ConfigureAwait(false);
+                    adopted++;
+                    if (isFirst == 0)
+                    {
+                        await RemoveAsync(connection, transaction, id, cancellationToken).ConfigureAwait(false);
+                    }
+                }
+            }
+
+            await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
+            return adopted;
+        }
+    }
+
+    /// <summary>Released entries first: a decision is kept.</summary>
+    private async Task<List<(Guid Id, string Table, string Column, string PrimaryKey)>> ReadFormerAsync(DbConnection connection, DbTransaction? transaction, int most, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        command.CommandText = $"SELECT {_table.Columns(nameof(EnvelopeQuarantineRow.Id), nameof(EnvelopeQuarantineRow.TableName), nameof(EnvelopeQuarantineRow.ColumnName), nameof(EnvelopeQuarantineRow.PrimaryKey))} FROM {_table.Name} WHERE {_table[nameof(EnvelopeQuarantineRow.Digest)]} IS NULL ORDER BY CASE WHEN {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL THEN 1 ELSE 0 END, {_table[nameof(EnvelopeQuarantineRow.FirstSeenAt)]} LIMIT {most.ToString(CultureInfo.InvariantCulture)}";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var former = new List<(Guid, string, string, string)>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            former.Add((_table.Read<Guid>(reader, 0, Read[0]), reader.GetString(1), reader.GetString(2), reader.GetString(3)));
+        }
+
+        return former;
+    }
+
+    /// <summary>Some entries, released ones too, in the order of their ids: those behind <paramref name="after"/>.</summary>
+    public async Task<List<(QuarantinedCell Cell, Guid? RunId)>> ReadPageAsync(DbConnection connection, Guid? after, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        var id = _table[nameof(EnvelopeQuarantineRow.Id)];
+        command.CommandText = $"SELECT {_table.Columns([.. Read, nameof(EnvelopeQuarantineRow.RunId)])} FROM {_table.Name}{(after is { } last ? $" WHERE {id} > {_table.Add(command, nameof(EnvelopeQuarantineRow.Id), last)}" : "")} ORDER BY {id} LIMIT {PageSize.ToString(CultureInfo.InvariantCulture)}";
+        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        var page = new List<(QuarantinedCell, Guid?)>();
+        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+        {
+            page.Add((ReadCell(reader), reader.IsDBNull(Read.Length) ? null : _table.Read<Guid>(reader, Read.Length, nameof(EnvelopeQuarantineRow.Id))));
+        }
+
+        return page;
     }
 
     /// <summary>The entries, oldest first; released ones only on request.</summary>
@@ -48,16 +163,34 @@ internal sealed class QuarantineStore
         var cells = new List<QuarantinedCell>();
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            cells.Add(new QuarantinedCell(
-                _table.Read<Guid>(reader, 0, Read[0]), _table.Read<Guid>(reader, 1, Read[1]), reader.GetString(2), reader.GetString(3), reader.GetString(4),
-                reader.IsDBNull(5) ? null : _table.Read<Guid>(reader, 5, nameof(EnvelopeQuarantineRow.Id)), reader.GetString(6), new DateTimeOffset(reader.GetInt64(7), TimeSpan.Zero))
-            {
-                ReleasedAt = reader.IsDBNull(8) ? null : new DateTimeOffset(reader.GetInt64(8), TimeSpan.Zero),
-                ReleaseReason = reader.IsDBNull(9) ? null : reader.GetString(9),
-            });
+            cells.Add(ReadCell(reader));
         }
 
         return cells;
+    }
+
+    private QuarantinedCell ReadCell(DbDataReader reader) => new(
+        _table.Read<Guid>(reader, 0, Read[0]), _table.Read<Guid>(reader, 1, Read[1]), reader.GetString(2), reader.GetString(3), reader.GetString(4),
+        reader.IsDBNull(5) ? null : _table.Read<Guid>(reader, 5, nameof(EnvelopeQuarantineRow.Id)), reader.GetString(6), new DateTimeOffset(reader.GetInt64(7), TimeSpan.Zero))
+    {
+        ReleasedAt = reader.IsDBNull(8) ? null : new DateTimeOffset(reader.GetInt64(8), TimeSpan.Zero),
+        ReleaseReason = reader.IsDBNull(9) ? null : reader.GetString(9),
+    };
+
+    /// <summary>Says anew why an entry is still listed.</summary>
+    public Task KeepAsync(DbConnection connection, DbTransaction? transaction, Guid id, string reason, CancellationToken cancellationToken)
+        => TableSql.ExecuteAsync(connection, transaction, command => $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.Reason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))}", cancellationToken);
+
+    /// <summary>Takes entries off the list; those that somebody listed anew meanwhile, with another run's id, stay.</summary>
+    public async Task RemoveAsync(DbConnection connection, IEnumerable<(QuarantinedCell Cell, Guid? RunId)> entries, CancellationToken cancellationToken)
+    {
+        foreach (var run in entries.GroupBy(e => e.RunId))
+        {
+            foreach (var chunk in run.Chunk(ChunkSize))
+            {
+                await TableSql.ExecuteAsync(connection, null, command => $"DELETE FROM {_table.Name} WHERE {_table.In(command, nameof(EnvelopeQuarantineRow.Id), [.. chunk.Select(e => e.Cell.Id)])} AND {(run.Key is { } runId ? _table.Where(command, (nameof(EnvelopeQuarantineRow.RunId), runId)) : $"{_table[nameof(EnvelopeQuarantineRow.RunId)]} IS NULL")}", cancellationToken).ConfigureAwait(false);
+            }
+        }
     }
 
     public Task RemoveAsync(DbConnection connection, DbTransaction? transaction, Guid id, CancellationToken cancellationToken)
@@ -67,4 +200,11 @@ internal sealed class QuarantineStore
     public async Task<bool> ReleaseAsync(DbConnection connection, Guid id, string reason, CancellationToken cancellationToken)
         => await TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.ReleasedAt), _time.GetUtcNow().UtcTicks), (nameof(EnvelopeQuarantineRow.ReleaseReason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))} AND {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL", cancellationToken).ConfigureAwait(false) == 1;
+
+    /// <summary>SHA-256 of a cell's table, column and primary key, each with its length before it.</summary>
+    private static byte[] DigestOf(string table, string column, string primaryKey)
+        => SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{table.Length} {table}{column.Length} {column}{primaryKey}")));
 }
+
+/// <summary>A cell that a job could not open, and why.</summary>
+internal sealed record PoisonedCell(string Table, string Column, string PrimaryKey, Guid? KeyId, string Reason);

@@ -19,12 +19,14 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private const int MaxPasses = 20;
     private const int MaxAttempts = 7;
 
-    private readonly TriedCells _tried = new();
+    private readonly BlockedKeys _blocked = new();
     private readonly TreatedKeys _treated = new();
     private readonly HashSet<Guid> _jobIds = [];
 
     /// <summary>Names this run, and no other of the same process: what it lost hold of it may take back at once.</summary>
     private readonly string _owner = $"{Environment.MachineName}/{Environment.ProcessId}/{Guid.NewGuid().ToString("N")[..8]}";
+
+    private readonly Guid _runId = Guid.NewGuid();
 
     private readonly JobThrottle _throttle = new(options, session.Runtime.TimeProvider);
 
@@ -78,7 +80,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
         var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
-        _former ??= await OnAsync(source, connection => jobs.ListUnfinishedAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var former = _former ??= await OnAsync(source, connection => jobs.ListUnfinishedAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+        await OnAsync(source, connection => new QuarantineStore(session).AdoptAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
         for (var pass = 0; ; pass++)
         {
@@ -95,21 +98,21 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
 
             // Entries that the application healed, or whose row is gone, leave the list by themselves.
-            var kept = await new QuarantineRetry(session, retired).PruneAsync(cancellationToken).ConfigureAwait(false);
-            var stuck = kept.Where(k => _tried.Contains(k.Cell) || (worked.Contains(k.Cell.JobId) && !_former.Contains(k.Cell.JobId))).Sum(k => (long)k.Stale);
+            var (kept, stuck) = await new QuarantineReview(session, retired, _blocked).RunAsync((cell, run) => run == _runId || (worked.Contains(cell.JobId) && !former.Contains(cell.JobId)), cancellationToken).ConfigureAwait(false);
             var left = census.Entries.Where(retired.IsStale).ToList();
             var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
-            if ((inReach > stuck || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
+            var blocked = _blocked.CountIn(left.Where(e => reachable.Contains((e.Table, e.Column))));
+            if ((inReach > stuck + blocked.Sum(k => k.Cells) || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
             {
                 continue;
             }
 
-            var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine"
+            var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine{Explain(blocked)}"
                 : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
-            return await ReportAsync(source, jobs, cutOff, census, kept.Count, notProven, cancellationToken).ConfigureAwait(false);
+            return await ReportAsync(source, jobs, cutOff, census, kept, blocked, notProven, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -120,6 +123,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     {
         var worked = new HashSet<Guid>();
         _treated.Add(stale);
+        _blocked.Clear();
         foreach (var group in stale.Groups())
         {
             var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
@@ -138,6 +142,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         return worked;
     }
 
+    private static string Explain(IReadOnlyList<BlockedKey> blocked)
+        => blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because a key of {string.Join(", ", blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).Take(10))}{(blocked.Count > 10 ? " and others" : "")} cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
+
     private static string? OutOfReach(List<CensusEntry> left, IReadOnlyList<EncryptedTable> tables, HashSet<(string, string)> reachable)
     {
         var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
@@ -147,7 +154,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     }
 
     private async Task<ReencryptionReport> ReportAsync(
-        RingConnection source, JobStore jobs, CompletionCutOff cutOff, EnvelopeCensus census, int quarantined, string? notProven, CancellationToken cancellationToken)
+        RingConnection source, JobStore jobs, CompletionCutOff cutOff, EnvelopeCensus census, long quarantined, IReadOnlyList<BlockedKey> blocked, string? notProven, CancellationToken cancellationToken)
     {
         var meter = _meter!;
         var (jobRows, jobConflicts) = await SumAsync(source, jobs, cancellationToken).ConfigureAwait(false);
@@ -156,7 +163,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             new CompletionFacts
             {
                 Kind = CompletionKind.Reencryption, JobId = _jobId, StartedAt = meter.StartedAt, Elapsed = meter.Elapsed, StaleKeys = _treated.Scopes, StaleRowKeys = _treated.RowKeys, Rows = meter.Rows, Conflicts = meter.Conflicts,
-                Quarantined = quarantined, JobRows = jobRows, JobConflicts = jobConflicts, Batches = meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
+                Quarantined = quarantined, Blocked = blocked, JobRows = jobRows, JobConflicts = jobConflicts, Batches = meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
             },
             cancellationToken).ConfigureAwait(false);
         if (completion.IsProven)
@@ -171,7 +178,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             }
         }
 
-        return new ReencryptionReport(_jobId, _treated.Ids, meter.Rows, meter.Conflicts, quarantined, meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion };
+        return new ReencryptionReport(_jobId, _treated.Ids, meter.Rows, meter.Conflicts, quarantined, meter.Elapsed, census, completion.IsProven, completion.NotProvenBecause) { Completion = completion, Blocked = blocked };
     }
 
     private static async Task<T> OnAsync<T>(RingConnection source, Func<System.Data.Common.DbConnection, Task<T>> work, CancellationToken cancellationToken)
@@ -256,8 +263,8 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private async Task RunWorkerAsync(
         RingConnection source, JobStore jobs, Guid jobId, string owner, Dictionary<string, TableScan> scans, StaleKeys stale, CancellationToken cancellationToken)
     {
-        using var resealer = new BatchResealer(session, new StaleLookup(session, stale));
-        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, jobId, owner, scans, _tried, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
+        using var resealer = new BatchResealer(session, new StaleLookup(session, stale), _blocked);
+        await new UnitWorker(session, jobs, new QuarantineStore(session), resealer, _blocked, jobId, owner, scans, _runId, options, _meter!, _throttle).RunAsync(source, cancellationToken).ConfigureAwait(false);
     }
 
     private Task<(long Rows, long Conflicts)> SumAsync(RingConnection source, JobStore jobs, CancellationToken cancellationToken)

@@ -16,7 +16,7 @@ namespace EfEnvelope;
 /// <param name="RateSource">Where the rate comes from: the last job, or a sample that was read, opened and sealed in memory; and what the options hold it to.</param>
 /// <param name="Duration">How long the rows would take at that rate, with the options' pauses; null where nothing is to do. The wait for the cut-off, the final census, and the time outside of a window come on top.</param>
 /// <param name="Census">What one census costs; a job takes two.</param>
-/// <param name="Unreadable">Keys that could not be loaded for the sample, with the type of the error: their rows would go to quarantine.</param>
+/// <param name="Unreadable">Keys that could not be loaded for the sample, with the type of the error: their rows would be passed over.</param>
 public sealed record ReencryptionPlan(
     DateTimeOffset TakenAt,
     IReadOnlyList<PlannedKey> Keys,
@@ -63,7 +63,7 @@ public sealed record ReencryptionPlan(
         Line($"  {Census.ToText()}; a job takes two");
         foreach (var key in Unreadable)
         {
-            Line($"  UNREADABLE: key {key.Id} ({key.Error}): its rows would go to quarantine");
+            Line($"  UNREADABLE: key {key.Id} ({key.Error}): its rows would be passed over");
         }
 
         return text.ToString();

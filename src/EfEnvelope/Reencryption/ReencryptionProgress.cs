@@ -8,4 +8,8 @@ namespace EfEnvelope;
 /// <param name="TimeLeft">Estimate at that rate; null before the first batch.</param>
 /// <param name="Conflicts">Rows that the application wrote at the same time; they are visited again.</param>
 /// <param name="Quarantined">Cells that could not be opened.</param>
-public sealed record ReencryptionProgress(string Table, long Done, long ToDo, double RowsPerSecond, TimeSpan? TimeLeft, long Conflicts, long Quarantined);
+public sealed record ReencryptionProgress(string Table, long Done, long ToDo, double RowsPerSecond, TimeSpan? TimeLeft, long Conflicts, long Quarantined)
+{
+    /// <summary>Keys and scopes whose cells are passed over in this pass because a key cannot be used (<see cref="BlockedKey"/>).</summary>
+    public int Blocked { get; init; }
+}

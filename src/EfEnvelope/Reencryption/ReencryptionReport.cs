@@ -15,4 +15,7 @@ public sealed record ReencryptionReport(
 {
     /// <summary>The same as a document that can be kept and checked: with the cut-off, the sampled opening, hashes, and an HMAC under the ring's mac key.</summary>
     public required CompletionReport Completion { get; init; }
+
+    /// <summary>Keys whose cells were left where they are, all together, because a key cannot be used; empty where there is none. Let the key service permit, or restore the ring's row, and run the job again.</summary>
+    public IReadOnlyList<BlockedKey> Blocked { get; init; } = [];
 }

@@ -91,6 +91,9 @@ internal sealed class StaleKeys
     /// <summary>Whether it is a stale key of a scope.</summary>
     public bool Contains(Guid id) => _byId.ContainsKey(id);
 
+    /// <summary>A stale key of a scope.</summary>
+    public KeyRingEntry? Find(Guid id) => _byId.GetValueOrDefault(id);
+
     public bool IsStale(KeyRingEntry key) => key.KekId is { } kek ? IsStale(kek, key.State) : _byId.ContainsKey(key.Id);
 
     public bool IsStale(CensusEntry entry) => entry is { KekId: { } kek, State: { } state } ? IsStale(kek, state) : entry.KeyId is { } id && _byId.ContainsKey(id);

@@ -1,5 +1,6 @@
 using EfEnvelope.Census;
 using EfEnvelope.Envelopes;
+using EfEnvelope.Keys;
 using EfEnvelope.Storage;
 
 namespace EfEnvelope.Reencryption;
@@ -13,8 +14,11 @@ internal sealed class StaleLookup(EnvelopeSession session, StaleKeys stale)
     /// <summary>Ids whose answer is remembered: those of scope keys come again with every batch, those of row keys hardly ever.</summary>
     private const int MaxKnown = 10_000;
 
-    /// <summary>Whether an id names a stale row key.</summary>
-    private readonly Dictionary<Guid, bool> _known = [];
+    /// <summary>The keks of the ids that name a stale row key; null for all others.</summary>
+    private readonly Dictionary<Guid, Guid?> _known = [];
+
+    /// <summary>The scopes above the rows of these keks.</summary>
+    private readonly Dictionary<Guid, string> _parents = [];
 
     /// <summary>Looks up what a batch names, and keeps its rows that name a stale key: all of them where the database has filtered.</summary>
     public async ValueTask<ScannedBatch> SelectAsync(TableScan scan, ScannedBatch batch, CancellationToken cancellationToken)
@@ -59,8 +63,21 @@ internal sealed class StaleLookup(EnvelopeSession session, StaleKeys stale)
     public int CountStale(EncryptedColumn column, object? cell)
         => column.Storage == EncryptedStorage.Document ? NamedKeys(column, cell).Count(Contains) : NamesStale(column, cell) ? 1 : 0;
 
+    /// <summary>How many of these name a key whose cells are passed over.</summary>
+    public int CountBlocked(EncryptedColumn column, object? cell, BlockedKeys blocked)
+        => blocked.Count == 0 || cell is null ? 0
+            : column.Storage == EncryptedStorage.Document ? NamedKeys(column, cell).Count(id => FindBlocked(id, blocked) is not null)
+            : NamedKey(column, cell) is { } named && FindBlocked(named, blocked) is not null ? 1 : 0;
+
+    /// <summary>Why the cells of a stale key are passed over; null where they are not, and where the key is not stale.</summary>
+    public EnvelopeEncryptionException? FindBlocked(Guid id, BlockedKeys blocked)
+        => stale.Find(id) is { } key ? blocked.Find(id, key.Scope) : FindKek(id) is { } kek ? blocked.FindRows(kek, _parents[kek]) : null;
+
+    /// <summary>The kek of a stale row key of a batch that was looked up; null for any other id.</summary>
+    public Guid? FindKek(Guid id) => _known.GetValueOrDefault(id);
+
     /// <summary>Whether a key of a batch that was looked up is stale.</summary>
-    public bool Contains(Guid id) => stale.Contains(id) || _known.GetValueOrDefault(id);
+    public bool Contains(Guid id) => stale.Contains(id) || FindKek(id) is not null;
 
     /// <summary>The key that a cell names by its header, as the census reads it: also of one that was cut off behind it, which then does not open. Of text that shows only a part of the id, the stale one; null where there is none.</summary>
     public Guid? NamedKey(EncryptedColumn column, object cell)
@@ -110,13 +127,18 @@ internal sealed class StaleLookup(EnvelopeSession session, StaleKeys stale)
 
         foreach (var key in await session.Ring.FindByIdAsync(unknown, session.OpenStore(), cancellationToken).ConfigureAwait(false))
         {
-            _known[key.Id] = stale.IsStale(key);
+            _known[key.Id] = stale.IsStale(key) ? key.KekId : null;
+            if (key.KekId is { } kek)
+            {
+                _parents.TryAdd(kek, KeyScope.ParentOf(key.Scope));
+            }
+
             unknown.Remove(key.Id);
         }
 
         foreach (var id in unknown)
         {
-            _known[id] = false;
+            _known[id] = null;
         }
     }
 }

@@ -72,12 +72,30 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
         return PrepareAsync(command, [filter.Condition(command), $"{_keyTuple} = {Tuple(command, key)}"], movesOn: false, 0, count: 1, cancellationToken);
     }
 
+    /// <summary>Reads some rows, where they may name a stale key. Not prepared: their number differs.</summary>
+    public RangeReader OpenRows(DbConnection connection, DbTransaction? transaction, IReadOnlyList<object[]> keys)
+    {
+        var command = connection.CreateCommand();
+        command.Transaction = transaction;
+        var condition = filter.Condition(command);
+        var rows = table.Key.Count == 1
+            ? $"{_keyTuple} IN ({string.Join(", ", keys.Select(k => table.Key[0].Add(command, k[0])))})"
+            : string.Join(" OR ", keys.Select(key => $"({string.Join(" AND ", key.Select((value, i) => $"{table.Key[i].Delimited} = {table.Key[i].Add(command, value)}"))})"));
+        Describe(command, [condition, $"({rows})"], keys.Count + 1);
+        return new RangeReader(this, command, movesOn: false, 0, keys.Count + 1);
+    }
+
     private async Task<RangeReader> PrepareAsync(DbCommand command, IReadOnlyList<string> conditions, bool movesOn, int keyAt, int count, CancellationToken cancellationToken)
+    {
+        Describe(command, conditions, count);
+        await command.PrepareAsync(cancellationToken).ConfigureAwait(false);
+        return new RangeReader(this, command, movesOn, keyAt, count);
+    }
+
+    private void Describe(DbCommand command, IReadOnlyList<string> conditions, int count)
     {
         var columns = table.Columns.Select(c => c.Storage == EncryptedStorage.Document ? $"CAST({c.Delimited} AS TEXT)" : c.Delimited);
         command.CommandText = $"SELECT {_keyList}, {string.Join(", ", columns)} FROM {table.Delimited} WHERE {string.Join(" AND ", conditions)} ORDER BY {_keyList} LIMIT {count.ToString(CultureInfo.InvariantCulture)}";
-        await command.PrepareAsync(cancellationToken).ConfigureAwait(false);
-        return new RangeReader(this, command, movesOn, keyAt, count);
     }
 
     /// <summary>A key as JSON, for the job's tables.</summary>
@@ -94,13 +112,13 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
         return [.. document.RootElement.EnumerateArray().Select((element, i) => element.Deserialize(table.Key[i].ProviderType)!)];
     }
 
-    /// <summary>A key as it was written down; false where the table's primary key is another one since.</summary>
+    /// <summary>A key as it was written down; false where the table's primary key is another one since: of other columns, or one whose conversion, which may throw anything, does not take the former values.</summary>
     public bool TryDeserialize(string json, out object[] key)
     {
         try
         {
             key = Deserialize(json)!;
-            return key.Length == table.Key.Count;
+            return key.Length == table.Key.Count && !key.Where((value, i) => !table.Key[i].Takes(value)).Any();
         }
         catch (Exception error) when (error is JsonException or FormatException or InvalidOperationException or ArgumentOutOfRangeException)
         {

@@ -9,10 +9,10 @@ namespace EfEnvelope.Reencryption;
 
 /// <summary>
 /// Works off units: reads a batch of stale rows, opens and seals them, writes them by compare-and-set, and commits the checkpoint with them. The application's write always wins; the row
-/// is then visited by the next pass. A cell that does not open goes to quarantine, and the job goes on.
+/// is then visited by the next pass. A cell that does not open goes to quarantine, cells whose key cannot be used are passed over together, and the job goes on.
 /// </summary>
 internal sealed class UnitWorker(
-    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, TriedCells tried, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
+    EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, BlockedKeys blocked, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, Guid runId, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
 {
     /// <summary>Claims units until there is none left to claim.</summary>
     public async Task RunAsync(RingConnection source, CancellationToken cancellationToken)
@@ -109,13 +109,13 @@ internal sealed class UnitWorker(
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
         using var pins = new KeyPins();
-        var pairs = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, stop).ConfigureAwait(false);
+        var keys = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, stop).ConfigureAwait(false);
         await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
         {
-            var (changes, poisoned) = await ResealAsync(connection, transaction, scan.Table, batch.Rows, pairs, cancellationToken).ConfigureAwait(false);
-            var newly = poisoned.Count(cell => !tried.Contains(cell));
+            var (changes, poisoned) = Reseal(scan.Table, batch.Rows, keys);
+            var newly = await quarantine.AddAsync(connection, transaction, jobId, runId, poisoned, cancellationToken).ConfigureAwait(false);
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
             if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), batch.IsLast, options.UnitLease, written, changes.Count - written, newly, cancellationToken).ConfigureAwait(false))
@@ -127,17 +127,15 @@ internal sealed class UnitWorker(
 
             await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-            tried.Add(poisoned);
             await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
-            await meter.BatchAsync(unit.Table, written, changes.Count - written, newly, stop).ConfigureAwait(false);
+            await meter.BatchAsync(unit.Table, written, changes.Count - written, newly, blocked.Count, stop).ConfigureAwait(false);
             return true;
         }
     }
 
-    private async Task<(List<RowChange> Changes, List<(string Table, string Column, string PrimaryKey)> Poisoned)> ResealAsync(
-        DbConnection connection, DbTransaction transaction, EncryptedTable table, List<ScannedRow> rows, Dictionary<Guid, (RingKey Old, RingKey New)> pairs, CancellationToken cancellationToken)
+    private (List<RowChange> Changes, List<PoisonedCell> Poisoned) Reseal(EncryptedTable table, List<ScannedRow> rows, BatchKeys keys)
     {
-        var poisoned = new List<(string Table, string Column, string PrimaryKey)>();
+        var poisoned = new List<PoisonedCell>();
         var changes = new List<RowChange>(rows.Count);
         foreach (var row in rows)
         {
@@ -147,12 +145,13 @@ internal sealed class UnitWorker(
             {
                 try
                 {
-                    replacement[i] = resealer.Reseal(table, i, row, pairs);
+                    replacement[i] = resealer.Reseal(table, i, row, keys);
                     any |= replacement[i] is not null;
                 }
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
                 {
-                    poisoned.Add(await QuarantineAsync(connection, transaction, table, i, row, error, cancellationToken).ConfigureAwait(false));
+                    var column = table.Columns[i];
+                    poisoned.Add(new PoisonedCell(table.Name, column.Name, TableScan.Serialize(row.Key)!, resealer.ListedKey(column, row.Cells[i]!), error.GetType().Name));
                 }
             }
 
@@ -163,13 +162,5 @@ internal sealed class UnitWorker(
         }
 
         return (changes, poisoned);
-    }
-
-    private async Task<(string Table, string Column, string PrimaryKey)> QuarantineAsync(
-        DbConnection connection, DbTransaction transaction, EncryptedTable table, int index, ScannedRow row, EnvelopeEncryptionException error, CancellationToken cancellationToken)
-    {
-        var cell = (table.Name, table.Columns[index].Name, TableScan.Serialize(row.Key)!);
-        await quarantine.AddAsync(connection, transaction, jobId, cell.Item1, cell.Item2, cell.Item3, resealer.ListedKey(table.Columns[index], row.Cells[index]!), error.GetType().Name, cancellationToken).ConfigureAwait(false);
-        return cell;
     }
 }

@@ -217,7 +217,8 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
                 return ValueTask.CompletedTask;
             },
         });
-        Assert.Equal((20L, 20L, 20L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
+        Assert.Equal((20L, 0L, 20L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
+        Assert.Equal((20L, nameof(KeyRefusedException)), (Assert.Single(report.Blocked).Cells, report.Blocked[0].Reason));
 
         service.Refused = null;
         await using (var connection = database.Connect())
@@ -226,8 +227,8 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         }
 
         await using var again = New();
-        var retried = await new EnvelopeKeys(again).RetryQuarantineAsync();
-        Assert.Equal((20, 0, 0), (retried.Moved, retried.Gone, retried.Kept.Count));
+        var whole = await new EnvelopeKeys(again).ReencryptAsync(JobFaultTests.Small);
+        Assert.Equal((20L, true, 0), (whole.Rows, whole.IsProven, whole.Blocked.Count));
         Assert.Equal(Enumerable.Range(0, 40).Select(n => $"f{n}"), (await again.Items.AsNoTracking().OrderBy(i => i.Id).ToListAsync()).Select(i => i.First));
     }
 
@@ -256,9 +257,9 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
 
         await using var job = New();
         var report = await new EnvelopeKeys(job).ReencryptAsync(JobFaultTests.Small);
-        Assert.Equal((20L, 20L, 20L), (report.Rows, report.Quarantined, report.Census.StaleCells));
+        Assert.Equal((20L, 0L, 20L), (report.Rows, report.Quarantined, report.Census.StaleCells));
         Assert.False(report.IsProven);
-        Assert.Equal(nameof(KeyRefusedException), await database.ScalarAsync("SELECT MAX(\"Reason\") FROM \"EnvelopeQuarantine\""));
+        Assert.Equal((20L, nameof(KeyRefusedException)), (Assert.Single(report.Blocked).Cells, report.Blocked[0].Reason));
 
         service.Refused = null;
         await using (var connection = database.Connect())
@@ -303,8 +304,11 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         await using (var job = New())
         {
             var report = await new EnvelopeKeys(job).ReencryptAsync(JobFaultTests.Small with { BatchSize = 40 });
-            Assert.Equal((30L, 10L, 10L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
-            Assert.Equal(nameof(KeyRefusedException), await database.ScalarAsync("SELECT MAX(\"Reason\") FROM \"EnvelopeQuarantine\""));
+            Assert.Equal((30L, 0L, 10L, false), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven));
+            var blocked = Assert.Single(report.Blocked);
+            Assert.Equal((10L, nameof(KeyRefusedException)), (blocked.Cells, blocked.Reason));
+            Assert.EndsWith(EnvelopeScope.Tenant(2).Value, blocked.Scope, StringComparison.Ordinal);
+            Assert.Contains("let the key service permit", report.NotProvenBecause, StringComparison.Ordinal);
         }
 
         service.Refused = null;

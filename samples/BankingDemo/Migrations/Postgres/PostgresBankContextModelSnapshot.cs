@@ -345,6 +345,9 @@ namespace BankingDemo.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text");
 
+                    b.Property<byte[]>("Digest")
+                        .HasColumnType("bytea");
+
                     b.Property<long>("FirstSeenAt")
                         .HasColumnType("bigint");
 
@@ -368,11 +371,17 @@ namespace BankingDemo.Migrations.Postgres
                     b.Property<long?>("ReleasedAt")
                         .HasColumnType("bigint");
 
+                    b.Property<Guid?>("RunId")
+                        .HasColumnType("uuid");
+
                     b.Property<string>("TableName")
                         .IsRequired()
                         .HasColumnType("text");
 
                     b.HasKey("Id");
+
+                    b.HasIndex("Digest")
+                        .IsUnique();
 
                     b.ToTable("EnvelopeQuarantine", (string)null);
 

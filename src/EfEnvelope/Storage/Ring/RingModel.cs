@@ -46,7 +46,7 @@ internal static class RingModel
         {
             var property = entityType.FindProperty(member.Name) ?? entityType.AddProperty(member);
             var nullable = Nullable.GetUnderlyingType(member.PropertyType) is not null || member.Name is "RootKeyId" or "KeyMaterialId" or "Reason" or "ChangedBy" && type == typeof(EnvelopeKeyRow)
-                || member.Name is "ReleaseReason" or "Report" or "LowKey" or "HighKey" or "Owner" or "Checkpoint";
+                || member.Name is "ReleaseReason" or "Report" or "LowKey" or "HighKey" or "Owner" or "Checkpoint" or "Digest";
             property.IsNullable = nullable;
             property.ValueGenerated = ValueGenerated.Never;
             LeaveConventions(property);
@@ -63,6 +63,10 @@ internal static class RingModel
             entityType.AddIndex([entityType.FindProperty(nameof(EnvelopeKeyRow.Scope))!, entityType.FindProperty(nameof(EnvelopeKeyRow.Purpose))!, entityType.FindProperty(nameof(EnvelopeKeyRow.Version))!]).IsUnique = true;
             entityType.AddIndex([entityType.FindProperty(nameof(EnvelopeKeyRow.KekId))!]);
             entityType.AddIndex([entityType.FindProperty(nameof(EnvelopeKeyRow.ChangedEpoch))!]);
+        }
+        else if (type == typeof(EnvelopeQuarantineRow))
+        {
+            entityType.AddIndex([entityType.FindProperty(nameof(EnvelopeQuarantineRow.Digest))!]).IsUnique = true;
         }
 
         return entityType;

@@ -164,4 +164,10 @@ public class EnvelopeQuarantineRow
 
     /// <summary>Who decided and why; no personal data.</summary>
     public virtual string? ReleaseReason { get; set; }
+
+    /// <summary>SHA-256 of table, column and primary key, so that a cell is listed once and is found by an index, however long its key. Null in entries that a former version made, until a job comes by.</summary>
+    public virtual byte[]? Digest { get; set; }
+
+    /// <summary>The run of a job that met it last.</summary>
+    public virtual Guid? RunId { get; set; }
 }
