@@ -28,4 +28,7 @@ public sealed record CensusEntry(string Table, string Column, Guid? KeyId, strin
 
     /// <summary>Row keys that are counted together; else null.</summary>
     internal RowKeySum? RowKeys { get; init; }
+
+    /// <summary>Whether some of them were to be counted one by one, and were too many.</summary>
+    internal bool IsTooMany { get; init; }
 }

@@ -25,6 +25,9 @@ internal sealed class ColumnTally(KeyBook book, string table, string column, Fun
     /// <summary>By the first of the four ids that begin alike.</summary>
     private readonly Dictionary<Guid, (Guid[] Candidates, long Cells)> _waitingArmor = [];
 
+    /// <summary>What was to be counted one by one, and was too many.</summary>
+    private readonly HashSet<(Guid KekId, KeyState State)> _tooMany = [];
+
     private long _notEnvelopes;
     private int _foreign;
     private int _single;
@@ -112,7 +115,7 @@ internal sealed class ColumnTally(KeyBook book, string table, string column, Fun
 
         foreach (var (keys, cells) in _rowKeys.Sums)
         {
-            yield return new CensusEntry(table, column, null, KeyScope.ForAllRows(keys.Parent), keys.State, cells) { Keys = keys.Keys, KekId = keys.KekId, KekState = KekState(keys.KekId), RowKeys = keys };
+            yield return new CensusEntry(table, column, null, KeyScope.ForAllRows(keys.Parent), keys.State, cells) { Keys = keys.Keys, KekId = keys.KekId, KekState = KekState(keys.KekId), RowKeys = keys, IsTooMany = _tooMany.Contains((keys.KekId, keys.State)) };
         }
 
         if (_furtherForeign.Keys > 0)
@@ -143,7 +146,8 @@ internal sealed class ColumnTally(KeyBook book, string table, string column, Fun
 
     private void AddKnown(KeyRingEntry key, long cells)
     {
-        if (key.KekId is null || (single is not null && _single < MaxListed && single(key)))
+        var isSingle = key.KekId is not null && single is not null && single(key);
+        if (key.KekId is null || (isSingle && _single < MaxListed))
         {
             _single += key.KekId is null ? 0 : 1;
             _listed[key.Id] = (key, _listed.GetValueOrDefault(key.Id).Cells + cells);
@@ -151,6 +155,10 @@ internal sealed class ColumnTally(KeyBook book, string table, string column, Fun
         else
         {
             _rowKeys.Add(key, cells);
+            if (isSingle)
+            {
+                _tooMany.Add((key.KekId.Value, key.State));
+            }
         }
     }
 

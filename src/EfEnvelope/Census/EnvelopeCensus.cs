@@ -12,6 +12,8 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
 
     private readonly HashSet<(Guid KekId, KeyState State)> _together = [.. Entries.Where(e => e.RowKeys is not null).Select(e => (e.KekId!.Value, e.State!.Value))];
 
+    private readonly HashSet<Guid> _tooMany = [.. Entries.Where(e => e.IsTooMany).Select(e => e.KekId!.Value)];
+
     /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
     public IReadOnlyList<string> OtherDatabases { get; init; } = [];
 
@@ -38,9 +40,12 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// </summary>
     internal bool MayName(KeyRingEntry key) => CountOf(key.Id) > 0 || (key.KekId is { } kek && _together.Contains((kek, key.State)));
 
-    /// <summary>The same, also where the key changed its state since the census, by another operator's hand: whether one of the same kek is named in any state that can have been left for this one.</summary>
+    /// <summary>
+    /// The same, also where the key changed its state since the census, by another operator's hand: whether one of the same kek is named that was too many to be counted one by one, in whatever state, or that was scheduled for
+    /// destruction then.
+    /// </summary>
     internal bool MayNameSince(KeyRingEntry key)
-        => MayName(key) || (key.KekId is { } kek && _together.Any(t => t.KekId == kek && t.State is (KeyState.Deactivated or KeyState.Compromised or KeyState.PendingDestruction)));
+        => MayName(key) || (key.KekId is { } kek && (_tooMany.Contains(kek) || _together.Contains((kek, KeyState.PendingDestruction))));
 
     /// <summary>Whether no cell may go on naming a key in this state. Not <see cref="KeyState.Destroyed"/>: what an erasure leaves is meant to stay.</summary>
     internal static bool IsStale(KeyState state) => state is KeyState.Deactivated or KeyState.Compromised or KeyState.Revoked or KeyState.PendingDestruction;

@@ -24,10 +24,8 @@ internal static class ForeignColumns
                 var columns = new List<EncryptedColumn>();
                 foreach (var (_, name) in table)
                 {
-                    if (await FindStorageAsync(connection, transaction, plain, delimited, name, cancellationToken).ConfigureAwait(false) is { } storage)
-                    {
-                        columns.Add(new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>()));
-                    }
+                    var storages = await FindStorageAsync(connection, transaction, plain, delimited, name, cancellationToken).ConfigureAwait(false);
+                    columns.AddRange(storages.Select(storage => new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>())));
                 }
 
                 if (columns.Count > 0)
@@ -53,18 +51,24 @@ internal static class ForeignColumns
         }
     }
 
-    private static async Task<EncryptedStorage?> FindStorageAsync(DbConnection connection, DbTransaction? transaction, string table, string delimited, string column, CancellationToken cancellationToken)
+    /// <summary>
+    /// How a column may hold envelopes, by its type as it is now; none where there is no such column. What is neither bytes nor text (it was changed since) is searched for armour as a document is, and on SQLite, where any column holds
+    /// anything, for bytes as well.
+    /// </summary>
+    private static async Task<EncryptedStorage[]> FindStorageAsync(DbConnection connection, DbTransaction? transaction, string table, string delimited, string column, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
         command.CommandText = connection is NpgsqlConnection
-            ? $"SELECT CAST(atttypid AS regtype)::text FROM pg_attribute WHERE attrelid = to_regclass({Sql.Add(command, delimited)}) AND attname = {Sql.Add(command, column)} AND NOT attisdropped"
+            ? $"SELECT CASE WHEN COALESCE(NULLIF(t.typbasetype, 0), t.oid) = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid WHERE attrelid = to_regclass({Sql.Add(command, delimited)}) AND attname = {Sql.Add(command, column)} AND NOT attisdropped"
             : $"SELECT type FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, column)}";
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) switch
         {
-            "bytea" or "BLOB" => EncryptedStorage.Binary,
-            string => EncryptedStorage.Armor,
-            _ => null,
+            string type when type.Contains("BLOB", StringComparison.OrdinalIgnoreCase) || type.Contains("BINARY", StringComparison.OrdinalIgnoreCase) => [EncryptedStorage.Binary],
+            string type when type.Contains("TEXT", StringComparison.OrdinalIgnoreCase) || type.Contains("CHAR", StringComparison.OrdinalIgnoreCase) || type.Contains("CLOB", StringComparison.OrdinalIgnoreCase) => [EncryptedStorage.Armor],
+            string when connection is NpgsqlConnection => [EncryptedStorage.Document],
+            string => [EncryptedStorage.Binary, EncryptedStorage.Document],
+            _ => [],
         };
     }
 }

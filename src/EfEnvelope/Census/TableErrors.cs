@@ -15,6 +15,11 @@ internal static class TableErrors
                 $"The database refuses, or row-level security would hide rows from this role, which would make a census a lie ({RingErrors.Describe(error)}) Use a role with BYPASSRLS, or the tables' owner, that may read and write them. Nothing more was changed; run it again.", error);
         }
 
+        if (RingErrors.IsMissingJson(error))
+        {
+            return RingErrors.MissingJson(error);
+        }
+
         if (RingErrors.IsMissingTable(error))
         {
             return new EnvelopeConfigurationException(

@@ -110,7 +110,7 @@ internal sealed class ReencryptionService<TContext>(
             }
 
             ReencryptionLog.NotProven(logger, Name, report.Rows, report.Quarantined, report.NotProvenBecause);
-            if (report.Quarantined == 0)
+            if (report.Quarantined == 0 || report.Blocked.Count > 0)
             {
                 return (ReencryptionOutcome.NotProven, report);
             }

@@ -68,7 +68,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
             [.. open.Except(kept)], late.RowKeys.Count > 0 ? late.Meaning.RowKeys : null, IsUnused, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var cells = kept.Sum(e => census.CountOf(e.Id)) + (keptRowKeys.RowKeys <= ChangedEntries.MaxRowKeys ? keptRowKeys.Listed.Sum(e => census.CountOf(e.Id)) : kept.Sum(e => census.CountUnder(e.Id)));
         var because = kept.Count == 0 && keptRowKeys.Count == 0 ? null
-            : $"{cells} cell(s) still name {named + keptRowKeys.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}: they open on until these are re-encrypted";
+            : $"{cells} cell(s) still name {named + keptRowKeys.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}{(reencryption.Blocked.Count > 0 ? $", {reencryption.Blocked.Sum(k => k.Cells)} of them passed over because a key cannot be used" : "")}: they open on until these are re-encrypted";
         return new CompromiseReport(exposure, reencryption, revoked.Count, [.. kept.Concat(keptRowKeys.Listed).Select(e => e.Id)], because) { OpenTotal = kept.Count + keptRowKeys.Count };
 
         bool IsUnused(KeyRingEntry rowKey)

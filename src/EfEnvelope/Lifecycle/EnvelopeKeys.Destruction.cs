@@ -50,8 +50,11 @@ public sealed partial class EnvelopeKeys
     /// <param name="keyId">The key.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">It is not scheduled for destruction.</exception>
+    /// <exception cref="KeyRevokedException">Neither it nor, where it is a kek that no longer seals, a row key under it is scheduled for destruction: also where it is destroyed. Nothing was changed.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
+    /// <exception cref="KeyRingTamperedException">Its row of the ring, or that of a row key under it, is not genuine.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The key neither seals values nor wraps row keys.</exception>
+    /// <exception cref="KeyUnavailableException">Others change the same keys at the same time, or the ring cannot be reached. What was brought back by then stays so; call it again.</exception>
     public async Task<KeyInfo> CancelDestructionAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
     {
         await _session.Ring.CancelDestructionAsync(keyId, reason, Environment.UserName, _session.OpenStore(), cancellationToken).ConfigureAwait(false);

@@ -157,13 +157,15 @@ internal sealed class JobStore
         => TableSql.ExecuteAsync(connection, null, command =>
             $"UPDATE {_units.Name} SET {_units.Set(command, (nameof(EnvelopeJobUnitRow.State), Open), (nameof(EnvelopeJobUnitRow.UpdatedAt), Now))} WHERE {Unit(command, jobId, unit.Ordinal)} AND {_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND {_units[nameof(EnvelopeJobUnitRow.FencingToken)]} = {_units.Add(command, nameof(EnvelopeJobUnitRow.FencingToken), unit.FencingToken)}", cancellationToken);
 
-    /// <summary>Ends what former runs left behind and nobody works on, as of when it was last worked on: for whoever proved that no cell names a stale key any more.</summary>
+    /// <summary>
+    /// Ends what former runs left behind and nobody works on, as of when it was last worked on: for whoever proved that no cell names a stale key any more. Somebody who finished a unit within its lease may be about to claim another.
+    /// </summary>
     public Task<int> FinishLeftBehindAsync(DbConnection connection, CancellationToken cancellationToken)
         => TableSql.ExecuteAsync(connection, null, command =>
         {
             string Units(string what, string where = "") => $"SELECT {what} FROM {_units.Name} AS u WHERE u.{_units[nameof(EnvelopeJobUnitRow.JobId)]} = {_jobs.Name}.{_jobs[nameof(EnvelopeJobRow.Id)]}{where}";
             var lastSeen = $"COALESCE(({Units($"MAX(u.{_units[nameof(EnvelopeJobUnitRow.UpdatedAt)]})")}), {_jobs[nameof(EnvelopeJobRow.CreatedAt)]})";
-            var isWorkedOn = Units("1", $" AND u.{_units[nameof(EnvelopeJobUnitRow.State)]} = {Claimed} AND u.{_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} >= {Clock(connection)}");
+            var isWorkedOn = Units("1", $" AND u.{_units[nameof(EnvelopeJobUnitRow.State)]} <> {Open} AND u.{_units[nameof(EnvelopeJobUnitRow.LeaseUntil)]} >= {Clock(connection)}");
             return $"UPDATE {_jobs.Name} SET {_jobs.Set(command, (nameof(EnvelopeJobRow.State), Finished))}, {_jobs[nameof(EnvelopeJobRow.FinishedAt)]} = {lastSeen} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished} AND NOT EXISTS ({isWorkedOn})";
         }, cancellationToken);
 

@@ -368,25 +368,4 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         [Encrypted]
         public string Secret { get; set; } = "";
     }
-
-    /// <summary>A key service that refuses one wrapped key.</summary>
-    private sealed class RefusingService : IKeyManagementService
-    {
-        private readonly IKeyManagementService _inner = new InMemoryKeyManagementService();
-
-        public byte[]? Refused { get; set; }
-
-        public string Provider => _inner.Provider;
-
-        public Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken) => _inner.GenerateKeyAsync(encryptionContext, cancellationToken);
-
-        public Task<WrappedKey> WrapAsync(ReadOnlyMemory<byte> key, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken) => _inner.WrapAsync(key, encryptionContext, cancellationToken);
-
-        public Task<byte[]> UnwrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
-            => Refused is { } refused && wrapped.Ciphertext.AsSpan().SequenceEqual(refused) ? throw new KeyRefusedException("The key service says no.") : _inner.UnwrapAsync(wrapped, encryptionContext, cancellationToken);
-
-        public Task<WrappedKey> RewrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken) => _inner.RewrapAsync(wrapped, encryptionContext, cancellationToken);
-
-        public Task<RootKeyDescription> DescribeRootKeyAsync(CancellationToken cancellationToken) => _inner.DescribeRootKeyAsync(cancellationToken);
-    }
 }

@@ -157,6 +157,86 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
         Assert.All(await new EnvelopeKeys(renamed).ListJobsAsync(), j => Assert.Equal(ReencryptionJobState.Finished, j.State));
     }
 
+    [Theory]
+    [InlineData("blob")]
+    [InlineData("integer")]
+    [InlineData("domain")]
+    [InlineData("json")]
+    public async Task A_registered_column_of_another_context_is_counted_whatever_its_type_became(string type)
+    {
+        await SeedAsync(1, 1);
+        var cell = (byte[])(await _database.ScalarAsync("SELECT \"Text\" FROM \"Boxes\""))!;
+        await RotateAsync();
+        await _database.ExecuteAsync("ALTER TABLE \"Boxes\" DROP COLUMN \"Text\"");
+        var isPostgres = provider == "PostgreSQL";
+        if (isPostgres && type == "domain")
+        {
+            await _database.ExecuteAsync("CREATE DOMAIN sealed AS bytea");
+        }
+
+        var declared = type switch { "blob" => isPostgres ? "bytea" : "blob", "domain" => isPostgres ? "sealed" : "NUMERIC", "json" => isPostgres ? "jsonb" : "JSON", _ => "integer" };
+        await _database.ExecuteAsync($"ALTER TABLE \"Boxes\" ADD COLUMN \"Text\" {declared}");
+        var armour = EfEnvelope.Envelopes.TextArmor.Encode(cell);
+        await _database.ExecuteAsync($"UPDATE \"Boxes\" SET \"Text\" = {type switch { "integer" => "7", "json" => $"'\"{armour}\"'", _ => Blob(cell) }}");
+        await using var context = New(OnlyPapers);
+        var entries = (await new EnvelopeKeys(context).TakeCensusAsync()).Entries.Where(e => e is { Table: "Boxes", IsStale: true }).ToList();
+        Assert.Equal(type == "integer" ? 0 : 1, entries.Sum(e => e.Cells));
+    }
+
+    [Fact]
+    public async Task A_job_between_two_claims_is_not_ended_by_another_process_that_has_its_proof()
+    {
+        await SeedAsync(150, 0);
+        await RotateAsync();
+        var (batches, ended) = (0, 0);
+        await using var context = New();
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        {
+            BatchSize = 100,
+            CutOffTimeout = TimeSpan.Zero,
+            FaultPoint = async step =>
+            {
+                // The second batch ends the first unit: nothing is claimed.
+                if (step == JobStep.Committed && ++batches == 2)
+                {
+                    await using var other = New();
+                    await using var connection = _database.Connect();
+                    await connection.OpenAsync();
+                    ended = await new JobStore(EfEnvelope.Storage.EnvelopeSession.Of(other)).FinishLeftBehindAsync(connection, default);
+                    Assert.Equal(ReencryptionJobState.Waiting, Assert.Single(await new EnvelopeKeys(other).ListJobsAsync()).State);
+                }
+            },
+        });
+        Assert.Equal((150L, 0), (report.Rows, ended));
+    }
+
+    [Fact]
+    public async Task An_entry_whose_key_the_model_converts_in_another_way_since_leaves_the_list()
+    {
+        await SeedAsync(3, 0);
+        await RotateAsync();
+        await PoisonAsync(2);
+        await using (var context = New())
+        {
+            Assert.Equal(1, (await new EnvelopeKeys(context).ReencryptAsync(Small with { CutOffTimeout = TimeSpan.Zero })).Quarantined);
+        }
+
+        await _database.ExecuteAsync("UPDATE \"Papers\" SET \"Id\" = \"Id\" + 1000");
+        await using var converted = New(Converted);
+        var report = await new EnvelopeKeys(converted).ReencryptAsync(Small with { CutOffTimeout = TimeSpan.Zero });
+        Assert.Equal(1, report.Quarantined);
+        Assert.Equal("[1002]", Assert.Single(await new EnvelopeKeys(converted).ListQuarantineAsync()).PrimaryKey);
+    }
+
+    private static readonly Action<ModelBuilder> Converted = model =>
+    {
+        Papers(model);
+        model.Entity<Paper>().Property(p => p.Id).HasConversion(id => id, id => id > 1000 ? id : Refuse());
+        model.UseEnvelopeEncryption();
+    };
+
+    private static int Refuse() => throw new NotSupportedException("Not one of today's ids.");
+
     private static readonly Action<ModelBuilder> Renamed = model =>
     {
         Papers(model);

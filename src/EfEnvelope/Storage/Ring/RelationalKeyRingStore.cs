@@ -367,6 +367,10 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                     return result;
                 }
             }
+            catch (DbException error) when (RingErrors.IsMissingJson(error))
+            {
+                throw RingErrors.MissingJson(error);
+            }
             catch (DbException error) when (RingErrors.IsMissingTable(error) || RingErrors.IsMissingColumn(error))
             {
                 throw new EnvelopeConfigurationException(

@@ -6,7 +6,13 @@ namespace EfEnvelope.Storage.Ring;
 internal static class RingErrors
 {
     public static bool IsMissingTable(DbException error)
-        => error.SqlState is "42P01" or "3F000" || error.Message.Contains("no such table", StringComparison.OrdinalIgnoreCase);
+        => error.SqlState is "42P01" or "3F000" || (error.Message.Contains("no such table", StringComparison.OrdinalIgnoreCase) && !IsMissingJson(error));
+
+    /// <summary>Whether SQLite was built without its JSON functions, through which it takes lists of ids.</summary>
+    public static bool IsMissingJson(DbException error) => error.Message.Contains("no such table: json_each", StringComparison.OrdinalIgnoreCase);
+
+    public static EnvelopeConfigurationException MissingJson(DbException error)
+        => new("The SQLite library that is loaded was built without JSON support (it has no json_each), which EfEnvelope needs. Use the one that Microsoft.EntityFrameworkCore.Sqlite brings with it, or one of version 3.38 or later without SQLITE_OMIT_JSON. Nothing was written.", error);
 
     public static bool IsMissingColumn(DbException error)
         => error.SqlState is "42703" || error.Message.Contains("no such column", StringComparison.OrdinalIgnoreCase) || error.Message.Contains("has no column named", StringComparison.OrdinalIgnoreCase);
