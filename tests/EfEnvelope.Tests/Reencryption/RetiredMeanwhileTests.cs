@@ -188,7 +188,7 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
         Assert.False(report.IsProven);
         Assert.Contains("sealing lease ends", report.NotProvenBecause, StringComparison.Ordinal);
 
-        async Task<(int Added, int Changed)> ImportAsync(BankContext context)
+        async Task<(long Added, long Changed)> ImportAsync(BankContext context)
         {
             var imported = await new EnvelopeKeys(context).ImportAsync(export);
             export.Close();
