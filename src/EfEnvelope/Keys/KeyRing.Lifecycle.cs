@@ -239,6 +239,12 @@ internal sealed partial class KeyRing
                 continue;
             }
 
+            if (lineage.All(v => v.State == KeyState.Destroyed))
+            {
+                // The batch may have held its old key when the scope was erased.
+                throw new KeyDestroyedException("The row's keys were destroyed: the row is erased and is not re-encrypted. Nothing was written.") { KeyId = lineage.First().Id };
+            }
+
             var draft = await DraftRowKeyAsync(lineage.Key, lineage.Max(v => v.Version) + 1, store, transient, cancellationToken).ConfigureAwait(false);
             drafts.Add(draft.Entry);
             draft.Key.Drop();

@@ -195,4 +195,31 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
             return (imported.Added, imported.Changed);
         }
     }
+
+    [Fact]
+    public async Task Rows_of_a_tenant_that_is_erased_while_a_job_holds_their_keys_get_no_new_ones()
+    {
+        await using var context = New();
+        await SeedAsync(context, 0, 3);
+        await new EnvelopeKeys(context).RotateAsync(ScopeA);
+        Assert.Equal(3, (await context.Set<PaymentCard>().IgnoreQueryFilters().AsNoTracking().ToListAsync()).Count(c => c.Number.StartsWith("4111", StringComparison.Ordinal)));
+        context.Add(new PaymentCard { TenantId = TenantA, Label = "new", Number = "4111" });
+        await context.SaveChangesAsync();
+        var erased = false;
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        {
+            SampleSize = 0,
+            FaultPoint = async step =>
+            {
+                if (step == JobStep.Read && !erased)
+                {
+                    erased = true;
+                    await using var other = New("b");
+                    await new EnvelopeKeys(other).EraseAsync(ScopeA, "asked for");
+                }
+            },
+        });
+        Assert.Equal((0L, 0L), (report.Rows, report.Quarantined));
+        Assert.All(await new EnvelopeKeys(context).ListAsync(includeRowKeys: true), k => Assert.True(k.State == KeyState.Destroyed || !k.Scope.Contains(ScopeA.Value, StringComparison.Ordinal), k.Scope));
+    }
 }
