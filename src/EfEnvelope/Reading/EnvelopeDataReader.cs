@@ -27,7 +27,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly object?[] _values;
     private readonly KeyPins _pins = new();
     private readonly HashSet<Guid> _missing = [];
-    private readonly List<(Guid KeyId, string Expected, EnvelopeCell Cell)> _deferred = [];
+    private readonly List<(Guid KeyId, string Expected, int Index, object? Value)> _deferred = [];
     private readonly List<Guid> _documentKeys = [];
     private readonly HashSet<Guid> _unopenable = [];
     private RingKey? _last;
@@ -266,10 +266,9 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             if (!_ring.TryGetForOpening(keyId, _pins, out key) && !(_session.TransientKeys.TryGetForOpening(keyId, out key) && _pins.TryPin(key, out key)))
             {
                 _missing.Add(keyId);
-                // Once for the cells of a row, which one key sealed.
-                if (expected is not null && !(_deferred.Count > 0 && _deferred[^1].KeyId == keyId && ReferenceEquals(_deferred[^1].Expected, expected)))
+                if (expected is not null)
                 {
-                    _deferred.Add((keyId, expected, _cells[index]));
+                    _deferred.Add((keyId, expected, index, _values[index]));
                 }
 
                 return;
@@ -294,11 +293,24 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private async Task LoadAndCheckAsync(CancellationToken cancellationToken)
     {
         await LoadAsync(cancellationToken).ConfigureAwait(false);
-        foreach (var (keyId, expected, cell) in _deferred)
+        foreach (var (keyId, expected, index, value) in _deferred)
         {
-            if (_pins.TryGet(keyId, out var key) && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
+            if (_pins.TryGet(keyId, out var key))
             {
-                throw Moved(keyId, cell);
+                if (!string.Equals(key.Scope, expected, StringComparison.Ordinal))
+                {
+                    throw Moved(keyId, _cells[index]);
+                }
+            }
+            else if (value is not null)
+            {
+                // EF may have buffered it, and open it when somebody else has loaded the key.
+                BufferedCells.RememberScope(value, expected);
+            }
+            else if (_drained)
+            {
+                // The armour of a buffered document reaches the converter as text of its own, of which nothing is known.
+                throw Why(keyId);
             }
         }
 

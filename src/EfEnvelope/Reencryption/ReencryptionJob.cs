@@ -74,7 +74,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
         // So that the census of every other context over this database knows of this one's columns, and of a context that only reads.
         await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), cancellationToken).ConfigureAwait(false);
-        var (retired, all) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+        var (retired, all, _) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
@@ -110,6 +110,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine{Explain(blocked)}"
                 : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
+            notProven ??= Lost(listed.Held);
             notProven ??= census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
             return await ReportAsync(source, jobs, cutOff, census, kept, blocked, notProven, cancellationToken).ConfigureAwait(false);
@@ -141,6 +142,12 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
         return worked;
     }
+
+    /// <summary>Rows of the ring are never deleted by EfEnvelope: of a key that is no longer in it, nobody can say which cells name it.</summary>
+    private string? Lost(HashSet<Guid> held)
+        => _treated.Ids.Where(id => !held.Contains(id)).ToList() is { Count: > 0 } lost
+            ? $"the key ring lost key(s) that rows had to leave while the job ran: {string.Join(", ", lost.Take(10))}. Restore the ring's rows, from an export or a backup, and run the job again"
+            : null;
 
     private static string Explain(IReadOnlyList<BlockedKey> blocked)
         => blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because a key of {string.Join(", ", blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).Take(10))}{(blocked.Count > 10 ? " and others" : "")} cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
@@ -198,12 +205,12 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     /// The retired keys of the ring as it is now: those whose rows can be treated, and all of them, also those that an import took from sealing to revoked at once. This process seals with none of them from here on, however long
     /// its lease would last.
     /// </summary>
-    private async Task<(StaleKeys Treatable, StaleKeys All)> ListRetiredAsync(CancellationToken cancellationToken)
+    private async Task<(StaleKeys Treatable, StaleKeys All, HashSet<Guid> Held)> ListRetiredAsync(CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
         await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         var ring = await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false);
-        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring));
+        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring), [.. ring.Scopes.Select(e => e.Id)]);
     }
 
     private async Task<Guid?> PrepareAsync(

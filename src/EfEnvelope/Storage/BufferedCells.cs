@@ -11,19 +11,33 @@ namespace EfEnvelope.Storage;
 internal static class BufferedCells
 {
     private static readonly ConditionalWeakTable<object, string> RowIds = [];
+    private static readonly ConditionalWeakTable<object, string> Unchecked = [];
+    private static bool _hasUnchecked;
 
     /// <summary>Remembers the row id of a row-bound cell for as long as the cell lives.</summary>
     public static void RememberRowId(object cell, string rowId) => RowIds.AddOrUpdate(cell, rowId);
 
-    public static RingKey GetKey(Guid keyId, ColumnDeclaration column)
-        => KeyRingRegistry.TryResolveForOpening(keyId, out var key)
-            ? key
-            : throw KeyRingRegistry.FindError(keyId) ?? new KeyNotFoundInRingException(
-                $"A value of column '{column.ColumnId}' names key {keyId}, which no key ring of this process has loaded. Read encrypted properties through a context that calls UseEnvelopeEncryption(), and not from raw values.")
-            {
-                ColumnId = column.ColumnId,
-                KeyId = keyId,
-            };
+    /// <summary>Remembers which scope the row of a cell asks for, where its key did not open when the row was read: it may by the time the cell is opened.</summary>
+    public static void RememberScope(object cell, string scope)
+    {
+        Volatile.Write(ref _hasUnchecked, true);
+        Unchecked.AddOrUpdate(cell, scope);
+    }
+
+    /// <exception cref="EnvelopeEncryptionException">No ring opens with the key, or it is of another scope than the cell's row.</exception>
+    public static RingKey GetKey(object cell, Guid keyId, ColumnDeclaration column)
+        => !KeyRingRegistry.TryResolveForOpening(keyId, out var key) ? throw Why(keyId, column)
+            : Volatile.Read(ref _hasUnchecked) && Unchecked.TryGetValue(cell, out var scope) && !string.Equals(scope, key.Scope, StringComparison.Ordinal)
+                ? throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned.") { ColumnId = column.ColumnId, KeyId = keyId }
+                : key;
+
+    private static EnvelopeEncryptionException Why(Guid keyId, ColumnDeclaration column)
+        => KeyRingRegistry.FindError(keyId) ?? new KeyNotFoundInRingException(
+            $"A value of column '{column.ColumnId}' names key {keyId}, which no key ring of this process has loaded. Read encrypted properties through a context that calls UseEnvelopeEncryption(), and not from raw values.")
+        {
+            ColumnId = column.ColumnId,
+            KeyId = keyId,
+        };
 
     public static string GetRowId(object cell, ColumnDeclaration column)
         => RowIds.TryGetValue(cell, out var rowId)

@@ -200,7 +200,7 @@ public static class EnvelopeConverterFunctions
         }
         else
         {
-            key = BufferedCells.GetKey(keyId, column);
+            key = BufferedCells.GetKey(cell, keyId, column);
             rowId = column.RowBound ? BufferedCells.GetRowId(cell, column) : null;
             CheckScope(key, column);
         }

@@ -1,0 +1,71 @@
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Keys;
+using Microsoft.EntityFrameworkCore;
+
+namespace EfEnvelope.Tests.Reading;
+
+public sealed class SqliteLateKeyTests() : LateKeyTests("SQLite");
+
+public sealed class PostgresLateKeyTests() : LateKeyTests("PostgreSQL");
+
+/// <summary>Rows that EF buffers are checked when they are read; a key that did not open then may open when the row is made.</summary>
+public abstract class LateKeyTests(string provider) : IAsyncLifetime
+{
+    private static readonly Guid TenantA = Guid.Parse("aaaaaaaa-0000-0000-0000-000000000001");
+    private static readonly Guid TenantB = Guid.Parse("bbbbbbbb-0000-0000-0000-000000000002");
+
+    private readonly ScriptedKeyService _kms = new();
+    private TestDatabase _database = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync(provider);
+        _database.KeyService = _kms;
+        await using var context = New('a');
+        await context.Database.EnsureCreatedAsync();
+        context.Add(new PaymentCard { TenantId = TenantB, Label = "1", Number = "first" });
+        context.Add(new PaymentCard { TenantId = TenantA, Label = "2", Number = "second" });
+        context.Add(new PaymentCard { TenantId = TenantA, Label = "3", Number = "third" });
+        await context.SaveChangesAsync();
+    }
+
+    public async Task DisposeAsync() => await _database.DisposeAsync();
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_cell_whose_key_opens_only_after_its_row_was_buffered_is_still_compared_with_that_row(bool isMoved)
+    {
+        if (isMoved)
+        {
+            await _database.ExecuteAsync("UPDATE \"Cards\" SET \"Number\" = (SELECT \"Number\" FROM \"Cards\" WHERE \"Label\" = '3') WHERE \"Label\" = '2'");
+        }
+
+        await using var context = New('b');
+        Assert.Equal("first", (await context.Cards.AsNoTracking().SingleAsync(c => c.Label == "1")).Number);
+        _kms.Failure = () => new KeyRefusedException("Not now.");
+        await using var rows = context.Cards.AsNoTracking().Where(c => c.Label != "3").OrderBy(c => c.Label).AsAsyncEnumerable().GetAsyncEnumerator();
+        Assert.True(await rows.MoveNextAsync());
+        Assert.Equal("first", rows.Current.Number);
+
+        _kms.Failure = null;
+        _database.Time.Advance(TimeSpan.FromSeconds(30));
+        await using (var other = New('b'))
+        {
+            Assert.Equal("third", (await other.Cards.AsNoTracking().SingleAsync(c => c.Label == "3")).Number);
+            Assert.Equal(isMoved ? null : "second", isMoved ? null : (await other.Cards.AsNoTracking().SingleAsync(c => c.Label == "2")).Number);
+        }
+
+        if (isMoved)
+        {
+            await Assert.ThrowsAsync<EnvelopeRefusedException>(async () => await rows.MoveNextAsync());
+        }
+        else
+        {
+            Assert.True(await rows.MoveNextAsync());
+            Assert.Equal("second", rows.Current.Number);
+        }
+    }
+
+    private BankContext New(char process) => new(_database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + process })));
+}
