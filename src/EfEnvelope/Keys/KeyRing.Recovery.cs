@@ -22,23 +22,30 @@ internal sealed partial class KeyRing
         var header = new RingDocument.Header { Format = RingDocument.CurrentFormat, Ring = identity.Id, Salt = identity.Salt, Epoch = identity.Epoch, ExportedAt = Now() };
         using var document = new RingDocumentWriter(target, header);
         await document.BeginAsync(cancellationToken).ConfigureAwait(false);
-        var scopes = await ListAsync(includeRowKeys: false, store, cancellationToken).ConfigureAwait(false);
-        await document.AddAsync(scopes.OrderByDescending(e => e.Id == mac.Id), cancellationToken).ConfigureAwait(false);
-        Guid? after = null;
-        while (await store.PageAsync(RingFilter.RowKeys, after, ExportChunk, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
+        if (await store.FindByIdAsync([mac.Id], cancellationToken).ConfigureAwait(false) is not [var first])
         {
-            foreach (var entry in page)
-            {
-                Verify(mac.Key, identity.Id, entry);
-            }
-
-            await document.AddAsync(page, cancellationToken).ConfigureAwait(false);
-            after = page[^1].Id;
+            throw Tampered(mac.Id, $"The ring's mac key {mac.Id} has no row any more: it was deleted. Restore the row, and export again. What was written is no whole document.");
         }
 
-        // Keks that were made meanwhile may wrap row keys that the document holds.
-        var written = scopes.Select(e => e.Id).ToHashSet();
-        await document.AddAsync((await ListAsync(includeRowKeys: false, store, cancellationToken).ConfigureAwait(false)).Where(e => !written.Contains(e.Id)), cancellationToken).ConfigureAwait(false);
+        Verify(mac.Key, identity.Id, first);
+        await document.AddAsync([first], cancellationToken).ConfigureAwait(false);
+
+        // Scope keys come last, so that no row key is without its kek, and none with a state that changed long ago; then whatever changed since the beginning once more, which an import takes for the stricter of both.
+        foreach (var filter in new[] { RingFilter.RowKeys, new RingFilter { IsScopeKey = true }, new RingFilter { ChangedSince = identity.Epoch } })
+        {
+            Guid? after = null;
+            while (await store.PageAsync(filter, after, ExportChunk, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
+            {
+                foreach (var entry in page)
+                {
+                    Verify(mac.Key, identity.Id, entry);
+                }
+
+                await document.AddAsync(page.Where(e => e.Id != mac.Id), cancellationToken).ConfigureAwait(false);
+                after = page[^1].Id;
+            }
+        }
+
         await document.EndAsync(mac.Key, cancellationToken).ConfigureAwait(false);
         _audit.RingExported(identity.Id, document.Keys);
         return document.Keys;
@@ -60,7 +67,16 @@ internal sealed partial class KeyRing
         {
             await TakeOverAsync(identity, macEntry, store, cancellationToken).ConfigureAwait(false);
             source.Position = start;
-            var report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            KeyRingImport report;
+            try
+            {
+                report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            }
+            catch (EnvelopeConfigurationException changed)
+            {
+                throw ChangedMeanwhile(changed);
+            }
+
             await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
             _audit.RingImported(identity.Id, report.Added + report.Changed);
             return report;
@@ -133,23 +149,31 @@ internal sealed partial class KeyRing
         await using (document.ConfigureAwait(false))
         {
             var chunk = new List<KeyRingEntry>(ImportChunk);
+            var ids = new HashSet<Guid>();
             await foreach (var entry in document.ReadKeysAsync(cancellationToken).ConfigureAwait(false))
             {
                 Verify(mac, identity.Id, entry);
-                chunk.Add(entry);
-                if (chunk.Count == ImportChunk)
+                if (chunk.Count == ImportChunk || !ids.Add(entry.Id))
                 {
+                    // A key that changed during the export comes twice: the second is merged with what the first has written.
                     report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
                     chunk.Clear();
+                    ids.Clear();
+                    ids.Add(entry.Id);
                 }
+
+                chunk.Add(entry);
             }
 
             report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
             return document.IsGenuine(mac)
                 ? report
-                : throw new KeyRingTamperedException("The ring export was changed while it was imported. What was written so far are genuine keys of this ring. Take another copy, and import again.");
+                : throw ChangedMeanwhile();
         }
     }
+
+    private static KeyRingTamperedException ChangedMeanwhile(Exception? cause = null)
+        => new("The ring export was changed while it was imported. What was written so far are genuine keys of this ring. Take another copy, and import again.", cause);
 
     private async Task<KeyRingImport> WriteAsync(List<KeyRingEntry> chunk, KeyRingImport report, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {

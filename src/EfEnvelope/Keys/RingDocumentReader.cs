@@ -73,7 +73,7 @@ internal sealed class RingDocumentReader : IAsyncDisposable
                 $"The document is a ring export of another format than '{RingDocument.CurrentFormat}'. Import it with the version of EfEnvelope that wrote it, or a newer one. Nothing was written.");
         }
 
-        return Parse<RingDocument.Header>(line) is { Salt.Length: 16 } header ? header : throw new JsonException();
+        return Parse<RingDocument.Header>(line) is { Salt.Length: 16, Format: RingDocument.CurrentFormat } header ? header : throw new JsonException();
     }
 
     private static (KeyRingEntry? Entry, RingDocument.Trailer? Trailer) LineOf(JsonElement line)

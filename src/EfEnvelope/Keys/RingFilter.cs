@@ -14,6 +14,9 @@ internal readonly record struct RingFilter
 
     public bool IsRowKey { get; init; }
 
+    /// <summary>Keys of scopes only: those that the key service wraps.</summary>
+    public bool IsScopeKey { get; init; }
+
     /// <summary>Row keys under these keks, at most <see cref="MaxKeks"/> of them.</summary>
     public IReadOnlyList<Guid>? KekIds { get; init; }
 

@@ -162,9 +162,25 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
             return reader;
         }
 
-        var wrapped = new EnvelopeDataReader(reader, session, plan);
-        _readers.Set(command, wrapped);
-        return wrapped;
+        // One that could not be closed was never told to be disposed of.
+        if (_readers.TryGet(command, out var former))
+        {
+            former.Release();
+        }
+
+        _frames.Remove(command);
+        try
+        {
+            var wrapped = new EnvelopeDataReader(reader, session, plan);
+            _readers.Set(command, wrapped);
+            return wrapped;
+        }
+        catch
+        {
+            // EF never gets the reader, and would leave it open on the connection.
+            reader.Dispose();
+            throw;
+        }
     }
 
     private void Seal(DbCommand command, CommandSource source)
@@ -177,9 +193,26 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
 
     /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
     private Task SealAsync(DbCommand command, CommandSource source, CancellationToken cancellationToken)
-        => FindPending(command) is { } frame ? PendingValues.SealAsync(command, frame, session, cancellationToken)
+        => FindPending(command) is { } frame ? SealPendingAsync(command, frame, cancellationToken)
             : MustConfirm(source) && session.Sealed is { } save ? save.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken).AsTask()
             : Task.CompletedTask;
+
+    /// <summary>Whatever comes of it, the values themselves are let go.</summary>
+    private async Task SealPendingAsync(DbCommand command, CommandFrame frame, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await PendingValues.SealAsync(command, frame, session, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            frame.Forget();
+            if (frame.Plan is null)
+            {
+                _frames.Remove(command);
+            }
+        }
+    }
 
     private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Sealed is { } save && !save.Ring.IsFresh(save.ConfirmedAt);
 

@@ -102,16 +102,44 @@ internal sealed partial class EnvelopeDataReader
 
     public override void Close()
     {
-        if (!_drained)
+        if (_drained)
+        {
+            return;
+        }
+
+        try
         {
             _inner.Close();
         }
+        catch
+        {
+            Release();
+            throw;
+        }
     }
 
-    public override Task CloseAsync() => _drained ? Task.CompletedTask : _inner.CloseAsync();
+    public override async Task CloseAsync()
+    {
+        if (_drained)
+        {
+            return;
+        }
+
+        try
+        {
+            await _inner.CloseAsync().ConfigureAwait(false);
+        }
+        catch
+        {
+            // EF then goes on to dispose of it without a word to the logger.
+            Release();
+            throw;
+        }
+    }
 
     public override async ValueTask DisposeAsync()
     {
+        ReleaseUnfinished();
         await _inner.DisposeAsync().ConfigureAwait(false);
         await base.DisposeAsync().ConfigureAwait(false);
     }
@@ -120,10 +148,20 @@ internal sealed partial class EnvelopeDataReader
     {
         if (disposing)
         {
+            ReleaseUnfinished();
             _inner.Dispose();
         }
 
         base.Dispose(disposing);
+    }
+
+    /// <summary>Cells that EF buffered are opened after the reader is disposed of, but only where it was read to its end.</summary>
+    private void ReleaseUnfinished()
+    {
+        if (!_ended)
+        {
+            Release();
+        }
     }
 
     /// <summary>The cell at an ordinal, with the frame that its converter opens it by; null where there is none or it is a document, which EF reads itself.</summary>

@@ -34,6 +34,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private DocumentFrame? _document;
     private long _row;
     private bool _drained;
+    private bool _ended;
     private bool _released;
 
     public EnvelopeDataReader(DbDataReader inner, EnvelopeSession session, ReadPlan plan)
@@ -151,6 +152,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
         }
 
+        _ended = true;
         return false;
     }
 
@@ -168,6 +170,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             await LoadAndCheckAsync(cancellationToken).ConfigureAwait(false);
         }
 
+        _ended = true;
         return false;
     }
 
@@ -330,57 +333,6 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
         _missing.Clear();
         RefuseForeign();
-    }
-
-    /// <summary>
-    /// A cell that EF buffers is opened later, by its key's id alone: one that this ring does not open, but another ring or context of the process would, is refused now, since its row was compared with nothing. Keys that do not open
-    /// anywhere are said no to when their cell is opened, and other rows read on.
-    /// </summary>
-    private void RefuseForeign()
-    {
-        foreach (var keyId in _unopenable)
-        {
-            var error = Why(keyId);
-            if (error is KeyNotFoundInRingException or KeyRingTamperedException || KeyRingRegistry.TryResolveForOpening(keyId, out _))
-            {
-                throw error;
-            }
-        }
-    }
-
-    private EnvelopeEncryptionException Why(Guid keyId, ColumnDeclaration? column = null)
-    {
-        try
-        {
-            _ring.GetForOpening(keyId, _session.TransientKeys);
-            return new KeyUnavailableException($"Key {keyId}{(column is null ? "" : $" of column '{column.ColumnId}'")} was not loaded. Retry the query.") { KeyId = keyId, ColumnId = column?.ColumnId };
-        }
-        catch (EnvelopeEncryptionException error)
-        {
-            return error;
-        }
-    }
-
-    private EnvelopeRefusedException Moved(Guid keyId, EnvelopeCell cell)
-    {
-        Audit.ValueRefused(cell.Column?.ColumnId, keyId);
-        return new($"A value of {cell.Display} (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned; the stored value is untouched.")
-        {
-            Entity = cell.Type?.Root.Name is { } name ? name[(name.LastIndexOf('.') + 1)..] : null,
-            Property = cell.Display,
-            ColumnId = cell.Column?.ColumnId,
-            KeyId = keyId,
-        };
-    }
-
-    private EnvelopeRefusedException Broken(EnvelopeCell cell)
-    {
-        Audit.PlaintextRefused(cell.Display);
-        return new($"The JSON document {cell.Display} is broken, or an encrypted member of it holds something else than text armour. It is not returned; the stored value is untouched. Restore it, or write the row anew.")
-        {
-            Entity = cell.Type?.Root.DisplayName(),
-            Property = cell.Display[(cell.Display.LastIndexOf('.') + 1)..],
-        };
     }
 
     /// <summary>Cells of one row ask it once: they share their check.</summary>

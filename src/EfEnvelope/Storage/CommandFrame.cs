@@ -34,6 +34,9 @@ internal sealed class CommandFrame
 
     public bool HasPending => _pending is { Count: > 0 };
 
+    /// <summary>Lets the values go: they were sealed, or the command does not run.</summary>
+    public void Forget() => _pending = null;
+
     /// <summary>Plan of the query that the command executes; set by the plan's own marker parameter.</summary>
     public object? Plan { get; set; }
 

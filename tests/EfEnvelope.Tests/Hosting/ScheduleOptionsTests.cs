@@ -157,7 +157,7 @@ public sealed class ScheduleOptionsTests
 
     private static async Task UntilAsync(Func<bool> isReached)
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
         while (!isReached())
         {
             await Task.Delay(5, patience.Token);

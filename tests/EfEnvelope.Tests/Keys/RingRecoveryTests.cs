@@ -148,6 +148,46 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_key_that_is_compromised_while_the_ring_is_exported_is_so_in_the_document()
+    {
+        await using var process = new RingProcess(_database, _kms);
+        var key = await process.SealAsync("tenant:x");
+        var isCompromised = false;
+        await using var target = new WatchedStream(async text =>
+        {
+            if (!isCompromised && text.Contains("tenant:x", StringComparison.Ordinal))
+            {
+                isCompromised = true;
+                await process.CompromiseAsync(key);
+            }
+        });
+        await using (var context = Cold())
+        {
+            await new EnvelopeKeys(context).ExportAsync(target);
+        }
+
+        var document = Encoding.UTF8.GetString(target.ToArray());
+        Assert.Equal([(int)KeyState.Active, (int)KeyState.Compromised], Lines(document).Where(l => l["id"]?.GetValue<Guid>() == key).Select(l => l["state"]!.GetValue<int>()));
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
+        await using (var context = Cold())
+        {
+            Assert.Equal(1, (await new EnvelopeKeys(context).ImportAsync(Stream(document))).Changed);
+        }
+
+        await using var later = new RingProcess(_database, _kms);
+        Assert.NotEqual(key, await later.SealAsync("tenant:x"));
+    }
+
+    [Fact]
+    public async Task A_ring_whose_mac_key_is_lost_is_not_exported()
+    {
+        await using var context = Cold();
+        await context.Customers.AsNoTracking().SingleAsync();
+        await _database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE \"Purpose\" = {(int)KeyPurpose.Mac}");
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).ExportAsync(new MemoryStream()));
+    }
+
+    [Fact]
     public async Task A_row_that_was_tampered_with_opens_again_but_seals_no_more()
     {
         await using var process = new RingProcess(_database, _kms);
@@ -375,6 +415,16 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
         {
             await _database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = '{row.Scope}'");
             Assert.Equal(1, await process.Store.TryInsertAsync([row], default));
+        }
+    }
+
+    /// <summary>Tells what is written, before it is.</summary>
+    private sealed class WatchedStream(Func<string, Task> written) : MemoryStream
+    {
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            await written(Encoding.UTF8.GetString(buffer.Span));
+            await base.WriteAsync(buffer, cancellationToken);
         }
     }
 

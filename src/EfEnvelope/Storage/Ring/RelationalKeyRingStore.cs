@@ -167,6 +167,11 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             conditions.Add($"{column} IS NOT NULL");
         }
 
+        if (filter.IsScopeKey)
+        {
+            conditions.Add($"{column} IS NULL");
+        }
+
         if (filter.KekIds is { } keks)
         {
             conditions.Add($"{column} IN ({string.Join(", ", keks.Select(kek => _keys.Add(command, nameof(EnvelopeKeyRow.KekId), kek)))})");

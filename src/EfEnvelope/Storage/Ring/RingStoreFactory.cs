@@ -77,10 +77,10 @@ internal static class RingStoreFactory
         {
             var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
             return RingConnection.Own(
-                CloneOf(postgres, connectionString),
+                PostgresClones.Of(postgres, connectionString),
 
                 // A connection that was disposed of can no longer be cloned, and a context's soon is.
-                () => CloneOf((NpgsqlConnection)((ICloneable)postgres).Clone(), connectionString));
+                () => PostgresClones.Of((NpgsqlConnection)((ICloneable)postgres).Clone(), connectionString));
         }
 
         if (IsSqlite(connection) && (IsInMemory(connection) || transaction is not null))
@@ -97,10 +97,6 @@ internal static class RingStoreFactory
             return ValueTask.FromResult(own);
         });
     }
-
-    /// <summary>With the certificates, callbacks and password of the template; a data source's password provider is asked in the asynchronous way, since many have no other.</summary>
-    private static RingConnection.Create CloneOf(NpgsqlConnection template, string connectionString)
-        => async cancellationToken => await template.CloneWithAsync(connectionString, cancellationToken).ConfigureAwait(false);
 
     /// <summary>The search path belongs to the place: schemas of one database that are told apart by it have rings of their own.</summary>
     private static RingPlace Place(EnvelopeRuntime runtime, DbConnection connection, string table)

@@ -106,12 +106,13 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
         builder.ConnectionStringBuilder.Username = role;
         builder.ConnectionStringBuilder.Password = null;
         var asked = 0;
+        var token = "token";
         builder.UsePasswordProvider(_ => throw new NotSupportedException("Only asynchronously."), async (_, cancellationToken) =>
         {
             await Task.Yield();
             cancellationToken.ThrowIfCancellationRequested();
             Interlocked.Increment(ref asked);
-            return "token";
+            return Volatile.Read(ref token);
         });
         await using var source = builder.Build();
         var options = new DbContextOptionsBuilder().AmongMany().UseNpgsql(source);
@@ -132,7 +133,23 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
             Assert.Equal("n", (await context.Customers.SingleAsync()).FullName);
         }
 
-        Assert.True(asked > 0);
+        // Tokens differ from call to call, and each has a pool of its own: one is used again until the server takes it no more.
+        var before = asked;
+        await ListAsync();
+        Assert.Equal(before, asked);
+        Volatile.Write(ref token, "another");
+        await _database.ExecuteAsync($"ALTER ROLE {role} PASSWORD 'another'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
+        await ListAsync();
+        Assert.True(asked > before);
+
+        async Task ListAsync()
+        {
+            await using var context = new BankContext(options.Options);
+            for (var n = 0; n < 20; n++)
+            {
+                Assert.NotEmpty(await new EnvelopeKeys(context).ListAsync());
+            }
+        }
     }
 
     [Fact]
