@@ -66,13 +66,34 @@ internal static class CutOff
         {
             if (connection.Connection is not Npgsql.NpgsqlConnection)
             {
-                // SQLite has one writer at a time: taking the write lock once ends every older write.
-                var transaction = await connection.Connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
-                await transaction.DisposeAsync().ConfigureAwait(false);
-                return null;
+                return await WaitForWriteLockAsync(connection.Connection, time, started, timeout, cancellationToken).ConfigureAwait(false);
             }
 
             return await WaitForOlderAsync(connection.Connection, time, started, timeout, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>SQLite has one writer at a time: taking the write lock once ends every older write.</summary>
+    private static async Task<string?> WaitForWriteLockAsync(DbConnection connection, TimeProvider time, long started, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            try
+            {
+                var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+                await transaction.DisposeAsync().ConfigureAwait(false);
+                return null;
+            }
+            catch (DbException error) when (JobFaults.IsBusy(error))
+            {
+                // After the connection's own timeout.
+                if (time.GetElapsedTime(started) > timeout)
+                {
+                    return "another connection writes to the SQLite database since before the cut-off, and has not ended its transaction";
+                }
+            }
+
+            await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -12,13 +12,16 @@ internal static class JobFaults
         Npgsql.PostgresException postgres => IsTransient(postgres.SqlState),
         Npgsql.NpgsqlException { InnerException: IOException or SocketException or TimeoutException } => true,
         Npgsql.NpgsqlException npgsql => npgsql.IsTransient,
-        // SQLITE_BUSY, SQLITE_LOCKED.
-        DbException { ErrorCode: 5 or 6 } => true,
+        DbException busy when IsBusy(busy) => true,
         IOException or SocketException => true,
         // A connection that was broken while it was in use.
         ObjectDisposedException or InvalidOperationException { InnerException: DbException } => true,
         _ => error.InnerException is { } inner && IsTransient(inner),
     };
+
+    /// <summary>SQLITE_BUSY, SQLITE_LOCKED: another connection writes. The provider, which is not referenced here, tells the code in the text only: <see cref="System.Runtime.InteropServices.ExternalException.ErrorCode"/> is the same for all.</summary>
+    public static bool IsBusy(DbException error)
+        => error.Message.StartsWith("SQLite Error 5:", StringComparison.Ordinal) || error.Message.StartsWith("SQLite Error 6:", StringComparison.Ordinal);
 
     /// <summary>Connection lost, serialization failure, deadlock, lock not available, shutdown, crash, starting up, too many connections. A full disk is not: somebody must act.</summary>
     private static bool IsTransient(string state)
