@@ -17,6 +17,8 @@ internal sealed class RowKeyTally
             return;
         }
 
+        Span<byte> id = stackalloc byte[16];
+        key.Id.TryWriteBytes(id);
         var at = (kek, KeyScope.ParentOf(key.Scope), key.State);
         if (!_sums.TryGetValue(at, out var sum))
         {
@@ -24,17 +26,20 @@ internal sealed class RowKeyTally
         }
 
         sum.Keys++;
+        sum.Ids ^= new UInt128(BitConverter.ToUInt64(id), BitConverter.ToUInt64(id[8..]));
         sum.Cells += cells;
         sum.CreatedAt = key.CreatedAt < sum.CreatedAt ? key.CreatedAt : sum.CreatedAt;
         sum.ChangedAt = (key.StateChangedAt ?? key.CreatedAt) is var changed && changed > sum.ChangedAt ? changed : sum.ChangedAt;
     }
 
     public IEnumerable<(RowKeySum Keys, long Cells)> Sums
-        => _sums.Select(s => (new RowKeySum(s.Key.KekId, s.Key.Parent, s.Key.State, s.Value.Keys, s.Value.CreatedAt, s.Value.ChangedAt), s.Value.Cells));
+        => _sums.Select(s => (new RowKeySum(s.Key.KekId, s.Key.Parent, s.Key.State, s.Value.Keys, s.Value.CreatedAt, s.Value.ChangedAt) { Ids = s.Value.Ids }, s.Value.Cells));
 
     private sealed class Sum
     {
         public long Keys { get; set; }
+
+        public UInt128 Ids { get; set; }
 
         public long Cells { get; set; }
 

@@ -83,7 +83,7 @@ internal sealed class StaleKeys
     public bool HasRowKeysIn(string table) => _rowKeyTables?.Contains(table) != false && (RowKeys.Count > 0 || _rowKeyTables is null);
 
     /// <summary>
-    /// Whether each of these keys had stopped sealing when <paramref name="earlier"/> was listed, so that one cut-off holds for both. Row keys stop with their kek; of those whose kek still seals, their number and last change tell.
+    /// Whether each of these keys had stopped sealing when <paramref name="earlier"/> was listed, so that one cut-off holds for both. Row keys stop with their kek; of those whose kek still seals, their number, ids and last change tell.
     /// </summary>
     public bool IsWithin(StaleKeys earlier)
         => Entries.All(e => earlier._byId.ContainsKey(e.Id)) && _keks.Keys.All(earlier._keks.ContainsKey) && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k));

@@ -9,6 +9,16 @@ public sealed class StaleDecisionTests
     private static readonly TimeSpan Year = TimeSpan.FromDays(365);
 
     [Fact]
+    public void A_row_key_that_was_retired_by_a_slow_clock_when_another_went_is_not_within_the_earlier_list()
+    {
+        var kek = Key(KeyPurpose.Kek, KeyState.Active, 30);
+        KeyRingEntry[] keys = [Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id), Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id), Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id)];
+        var earlier = StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[1]]));
+        Assert.False(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[2]])).IsWithin(earlier));
+        Assert.True(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[1], keys[0]])).IsWithin(earlier));
+    }
+
+    [Fact]
     public void Each_reason_is_told_compromised_keys_first_then_the_oldest()
     {
         var retired = Key(KeyPurpose.Kek, KeyState.Deactivated, 10);
