@@ -32,17 +32,17 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             var property = Property(update, setter.Column);
             if (column.PerRow || column.RowBound)
             {
-                throw Error(property, column, column.PerRow ? "each row has a key of its own" : "each value is bound to its row");
+                throw Error(update, property, column, column.PerRow ? "each row has a key of its own" : "each value is bound to its row");
             }
 
             if (setter.Value is not SqlParameterExpression)
             {
-                throw Error(property, column, "the database cannot compute or copy encrypted values; only a value of the application can be set");
+                throw Error(update, property, column, "the database cannot compute or copy encrypted values; only a value of the application can be set");
             }
 
             if (column.IsAmbient)
             {
-                throw Error(property, column, "its rows take their key from the context's tenant, and no column says which rows are that tenant's (a tenant property, HasDataKeyPerTenant, would)");
+                throw Error(update, property, column, "its rows take their key from the context's tenant, and no column says which rows are that tenant's (a tenant property, HasDataKeyPerTenant, would)");
             }
 
             if (column.Parent == DeclaredScope.Global)
@@ -51,7 +51,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             }
 
             plan ??= FindScope(update, property)
-                ?? throw Error(property, column, "the filter must equate the property that chooses the data key with one value (such as c.TenantId == tenant)");
+                ?? throw Error(update, property, column, "the filter must equate the property that chooses the data key with one value (such as c.TenantId == tenant), in the statement itself and not before an OrderBy, Take or Skip");
         }
 
         return plan;
@@ -64,12 +64,42 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             return null;
         }
 
-        var type = property.DeclaringType as IEntityType ?? ((IComplexType)property.DeclaringType).ContainingEntityType;
+        var type = property.DeclaringType as IEntityType ?? (IEntityType)((IComplexType)property.DeclaringType).ContainingEntityType;
         var info = EncryptedTypeInfo.Of(type);
-        return info.ScopeProperty is { } scope && update.SelectExpression.Predicate is { } predicate ? Conjunct(predicate, update, scope, info.Scope) : null;
+        if (info.ScopeProperty is not { } scope)
+        {
+            return null;
+        }
+
+        // In the updated table, or in another table of the same row, which the statement joins by its key (the root's, of a hierarchy with a table for each type).
+        var own = new ColumnOrigin($"/{update.Table.Alias}", update.Table.Table, "");
+        HashSet<string> paths = [own.Path, .. RowLinks.Of(update.SelectExpression).Find(own, type, scope)];
+        return Predicates(new QueryScope(update.SelectExpression, "", null))
+            .Select(p => Conjunct(p.Predicate, info.Scope, scope, side => ColumnOrigin.Trace(p.Scope, side) is { } origin && RowLinks.Maps(origin, scope) && paths.Contains(origin.Path)))
+            .FirstOrDefault(plan => plan is not null);
     }
 
-    private static BulkUpdatePlan? Conjunct(SqlExpression predicate, UpdateExpression update, IProperty scope, ScopeDeclaration declaration)
+    /// <summary>What holds for every row of a select: its own predicate, and those of the subqueries that it joins, but by no outer join.</summary>
+    private static IEnumerable<(SqlExpression Predicate, QueryScope Scope)> Predicates(QueryScope scope)
+    {
+        if (scope.Select.Predicate is { } predicate)
+        {
+            yield return (predicate, scope);
+        }
+
+        foreach (var table in scope.Select.Tables)
+        {
+            if ((table is InnerJoinExpression or CrossJoinExpression ? ((JoinExpressionBase)table).Table : table) is SelectExpression inner)
+            {
+                foreach (var found in Predicates(new QueryScope(inner, $"{scope.Path}/{inner.Alias}", scope)))
+                {
+                    yield return found;
+                }
+            }
+        }
+    }
+
+    private static BulkUpdatePlan? Conjunct(SqlExpression predicate, ScopeDeclaration declaration, IProperty scope, Func<SqlExpression, bool> isScope)
     {
         if (predicate is not SqlBinaryExpression binary)
         {
@@ -78,7 +108,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
 
         if (binary.OperatorType == ExpressionType.AndAlso)
         {
-            return Conjunct(binary.Left, update, scope, declaration) ?? Conjunct(binary.Right, update, scope, declaration);
+            return Conjunct(binary.Left, declaration, scope, isScope) ?? Conjunct(binary.Right, declaration, scope, isScope);
         }
 
         if (binary.OperatorType != ExpressionType.Equal)
@@ -86,8 +116,8 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             return null;
         }
 
-        var (column, value) = IsScope(binary.Left, update, scope) ? (binary.Left, binary.Right) : (binary.Right, binary.Left);
-        if (!IsScope(column, update, scope))
+        var (column, value) = isScope(binary.Left) ? (binary.Left, binary.Right) : (binary.Right, binary.Left);
+        if (!isScope(column))
         {
             return null;
         }
@@ -99,11 +129,6 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
             _ => null,
         };
     }
-
-    private static bool IsScope(SqlExpression expression, UpdateExpression update, IProperty scope)
-        => expression is ColumnExpression column && ColumnOrigin.Trace(update.SelectExpression, column) is { } origin
-            && origin is { IsPart: false } && origin.Path == $"/{update.Table.Alias}"
-            && origin.Table.FindColumn(origin.ColumnName) is { } mapped && mapped.PropertyMappings.Any(m => m.Property == scope);
 
     private static void RefuseScopeChange(UpdateExpression update, ColumnValueSetter setter)
     {
@@ -140,9 +165,9 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
         }
     }
 
-    private static EnvelopeQueryException Error(IProperty? property, ColumnDeclaration column, string why)
-        => property is not null
-            ? QueryRefusal.BulkUpdate(property, why)
+    private static EnvelopeQueryException Error(UpdateExpression update, IProperty? property, ColumnDeclaration column, string why)
+        => (property ?? EncryptedMembers.Find(update.Table.Table.Model.Model, column.ColumnId)) is { } named
+            ? QueryRefusal.BulkUpdate(named, why)
             : new EnvelopeQueryException($"Column '{column.ColumnId}' is encrypted and cannot be set by this ExecuteUpdate: {why}. Load the rows and use SaveChanges.") { ColumnId = column.ColumnId };
 }
 

@@ -204,6 +204,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
     {
         LikeExpression => "LIKE (StartsWith, Contains, EndsWith)",
         InExpression => "IN (Contains)",
+        SqlFunctionExpression { Name: "COALESCE" } => "function COALESCE (?? or the default of FirstOrDefault(): let it be null, as in Select(x => (int?)x.Amount).FirstOrDefault())",
         SqlFunctionExpression function => $"function {function.Name}",
         AtTimeZoneExpression => "AT TIME ZONE",
         CollateExpression => "COLLATE",
@@ -273,7 +274,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             }
 
             if (node is JsonScalarExpression { Path.Count: > 0, Json: ColumnExpression document } part && visitor.Origin(document) is { } origin
-                && (origin.IsPart ? JsonDocuments.FindMember(origin) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
+                && (origin.IsPart ? JsonDocuments.FindMemberByName(origin, part.Path) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
             {
                 throw QueryRefusal.Operation(member, "ExecuteUpdate into another member or column");
             }

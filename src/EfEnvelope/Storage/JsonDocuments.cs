@@ -33,6 +33,12 @@ internal static class JsonDocuments
         return type is null ? null : EncryptedMembers.First(type);
     }
 
+    /// <summary>As <see cref="FindMember(ColumnOrigin, IReadOnlyList{PathSegment})"/> of a part whose own place in the document is not known: by the name at the path's end, where no encrypted member, and no structure, has it too.</summary>
+    public static IProperty? FindMemberByName(ColumnOrigin origin, IReadOnlyList<PathSegment> path)
+        => Find(origin) is not { } found ? null
+            : Named(found.Root).Where(n => n.Name == path[^1].PropertyName).ToList() is { Count: > 0 } named && named.All(n => n.IsPlain) ? null
+            : found.Member;
+
     /// <summary>Whether the document is a list of objects.</summary>
     public static bool IsList(ColumnOrigin origin) => Find(origin)?.IsList == true;
 
@@ -79,6 +85,14 @@ internal static class JsonDocuments
             names[name] = false;
         }
     }
+
+    /// <summary>Every name in the document, and whether a plain member has it.</summary>
+    private static IEnumerable<(string Name, bool IsPlain)> Named(ITypeBase type)
+        => type.GetProperties().Select(p => (p.GetJsonPropertyName() ?? "", p.FindEnvelope() is null))
+            .Concat(type.GetComplexProperties().SelectMany(c => Named(c.ComplexType).Prepend((c.GetJsonPropertyName() ?? c.Name, false))))
+            .Concat(type is IEntityType owner
+                ? owner.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent).SelectMany(n => Named(n.TargetEntityType).Prepend((n.TargetEntityType.GetJsonPropertyName() ?? n.Name, false)))
+                : []);
 
     private static (IEntityType Owner, ITypeBase Root, IProperty Member, bool IsList)? Find(ColumnOrigin origin)
     {

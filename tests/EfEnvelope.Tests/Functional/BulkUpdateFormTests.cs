@@ -76,5 +76,62 @@ public abstract class BulkUpdateFormTests(string provider) : IAsyncLifetime
         Assert.Null((await context.People.AsNoTracking().SingleAsync()).Reach.Phone);
     }
 
+    /// <summary>The tenant stands in the root's table, which the statement joins by the row's key.</summary>
+    [Fact]
+    public async Task A_derived_type_in_a_table_of_its_own_under_its_roots_tenant()
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        AdHocContext Fleet() => new(database.Options(more: AdHocContext.Cached), Ships);
+        await using (var context = Fleet())
+        {
+            await context.Database.EnsureCreatedAsync();
+            var mother = new Tanker { Tenant = 2, Cargo = "canary b" };
+            context.AddRange(new Tanker { Tenant = 1, Cargo = "canary a", Mother = mother }, mother);
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = Fleet())
+        {
+            Assert.Equal(1, await context.Set<Tanker>().Where(t => t.Tenant == 1 && t.Id != Guid.Empty).ExecuteUpdateAsync(s => s.SetProperty(t => t.Cargo, "canary bulk")));
+            Assert.Equal(1, await context.Set<Ship>().Where(t => t.Tenant == 2).ExecuteUpdateAsync(s => s.SetProperty(t => t.Name, "canary name")));
+
+            // The filter names a tenant, but of another row.
+            var error = await Assert.ThrowsAsync<EnvelopeQueryException>(() => context.Set<Tanker>().Where(t => t.Mother!.Tenant == 2).ExecuteUpdateAsync(s => s.SetProperty(t => t.Cargo, "canary evil")));
+            Assert.Equal("Cargo", error.Property);
+            await Assert.ThrowsAsync<EnvelopeQueryException>(() => context.Set<Ship>().Where(t => context.Set<Tanker>().Any(o => o.Tenant == 2 && o.Mother!.Id == t.Id)).ExecuteUpdateAsync(s => s.SetProperty(t => t.Name, "canary evil")));
+            await Assert.ThrowsAsync<EnvelopeQueryException>(() => context.Set<Tanker>().Where(t => t.Tenant == 1 || t.Id != Guid.Empty).ExecuteUpdateAsync(s => s.SetProperty(t => t.Cargo, "canary evil")));
+        }
+
+        await using var reader = Fleet();
+        Assert.Equal(["canary bulk", "canary b"], await reader.Set<Tanker>().AsNoTracking().OrderBy(t => t.Tenant).Select(t => t.Cargo).ToListAsync());
+        Assert.Equal([null, "canary name"], (await reader.Set<Ship>().AsNoTracking().OrderBy(t => t.Tenant).ToListAsync()).Select(t => t.Name));
+        await StoredCells.AssertSealedAsync(database, reader, "canary");
+    }
+
+    private static void Ships(ModelBuilder m)
+    {
+        m.Entity<Ship>().UseTptMappingStrategy().HasDataKeyPerTenant(s => s.Tenant);
+        m.Entity<Tanker>();
+        m.UseEnvelopeEncryption();
+    }
+
     private VaultContext New() => new(_database.Options());
+
+    private abstract class Ship
+    {
+        public Guid Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Name { get; set; }
+    }
+
+    private sealed class Tanker : Ship
+    {
+        [Encrypted]
+        public string? Cargo { get; set; }
+
+        public Tanker? Mother { get; set; }
+    }
 }

@@ -208,6 +208,25 @@ public abstract class CiphertextRefusalTests(VaultFixture vault)
     }
 
     [Fact]
+    public async Task A_plain_member_is_set_in_bulk_from_the_plain_members_of_a_documents_elements()
+    {
+        await using var context = New();
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        Assert.Equal(1, await context.People.Where(p => p.City == "Bern").ExecuteUpdateAsync(s => s.SetProperty(p => p.Card.Bank, p => p.OldCards.Select(o => o.Bank).First())));
+        var card = await context.People.AsNoTracking().Where(p => p.City == "Bern").Select(p => p.Card).SingleAsync();
+        Assert.Equal(("old", "123"), (card.Bank, card.Number));
+    }
+
+    [Fact]
+    public async Task A_default_that_the_database_would_put_in_is_refused_with_the_way_out_and_that_way_works()
+    {
+        await using var context = New();
+        var error = await Assert.ThrowsAsync<EnvelopeQueryException>(() => context.Words.Select(w => context.People.Where(p => p.City == "Bern").Select(p => p.Amount).FirstOrDefault()).ToListAsync());
+        Assert.Contains("(int?)", error.Message, StringComparison.Ordinal);
+        Assert.Equal(5m, await context.Words.Select(w => context.People.Where(p => p.City == "Bern").Select(p => (decimal?)p.Amount).FirstOrDefault()).SingleAsync());
+    }
+
+    [Fact]
     public async Task A_captured_document_is_neither_searched_nor_set()
     {
         var card = new Card { Bank = "b", Number = Wanted };

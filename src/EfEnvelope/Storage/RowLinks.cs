@@ -1,9 +1,8 @@
 using System.Linq.Expressions;
-using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Query.SqlExpressions;
 
-namespace EfEnvelope.Reading;
+namespace EfEnvelope.Storage;
 
 /// <summary>
 /// Which table instances of a query hold parts of one row, or of its owner's: those whose keys its joins equate (a type's tables, a split entity's, an owner and what it owns), also by a predicate inside of a lateral join, and through subqueries.
