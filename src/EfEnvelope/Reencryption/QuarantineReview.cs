@@ -29,11 +29,11 @@ internal sealed class QuarantineReview(EnvelopeSession session, StaleKeys stale,
         {
             await _store.AdoptAsync(lease.Connection, cancellationToken).ConfigureAwait(false);
             long kept = 0, stuck = 0;
-            Guid? after = null;
+            object? after = null;
             while (await _store.ReadPageAsync(lease.Connection, after, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
             {
-                after = page[^1].Cell.Id;
-                var gone = new List<(QuarantinedCell, Guid?)>();
+                after = page[^1].Place;
+                var gone = new List<QuarantineEntry>();
                 foreach (var column in page.GroupBy(e => (e.Cell.Table, e.Cell.Column)))
                 {
                     if (Find(column.Key.Table, column.Key.Column) is not var (scan, index))

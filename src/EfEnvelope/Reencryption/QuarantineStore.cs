@@ -84,16 +84,47 @@ internal sealed class QuarantineStore
         return Convert.ToInt32(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Gives entries that a former version made their digest, and takes the second one of a cell off the list.</summary>
+    /// <summary>
+    /// Gives entries that a former version made their digest, and takes the second one of a cell off the list: released ones come first, so that a decision is kept. A page at a time, each committed by itself: nobody waits for the whole.
+    /// </summary>
     /// <returns>How many entries there were.</returns>
     public async Task<int> AdoptAsync(DbConnection connection, CancellationToken cancellationToken)
     {
-        if ((await ReadFormerAsync(connection, null, 1, cancellationToken).ConfigureAwait(false)).Count == 0)
+        if (!await HasFormerAsync(connection, cancellationToken).ConfigureAwait(false))
         {
             return 0;
         }
 
         var adopted = 0;
+        foreach (var isReleased in new[] { true, false })
+        {
+            object? after = null;
+            while (await ReadPageAsync(connection, after, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
+            {
+                after = page[^1].Place;
+                var former = page.FindAll(e => e.IsFormer && e.Cell.ReleasedAt is not null == isReleased);
+                if (former.Count > 0)
+                {
+                    await AdoptAsync(connection, former, cancellationToken).ConfigureAwait(false);
+                    adopted += former.Count;
+                }
+            }
+        }
+
+        return adopted;
+    }
+
+    private async Task<bool> HasFormerAsync(DbConnection connection, CancellationToken cancellationToken)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = $"SELECT 1 FROM {_table.Name} WHERE {_table[nameof(EnvelopeQuarantineRow.Digest)]} IS NULL LIMIT 1";
+        return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is not null;
+    }
+
+    /// <summary>They were read before the transaction, so that it is short: what another job adopted meanwhile stays as it is.</summary>
+    private async Task AdoptAsync(DbConnection connection, List<QuarantineEntry> former, CancellationToken cancellationToken)
+    {
+        var (id, digest, firstSeen) = (_table[nameof(EnvelopeQuarantineRow.Id)], _table[nameof(EnvelopeQuarantineRow.Digest)], _table[nameof(EnvelopeQuarantineRow.FirstSeenAt)]);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
         {
@@ -102,56 +133,41 @@ internal sealed class QuarantineStore
                 await TableSql.ExecuteAsync(connection, transaction, _ => $"LOCK TABLE {_table.Name} IN SHARE ROW EXCLUSIVE MODE", cancellationToken).ConfigureAwait(false);
             }
 
-            while (await ReadFormerAsync(connection, transaction, PageSize, cancellationToken).ConfigureAwait(false) is { Count: > 0 } former)
+            foreach (var entry in former)
             {
-                foreach (var (id, table, column, primaryKey) in former)
+                var value = DigestOf(entry.Cell.Table, entry.Cell.Column, entry.Cell.PrimaryKey);
+                var isFirst = await TableSql.ExecuteAsync(connection, transaction, command =>
+                    $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.Digest), value))} WHERE {id} = {Sql.Add(command, entry.Place)} AND {digest} IS NULL AND NOT EXISTS (SELECT 1 FROM {_table.Name} AS o WHERE o.{digest} = {_table.Add(command, nameof(EnvelopeQuarantineRow.Digest), value)})", cancellationToken).ConfigureAwait(false);
+                if (isFirst == 0 && await TableSql.ExecuteAsync(connection, transaction, command => $"DELETE FROM {_table.Name} WHERE {id} = {Sql.Add(command, entry.Place)} AND {digest} IS NULL", cancellationToken).ConfigureAwait(false) == 1)
                 {
-                    var digest = DigestOf(table, column, primaryKey);
-                    var isFirst = await TableSql.ExecuteAsync(connection, transaction, command =>
-                        $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.Digest), digest))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))} AND NOT EXISTS (SELECT 1 FROM {_table.Name} AS o WHERE o.{_table[nameof(EnvelopeQuarantineRow.Digest)]} = {_table.Add(command, nameof(EnvelopeQuarantineRow.Digest), digest)})", cancellationToken).ConfigureAwait(false);
-                    adopted++;
-                    if (isFirst == 0)
-                    {
-                        await RemoveAsync(connection, transaction, id, cancellationToken).ConfigureAwait(false);
-                    }
+                    // The one that stays says since when.
+                    var since = entry.Cell.FirstSeenAt.UtcTicks;
+                    await TableSql.ExecuteAsync(connection, transaction, command =>
+                        $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.FirstSeenAt), since))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Digest), value))} AND {firstSeen} > {_table.Add(command, nameof(EnvelopeQuarantineRow.FirstSeenAt), since)}", cancellationToken).ConfigureAwait(false);
                 }
             }
 
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-            return adopted;
         }
     }
 
-    /// <summary>Released entries first: a decision is kept.</summary>
-    private async Task<List<(Guid Id, string Table, string Column, string PrimaryKey)>> ReadFormerAsync(DbConnection connection, DbTransaction? transaction, int most, CancellationToken cancellationToken)
-    {
-        using var command = connection.CreateCommand();
-        command.Transaction = transaction;
-        command.CommandText = $"SELECT {_table.Columns(nameof(EnvelopeQuarantineRow.Id), nameof(EnvelopeQuarantineRow.TableName), nameof(EnvelopeQuarantineRow.ColumnName), nameof(EnvelopeQuarantineRow.PrimaryKey))} FROM {_table.Name} WHERE {_table[nameof(EnvelopeQuarantineRow.Digest)]} IS NULL ORDER BY CASE WHEN {_table[nameof(EnvelopeQuarantineRow.ReleasedAt)]} IS NULL THEN 1 ELSE 0 END, {_table[nameof(EnvelopeQuarantineRow.FirstSeenAt)]} LIMIT {most.ToString(CultureInfo.InvariantCulture)}";
-        using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-        var former = new List<(Guid, string, string, string)>();
-        while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
-        {
-            former.Add((_table.Read<Guid>(reader, 0, Read[0]), reader.GetString(1), reader.GetString(2), reader.GetString(3)));
-        }
-
-        return former;
-    }
-
-    /// <summary>Some entries, released ones too, in the order of their ids: those behind <paramref name="after"/>.</summary>
-    public async Task<List<(QuarantinedCell Cell, Guid? RunId)>> ReadPageAsync(DbConnection connection, Guid? after, CancellationToken cancellationToken)
+    /// <summary>Some entries, released ones too, in the order of their ids: those behind a place.</summary>
+    /// <param name="connection">Where the list stands.</param>
+    /// <param name="after">The <see cref="QuarantineEntry.Place"/> of the last entry before; null for the first page.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public async Task<List<QuarantineEntry>> ReadPageAsync(DbConnection connection, object? after, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         var id = _table[nameof(EnvelopeQuarantineRow.Id)];
-        command.CommandText = $"SELECT {_table.Columns([.. Read, nameof(EnvelopeQuarantineRow.RunId)])} FROM {_table.Name}{(after is { } last ? $" WHERE {id} > {_table.Add(command, nameof(EnvelopeQuarantineRow.Id), last)}" : "")} ORDER BY {id} LIMIT {PageSize.ToString(CultureInfo.InvariantCulture)}";
+        command.CommandText = $"SELECT {_table.Columns([.. Read, nameof(EnvelopeQuarantineRow.RunId)])}, CASE WHEN {_table[nameof(EnvelopeQuarantineRow.Digest)]} IS NULL THEN 1 ELSE 0 END FROM {_table.Name}{(after is null ? "" : $" WHERE {id} > {Sql.Add(command, after)}")} ORDER BY {id} LIMIT {PageSize.ToString(CultureInfo.InvariantCulture)}";
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-        var page = new List<(QuarantinedCell, Guid?)>();
+        var entries = new List<QuarantineEntry>();
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            page.Add((ReadCell(reader), reader.IsDBNull(Read.Length) ? null : _table.Read<Guid>(reader, Read.Length, nameof(EnvelopeQuarantineRow.Id))));
+            entries.Add(new QuarantineEntry(ReadCell(reader), reader.IsDBNull(Read.Length) ? null : _table.Read<Guid>(reader, Read.Length, nameof(EnvelopeQuarantineRow.Id)), reader.GetInt32(Read.Length + 1) == 1, reader.GetValue(0)));
         }
 
-        return page;
+        return entries;
     }
 
     /// <summary>The entries, oldest first; released ones only on request.</summary>
@@ -182,13 +198,13 @@ internal sealed class QuarantineStore
         => TableSql.ExecuteAsync(connection, transaction, command => $"UPDATE {_table.Name} SET {_table.Set(command, (nameof(EnvelopeQuarantineRow.Reason), reason))} WHERE {_table.Where(command, (nameof(EnvelopeQuarantineRow.Id), id))}", cancellationToken);
 
     /// <summary>Takes entries off the list; those that somebody listed anew meanwhile, with another run's id, stay.</summary>
-    public async Task RemoveAsync(DbConnection connection, IEnumerable<(QuarantinedCell Cell, Guid? RunId)> entries, CancellationToken cancellationToken)
+    public async Task RemoveAsync(DbConnection connection, IEnumerable<QuarantineEntry> entries, CancellationToken cancellationToken)
     {
         foreach (var run in entries.GroupBy(e => e.RunId))
         {
             foreach (var chunk in run.Chunk(ChunkSize))
             {
-                await TableSql.ExecuteAsync(connection, null, command => $"DELETE FROM {_table.Name} WHERE {_table.In(command, nameof(EnvelopeQuarantineRow.Id), [.. chunk.Select(e => e.Cell.Id)])} AND {(run.Key is { } runId ? _table.Where(command, (nameof(EnvelopeQuarantineRow.RunId), runId)) : $"{_table[nameof(EnvelopeQuarantineRow.RunId)]} IS NULL")}", cancellationToken).ConfigureAwait(false);
+                await TableSql.ExecuteAsync(connection, null, command => $"DELETE FROM {_table.Name} WHERE {_table[nameof(EnvelopeQuarantineRow.Id)]} IN ({string.Join(", ", chunk.Select(e => Sql.Add(command, e.Place)))}) AND {(run.Key is { } runId ? _table.Where(command, (nameof(EnvelopeQuarantineRow.RunId), runId)) : $"{_table[nameof(EnvelopeQuarantineRow.RunId)]} IS NULL")}", cancellationToken).ConfigureAwait(false);
             }
         }
     }
@@ -208,3 +224,10 @@ internal sealed class QuarantineStore
 
 /// <summary>A cell that a job could not open, and why.</summary>
 internal sealed record PoisonedCell(string Table, string Column, string PrimaryKey, Guid? KeyId, string Reason);
+
+/// <summary>An entry of the list.</summary>
+/// <param name="Cell">What is listed.</param>
+/// <param name="RunId">The run that met the cell last; null where a former version did.</param>
+/// <param name="IsFormer">Whether a former version made it: it has no digest.</param>
+/// <param name="Place">Its id as the database holds it and orders by it: on SQLite a text, which somebody else may have written in lower case.</param>
+internal sealed record QuarantineEntry(QuarantinedCell Cell, Guid? RunId, bool IsFormer, object Place);
