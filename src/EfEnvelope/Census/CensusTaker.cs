@@ -101,9 +101,10 @@ internal static class CensusTaker
     private static string Statement(EncryptedTable table, List<EncryptedColumn> columns, Form form, bool isPostgres)
     {
         var name = columns[0].Delimited;
+        var condition = table.Columns.Count(c => c.Name == columns[0].Name) > 1 ? ForeignColumns.Condition(name, columns[0].Storage) : null;
         if (form == Form.Documents)
         {
-            return $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'";
+            return $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE {condition ?? $"CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'"}";
         }
 
         if (form == Form.Keys)
@@ -113,7 +114,7 @@ internal static class CensusTaker
                 ? ($"substr({name}, 1, 1)", $"substr({name}, {EnvelopeLayout.KeyIdOffset + 1}, 16)")
                 : ($"substr({name}, 1, {ArmorHeader.KeyStart})", $"substr({name}, {ArmorHeader.KeyStart + 1}, {ArmorHeader.KeyLength})");
             var group = columns[0].Storage == EncryptedStorage.Armor && isPostgres ? $"{marker} COLLATE \"C\", {key} COLLATE \"C\"" : $"{marker}, {key}";
-            return $"SELECT {group}, COUNT(*) FROM {table.Delimited} WHERE {name} IS NOT NULL GROUP BY {group}";
+            return $"SELECT {group}, COUNT(*) FROM {table.Delimited} WHERE {condition ?? $"{name} IS NOT NULL"} GROUP BY {group}";
         }
 
         var headers = columns.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader.Length)})").ToList();

@@ -14,12 +14,8 @@ internal static class Documents
         var at = 0;
         while ((at = document.IndexOf(TextArmor.Prefix, at, StringComparison.Ordinal)) >= 0)
         {
-            var end = document.IndexOf('"', at);
-            if (end < 0)
-            {
-                yield break;
-            }
-
+            // Also of one that is cut off, or is no document but bare armour.
+            var end = document.IndexOf('"', at) is >= 0 and var quote ? quote : document.Length;
             if (TextArmor.TryReadKeyId(Unescape(document[at..end]), out var id))
             {
                 yield return (id, at, end - at);

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using EfEnvelope.Envelopes;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -52,23 +53,40 @@ internal static class ForeignColumns
     }
 
     /// <summary>
-    /// How a column may hold envelopes, by its type as it is now; none where there is no such column. What is neither bytes nor text (it was changed since) is searched for armour as a document is, and on SQLite, where any column holds
-    /// anything, for bytes as well.
+    /// How a column may hold envelopes; none where there is no such column. On PostgreSQL its type tells, as it is now, of a domain the one below: what is neither bytes nor text (it was changed since) is searched for armour as a document
+    /// is. On SQLite any column holds anything, whatever it was declared as: each cell is counted as what it is.
     /// </summary>
     private static async Task<EncryptedStorage[]> FindStorageAsync(DbConnection connection, DbTransaction? transaction, string table, string delimited, string column, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
         command.CommandText = connection is NpgsqlConnection
-            ? $"SELECT CASE WHEN COALESCE(NULLIF(t.typbasetype, 0), t.oid) = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid WHERE attrelid = to_regclass({Sql.Add(command, delimited)}) AND attname = {Sql.Add(command, column)} AND NOT attisdropped"
-            : $"SELECT type FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, column)}";
+            ? $"""
+               WITH RECURSIVE types AS (
+                   SELECT t.oid, t.typbasetype, t.typcategory FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid WHERE attrelid = to_regclass({Sql.Add(command, delimited)}) AND attname = {Sql.Add(command, column)} AND NOT attisdropped
+                   UNION ALL
+                   SELECT t.oid, t.typbasetype, t.typcategory FROM types JOIN pg_type AS t ON t.oid = types.typbasetype)
+               SELECT CASE WHEN oid = 'bytea'::regtype THEN 'BLOB' WHEN typcategory = 'S' THEN 'TEXT' ELSE '' END FROM types WHERE typbasetype = 0
+               """
+            : $"SELECT 'ANY' FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, column)}";
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) switch
         {
-            string type when type.Contains("BLOB", StringComparison.OrdinalIgnoreCase) || type.Contains("BINARY", StringComparison.OrdinalIgnoreCase) => [EncryptedStorage.Binary],
-            string type when type.Contains("TEXT", StringComparison.OrdinalIgnoreCase) || type.Contains("CHAR", StringComparison.OrdinalIgnoreCase) || type.Contains("CLOB", StringComparison.OrdinalIgnoreCase) => [EncryptedStorage.Armor],
-            string when connection is NpgsqlConnection => [EncryptedStorage.Document],
-            string => [EncryptedStorage.Binary, EncryptedStorage.Document],
+            "BLOB" => [EncryptedStorage.Binary],
+            "TEXT" => [EncryptedStorage.Armor],
+            "ANY" => [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document],
+            string => [EncryptedStorage.Document],
             _ => [],
         };
     }
+
+    /// <summary>
+    /// Which cells of a column that may hold envelopes in every way are counted in one of them: each cell in one. Armour stands at the front of a text, or somewhere in a document; whatever is no envelope is counted with the binary cells,
+    /// and with the armour where it is text.
+    /// </summary>
+    public static string Condition(string column, EncryptedStorage storage) => storage switch
+    {
+        EncryptedStorage.Binary => $"{column} IS NOT NULL AND typeof({column}) <> 'text'",
+        EncryptedStorage.Armor => $"typeof({column}) = 'text' AND instr({column}, '{TextArmor.Prefix}') < 2",
+        _ => $"typeof({column}) = 'text' AND instr({column}, '{TextArmor.Prefix}') > 1",
+    };
 }
