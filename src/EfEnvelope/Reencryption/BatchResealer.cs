@@ -145,10 +145,16 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale, 
                     }
                 }
 
-                (why is null ? keys.Errors : keys.Blocked)[id] = why ?? error;
+                (why is null ? keys.Errors : keys.Blocked)[id] = why ?? (IsOfKek(error) ? new KeyUnavailableException($"Key {id} was refused because of its kek a moment ago, and the kek can be used again. Run the job again.", error) { KeyId = id } : error);
             }
         }
     }
+
+    /// <summary>
+    /// Whether a row key's error is what its kek's was: the ring remembers it for some seconds, the kek may be used by now, and then nothing is wrong with the row. The key service is asked for no row key by itself, hence never refuses one.
+    /// </summary>
+    private static bool IsOfKek(EnvelopeEncryptionException error)
+        => error is KeyRefusedException || error.InnerException is KeyRefusedException or KeyRingTamperedException or KeyRevokedException or KeyDestroyedException or KeyNotFoundInRingException;
 
     /// <summary>The typed error of a key that was not loaded. One that the ring holds, and that was only forgotten again, is told as such: a job tries again.</summary>
     private async Task<EnvelopeEncryptionException> FindErrorAsync(Guid id, IKeyRingStore store, CancellationToken cancellationToken)

@@ -78,14 +78,22 @@ internal sealed class SuccessorLoader(KeyRing ring, IKeyRingStore store, KeyPins
             return true;
         }
 
-        if (scopes.Count == 1)
+        if (scopes.Count > 1)
         {
-            _errors[scopes[0]] = error;
-            return true;
+            return false;
         }
 
-        return false;
+        _errors[scopes[0]] = error is KeyRefusedException && await IsOverAsync(error, cancellationToken).ConfigureAwait(false)
+            ? new KeyUnavailableException("The kek above a row was refused a moment ago and can be used again. Run the job again.", error) { KeyId = error.KeyId }
+            : error;
+        return true;
     }
+
+    /// <summary>Whether a refusal of the kek above a row is over: the key service is asked for no row key by itself.</summary>
+    private async Task<bool> IsOverAsync(EnvelopeEncryptionException error, CancellationToken cancellationToken)
+        => error.KeyId is { } id
+            && await store.FindByIdAsync([id], cancellationToken).ConfigureAwait(false) is [{ KekId: { } kek }]
+            && await ring.FindKekErrorAsync(kek, store, cancellationToken).ConfigureAwait(false) is null;
 
     private static bool IsRefusal(EnvelopeEncryptionException error) => error is KeyRefusedException or KeyRingTamperedException or KeyRevokedException or KeyDestroyedException;
 

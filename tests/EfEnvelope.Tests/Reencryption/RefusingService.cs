@@ -12,6 +12,9 @@ internal sealed class RefusingService : IKeyManagementService
 
     public int Refusals => _refusals;
 
+    /// <summary>Refuses as often as this, and then no more.</summary>
+    public int Times { get; set; } = int.MaxValue;
+
     public string Provider => _inner.Provider;
 
     public Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken) => _inner.GenerateKeyAsync(encryptionContext, cancellationToken);
@@ -25,7 +28,11 @@ internal sealed class RefusingService : IKeyManagementService
             return _inner.UnwrapAsync(wrapped, encryptionContext, cancellationToken);
         }
 
-        Interlocked.Increment(ref _refusals);
+        if (Interlocked.Increment(ref _refusals) == Times)
+        {
+            Refused = null;
+        }
+
         throw new KeyRefusedException("The key service says no.");
     }
 
