@@ -67,7 +67,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
                 ? throw new EnvelopeConfigurationException($"Quarantine has no entry {unknown}. `quarantine list` shows them. Nothing was changed.")
                 : cells.FindAll(c => ids.Contains(c.Id));
 
-    /// <returns>Null when the cell was moved; else why not.</returns>
+    /// <returns>Null when the cell was moved; else why not, or why only a part of it was: a document may hold envelopes under a key that cannot be used beside others.</returns>
     private async Task<string?> MoveAsync(DbConnection connection, BatchResealer resealer, TableScan scan, int index, ScannedRow row, QuarantinedCell cell, CancellationToken cancellationToken)
     {
         var replacement = new object?[row.Cells.Length];
@@ -77,7 +77,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         {
             var keys = await resealer.LoadKeysAsync(scan.Table, [row], pins, cancellationToken).ConfigureAwait(false);
             replacement[index] = resealer.Reseal(scan.Table, index, row, keys);
-            reason = replacement[index] is null ? resealer.FindBlocked(scan.Table.Columns[index], row.Cells[index], keys)?.GetType().Name : null;
+            reason = resealer.FindBlocked(scan.Table.Columns[index], row.Cells[index], keys)?.GetType().Name;
         }
         catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
         {
@@ -90,7 +90,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
             var writer = RowWriter.For(scan.Table, connection);
             await using (writer.ConfigureAwait(false))
             {
-                if (reason is null && await writer.WriteAsync(transaction, [new RowChange(row, replacement)], cancellationToken).ConfigureAwait(false) == 0)
+                if ((reason is null || replacement[index] is not null) && await writer.WriteAsync(transaction, [new RowChange(row, replacement)], cancellationToken).ConfigureAwait(false) == 0)
                 {
                     reason = "Conflict";
                 }

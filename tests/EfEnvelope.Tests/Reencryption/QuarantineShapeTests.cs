@@ -121,6 +121,62 @@ public abstract class QuarantineShapeTests(string provider) : IAsyncLifetime
         Assert.Contains("(the row is lost; M. K.)", printed.ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_document_of_which_a_part_stands_under_a_refused_key_stays_listed_until_all_of_it_is_moved()
+    {
+        var service = new RefusingService();
+        Database.KeyService = service;
+        Guid first;
+        await using (var context = New())
+        {
+            await SeedAsync(context);
+            var whole = await PoisonAsync("Inner", armoured: true);
+            var keys = new EnvelopeKeys(context);
+            Assert.Equal(1, (await keys.ReencryptAsync(Job)).Quarantined);
+            await WriteAsync("Inner", whole);
+            first = Assert.Single(await keys.ListQuarantineAsync()).KeyId!.Value;
+        }
+
+        await using (var context = New())
+        {
+            (await context.Set<Note>().SingleAsync(n => n.Book == "b 2")).Inner.Second = "later";
+            await context.SaveChangesAsync();
+            await new EnvelopeKeys(context).RotateAsync(EnvelopeScope.Global);
+        }
+
+        var second = Assert.Single(await NamedAsync(), id => id != first);
+        service.Refused = (byte[])(await Database.ScalarAsync($"SELECT \"Wrapped\" FROM \"EnvelopeKeys\" WHERE \"Id\" = '{(provider == "PostgreSQL" ? first.ToString() : first.ToString().ToUpperInvariant())}'"))!;
+        await ForgetAsync();
+        await using (var context = New())
+        {
+            var retried = await new EnvelopeKeys(context).RetryQuarantineAsync();
+            Assert.Equal((0, 0, nameof(KeyRefusedException)), (retried.Moved, retried.Gone, Assert.Single(retried.Kept).Reason));
+            Assert.Equal(nameof(KeyRefusedException), Assert.Single(await new EnvelopeKeys(context).ListQuarantineAsync()).Reason);
+            var named = await NamedAsync();
+            Assert.Equal((2, true, false), (named.Count, named.Contains(first), named.Contains(second)));
+        }
+
+        service.Refused = null;
+        await ForgetAsync();
+        await using (var context = New())
+        {
+            var retried = await new EnvelopeKeys(context).RetryQuarantineAsync();
+            Assert.Equal((1, 0, 0), (retried.Moved, retried.Gone, retried.Kept.Count));
+            Assert.DoesNotContain(first, await NamedAsync());
+            var read = await context.Set<Note>().AsNoTracking().SingleAsync(n => n.Book == "b 2");
+            Assert.Equal(("first 2", "later"), (read.Inner.First, read.Inner.Second));
+        }
+
+        async Task<HashSet<Guid>> NamedAsync()
+            => [.. EfEnvelope.Census.Documents.Find((string)(await Database.ScalarAsync("SELECT CAST(\"Inner\" AS TEXT) FROM \"Notes\" WHERE \"Book\" = 'b 2'"))!).Select(d => d.KeyId)];
+
+        async Task ForgetAsync()
+        {
+            await using var connection = Database.Connect();
+            EfEnvelope.Keys.KeyRingRegistry.Invalidate(connection.DataSource, connection.Database);
+        }
+    }
+
     private protected AdHocContext New(string? connectionString = null) => new(Database.Options(null, AdHocContext.Cached, connectionString), Model);
 
     private protected static async Task SeedAsync(AdHocContext context)
