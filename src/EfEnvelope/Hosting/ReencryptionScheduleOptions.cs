@@ -21,7 +21,10 @@ public sealed class ReencryptionScheduleOptions
     /// </summary>
     public TimeSpan MaximumProofAge { get; set; } = TimeSpan.FromDays(7);
 
-    /// <summary>How long a run that ended with cells in quarantine saves the process another one while no further key is retired. 1 minute to 365 days, default 1 day.</summary>
+    /// <summary>
+    /// How long a run that ended with cells in quarantine, or passed cells over because a key cannot be used, saves the process another one while no further key is retired and none is asked for
+    /// (<see cref="ReencryptionSchedule{TContext}.RequestRun"/>). 1 minute to 365 days, default 1 day.
+    /// </summary>
     public TimeSpan QuarantineInterval { get; set; } = TimeSpan.FromDays(1);
 
     /// <summary>The job's own options, but for its window. Default: <see cref="ReencryptionOptions"/>'s own.</summary>

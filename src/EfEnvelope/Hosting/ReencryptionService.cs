@@ -110,13 +110,13 @@ internal sealed class ReencryptionService<TContext>(
             }
 
             ReencryptionLog.NotProven(logger, Name, report.Rows, report.Quarantined, report.NotProvenBecause);
-            if (report.Quarantined == 0 || report.Blocked.Count > 0)
+            if (report.Quarantined > 0 || report.Blocked.Count > 0)
             {
-                return (ReencryptionOutcome.NotProven, report);
+                // Somebody must act; the tables are not read again and again until then.
+                (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.QuarantineInterval);
             }
 
-            (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.QuarantineInterval);
-            return (ReencryptionOutcome.Quarantined, report);
+            return (report.Quarantined == 0 || report.Blocked.Count > 0 ? ReencryptionOutcome.NotProven : ReencryptionOutcome.Quarantined, report);
         }
     }
 
