@@ -50,7 +50,11 @@ public sealed partial class EnvelopeKeys
             cancellationToken).ConfigureAwait(false);
     }
 
-    private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken) => StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false));
+    private async Task<StaleKeys> ListRetiredAsync(CancellationToken cancellationToken)
+    {
+        var listedAt = _session.Runtime.TimeProvider.GetUtcNow();
+        return StaleKeys.RetiredOf(await _session.Ring.SummarizeAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false), listedAt);
+    }
 
     /// <summary>Checks a completion report: its hashes, that this database's ring authenticated it, and which of its members differ. Reads the ring; needs the key service, and none of the application's tables.</summary>
     /// <param name="json">What <see cref="CompletionReport.ToJson"/> gave; a line end behind it is allowed.</param>

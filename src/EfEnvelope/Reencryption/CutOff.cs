@@ -13,7 +13,7 @@ internal static class CutOff
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
 
     /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
-    private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
+    internal static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
 
     /// <summary>Transactions that began before a moment; and sessions whose transactions the role may not see; and whether this is a standby, which knows neither.</summary>
     private const string Horizon =

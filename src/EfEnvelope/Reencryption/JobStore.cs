@@ -49,11 +49,11 @@ internal sealed class JobStore
         return null;
     }
 
-    /// <summary>The jobs that nobody has finished.</summary>
-    public async Task<HashSet<Guid>> ListUnfinishedAsync(DbConnection connection, CancellationToken cancellationToken)
+    /// <summary>All jobs, finished ones too.</summary>
+    public async Task<HashSet<Guid>> ListAsync(DbConnection connection, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
-        command.CommandText = $"SELECT {_jobs.Columns(nameof(EnvelopeJobRow.Id))} FROM {_jobs.Name} WHERE {_jobs[nameof(EnvelopeJobRow.State)]} <> {Finished}";
+        command.CommandText = $"SELECT {_jobs.Columns(nameof(EnvelopeJobRow.Id))} FROM {_jobs.Name}";
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         var ids = new HashSet<Guid>();
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))

@@ -8,6 +8,9 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
     private long _rows;
     private long _conflicts;
     private long _quarantined;
+
+    /// <summary>Rows of this pass that stay where they are because a key cannot be used.</summary>
+    private long _passedOver;
     private long _batches;
 
     public long Rows => Interlocked.Read(ref _rows);
@@ -22,7 +25,16 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
 
     public TimeSpan Elapsed => time.GetElapsedTime(_started);
 
-    public async Task BatchAsync(string table, long rows, long conflicts, long quarantined, int blocked, CancellationToken cancellationToken)
+    /// <summary>A new pass comes by what was passed over again.</summary>
+    public void BeginPass()
+    {
+        lock (_gate)
+        {
+            _passedOver = 0;
+        }
+    }
+
+    public async Task BatchAsync(string table, long rows, long conflicts, long quarantined, long passedOver, int blocked, CancellationToken cancellationToken)
     {
         ReencryptionProgress report;
         lock (_gate)
@@ -31,9 +43,10 @@ internal sealed class ProgressMeter(long toDo, ReencryptionOptions options, Time
             _rows += rows;
             _conflicts += conflicts;
             _quarantined += quarantined;
+            _passedOver += passedOver;
             var seconds = Math.Max(Elapsed.TotalSeconds, 0.001);
             var rate = _rows / seconds;
-            var left = Math.Max(0, toDo - _rows - _quarantined);
+            var left = Math.Max(0, toDo - _rows - _quarantined - _passedOver);
             report = new ReencryptionProgress(table, _rows, left, rate, rate > 0 ? TimeSpan.FromSeconds(left / rate) : null, _conflicts, _quarantined) { Blocked = blocked };
         }
 

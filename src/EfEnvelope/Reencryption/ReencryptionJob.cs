@@ -33,7 +33,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     private ProgressMeter? _meter;
     private Guid _jobId;
 
-    /// <summary>What was unfinished when this run began: cells that somebody else tried in one of these may open by now.</summary>
+    /// <summary>The jobs, finished ones too, that were recorded when this run began: cells that somebody else tried in one of these may open by now.</summary>
     private HashSet<Guid>? _former;
 
     /// <summary>Runs, and begins again after a deadlock, a lost connection or a server that restarts: what was committed stands, the units are taken up.</summary>
@@ -80,12 +80,12 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
         var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
-        var former = _former ??= await OnAsync(source, connection => jobs.ListUnfinishedAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var former = _former ??= await OnAsync(source, connection => jobs.ListAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         await OnAsync(source, connection => new QuarantineStore(session).AdoptAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
         for (var pass = 0; ; pass++)
         {
-            var worked = await WorkAsync(source, jobs, tables, retired.NamedBy(census), census, cancellationToken).ConfigureAwait(false);
+            await WorkAsync(source, jobs, tables, retired.NamedBy(census), census, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Worked).ConfigureAwait(false);
             var cutOff = await CutOff.ReachAsync(session, all, seen, options.CutOffTimeout, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.CutOff).ConfigureAwait(false);
@@ -97,8 +97,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             (retired, all, seen) = (listed.Treatable, listed.All, isSettled ? seen : time.GetTimestamp());
             await options.ReachAsync(JobStep.Counted).ConfigureAwait(false);
 
-            // Entries that the application healed, or whose row is gone, leave the list by themselves.
-            var (kept, stuck) = await new QuarantineReview(session, retired, _blocked).RunAsync((cell, run) => run == _runId || (worked.Contains(cell.JobId) && !former.Contains(cell.JobId)), cancellationToken).ConfigureAwait(false);
+            // Entries that the application healed, or whose row is gone, leave the list by themselves. Whoever tried a cell in a job that was recorded since this run began tried it in vain for this run too: else runs beside each other,
+            // each of which lists the other's cells anew, would never come to an end.
+            var known = await OnAsync(source, connection => jobs.ListAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
+            var (kept, stuck) = await new QuarantineReview(session, retired, _blocked).RunAsync((cell, run) => run == _runId || (known.Contains(cell.JobId) && !former.Contains(cell.JobId)), cancellationToken).ConfigureAwait(false);
             var left = census.Entries.Where(retired.IsStale).ToList();
             var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
             var blocked = _blocked.CountIn(left.Where(e => reachable.Contains((e.Table, e.Column))));
@@ -118,13 +120,12 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     }
 
     /// <summary>Takes keys in groups: a statement names at most so many, and compromised ones come first.</summary>
-    /// <returns>The jobs that were worked on.</returns>
-    private async Task<HashSet<Guid>> WorkAsync(
+    private async Task WorkAsync(
         RingConnection source, JobStore jobs, IReadOnlyList<EncryptedTable> tables, StaleKeys stale, EnvelopeCensus census, CancellationToken cancellationToken)
     {
-        var worked = new HashSet<Guid>();
         _treated.Add(stale);
         _blocked.Clear();
+        _meter!.BeginPass();
         foreach (var group in stale.Groups())
         {
             var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
@@ -134,13 +135,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             {
                 _jobId = id;
                 _jobIds.Add(id);
-                worked.Add(id);
                 await WorkAsync(source, jobs, id, scans, group, cancellationToken).ConfigureAwait(false);
                 await OnAsync(source, connection => jobs.FinishAsync(connection, id, JsonSerializer.Serialize(new { _meter!.Rows, _meter.Conflicts, _meter.Quarantined }), cancellationToken), cancellationToken).ConfigureAwait(false);
             }
         }
-
-        return worked;
     }
 
     /// <summary>Rows of the ring are never deleted by EfEnvelope: of a key that is no longer in it, nobody can say which cells name it.</summary>
@@ -150,7 +148,10 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             : null;
 
     private static string Explain(IReadOnlyList<BlockedKey> blocked)
-        => blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because a key of {string.Join(", ", blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).Take(10))}{(blocked.Count > 10 ? " and others" : "")} cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
+    {
+        var scopes = blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
+        return blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because a key of {string.Join(", ", scopes.Take(10))}{(scopes.Count > 10 ? " and others" : "")} cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
+    }
 
     private static string? OutOfReach(List<CensusEntry> left, IReadOnlyList<EncryptedTable> tables, HashSet<(string, string)> reachable)
     {
@@ -209,8 +210,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     {
         var store = session.OpenStore();
         await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        var listedAt = session.Runtime.TimeProvider.GetUtcNow();
         var ring = await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false);
-        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring), [.. ring.Scopes.Select(e => e.Id)]);
+        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring, listedAt), [.. ring.Scopes.Select(e => e.Id)]);
     }
 
     private async Task<Guid?> PrepareAsync(

@@ -16,6 +16,9 @@ internal sealed class StaleKeys
     private readonly Part _part;
     private readonly bool _isRetired;
 
+    /// <summary>When this process began to read them; null where nothing is compared with them.</summary>
+    private DateTimeOffset? _listedAt;
+
     private StaleKeys(
         IReadOnlyList<KeyRingEntry> entries, IReadOnlyList<RowKeySum> rowKeys, Dictionary<Guid, KeyRingEntry> keks, Part part, bool isRetired, HashSet<string>? rowKeyTables)
     {
@@ -45,7 +48,14 @@ internal sealed class StaleKeys
     public static StaleKeys Of(RingSummary ring) => Of(ring, isRetired: false);
 
     /// <summary>Every key that no cell may name: also those that open no more, and that the job cannot treat therefore.</summary>
-    public static StaleKeys RetiredOf(RingSummary ring) => Of(ring, isRetired: true);
+    /// <param name="ring">The ring.</param>
+    /// <param name="listedAt">By this process's clock, when it began to read the ring.</param>
+    public static StaleKeys RetiredOf(RingSummary ring, DateTimeOffset listedAt)
+    {
+        var retired = Of(ring, isRetired: true);
+        retired._listedAt = listedAt;
+        return retired;
+    }
 
     private static StaleKeys Of(RingSummary ring, bool isRetired)
     {
@@ -83,10 +93,13 @@ internal sealed class StaleKeys
     public bool HasRowKeysIn(string table) => _rowKeyTables?.Contains(table) != false && (RowKeys.Count > 0 || _rowKeyTables is null);
 
     /// <summary>
-    /// Whether each of these keys had stopped sealing when <paramref name="earlier"/> was listed, so that one cut-off holds for both. Row keys stop with their kek; of those whose kek still seals, their number, ids and last change tell.
+    /// Whether each of these keys had stopped sealing when <paramref name="earlier"/> was listed, so that one cut-off holds for both. Row keys stop with their kek. Of those whose kek still seals, a sum that is the same tells; and one
+    /// that only became smaller, by what is erased or destroyed meanwhile, and whose last change was long before: a key that stopped sealing since changed since, by some process's clock, and clocks differ by the tolerance at most.
+    /// That the earlier sum changed as late would not do: what was destroyed since may hide as many that were retired since, by a clock that is behind the one of the last change.
     /// </summary>
     public bool IsWithin(StaleKeys earlier)
-        => Entries.All(e => earlier._byId.ContainsKey(e.Id)) && _keks.Keys.All(earlier._keks.ContainsKey) && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k));
+        => Entries.All(e => earlier._byId.ContainsKey(e.Id)) && _keks.Keys.All(earlier._keks.ContainsKey)
+            && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k) || (k.ChangedAt < earlier._listedAt - CutOff.ClockTolerance && earlier.RowKeys.Any(e => e.KekId == k.KekId && e.Parent == k.Parent && e.State == k.State && e.Keys >= k.Keys)));
 
     /// <summary>Whether it is a stale key of a scope.</summary>
     public bool Contains(Guid id) => _byId.ContainsKey(id);

@@ -114,7 +114,7 @@ internal sealed class UnitWorker(
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
         {
-            var (changes, poisoned) = Reseal(scan.Table, batch.Rows, keys);
+            var (changes, poisoned, passedOver) = Reseal(scan.Table, batch.Rows, keys);
             var newly = await quarantine.AddAsync(connection, transaction, jobId, runId, poisoned, cancellationToken).ConfigureAwait(false);
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
@@ -128,19 +128,21 @@ internal sealed class UnitWorker(
             await options.ReachAsync(JobStep.Checkpointed).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Committed).ConfigureAwait(false);
-            await meter.BatchAsync(unit.Table, written, changes.Count - written, newly, blocked.Count, stop).ConfigureAwait(false);
+            await meter.BatchAsync(unit.Table, written, changes.Count - written, newly, passedOver, blocked.Count, stop).ConfigureAwait(false);
             return true;
         }
     }
 
-    private (List<RowChange> Changes, List<PoisonedCell> Poisoned) Reseal(EncryptedTable table, List<ScannedRow> rows, BatchKeys keys)
+    /// <returns>What is to be written, what does not open, and how many rows are only passed over.</returns>
+    private (List<RowChange> Changes, List<PoisonedCell> Poisoned, long PassedOver) Reseal(EncryptedTable table, List<ScannedRow> rows, BatchKeys keys)
     {
         var poisoned = new List<PoisonedCell>();
         var changes = new List<RowChange>(rows.Count);
+        long passedOver = 0;
         foreach (var row in rows)
         {
             var replacement = new object?[row.Cells.Length];
-            var any = false;
+            var (any, before) = (false, poisoned.Count);
             for (var i = 0; i < row.Cells.Length; i++)
             {
                 try
@@ -159,8 +161,12 @@ internal sealed class UnitWorker(
             {
                 changes.Add(new RowChange(row, replacement));
             }
+            else if (poisoned.Count == before)
+            {
+                passedOver++;
+            }
         }
 
-        return (changes, poisoned);
+        return (changes, poisoned, passedOver);
     }
 }

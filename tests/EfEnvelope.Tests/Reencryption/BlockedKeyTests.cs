@@ -9,22 +9,36 @@ using Spectre.Console;
 
 namespace EfEnvelope.Tests.Reencryption;
 
-public sealed class SqliteBlockedKeyTests() : BlockedKeyTests("SQLite");
+public sealed class SqliteBlockedKeyTests() : BlockedKeyTests("SQLite")
+{
+    /// <summary>On one provider: the ring remembers the refusal for seconds, which the job waits for.</summary>
+    [Fact]
+    public async Task A_kek_that_is_permitted_again_at_once_sends_no_row_to_quarantine()
+    {
+        await SeedAsync("Card", 40);
+        await RefuseAsync(2, KeyState.Deactivated);
+        Service.Times = 1;
+        await using var job = New();
+        var report = await new EnvelopeKeys(job).ReencryptAsync(Small);
+        Assert.Equal((1, 40L, 0L, 0, 0L), (Service.Refusals, report.Rows, report.Quarantined, report.Blocked.Count, report.Census.StaleCells));
+    }
+}
 
 public sealed class PostgresBlockedKeyTests() : BlockedKeyTests("PostgreSQL");
 
 /// <summary>Keys that cannot be used: their cells are passed over together, told by key, and taken up when the key service permits again.</summary>
 public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
 {
-    private readonly RefusingService _service = new();
     private TestDatabase _database = null!;
 
-    private static readonly ReencryptionOptions Small = JobFaultTests.Small with { BatchSize = 5, DegreeOfParallelism = 1, SampleSize = 0, CutOffTimeout = TimeSpan.Zero };
+    private protected static readonly ReencryptionOptions Small = JobFaultTests.Small with { BatchSize = 5, DegreeOfParallelism = 1, SampleSize = 0, CutOffTimeout = TimeSpan.Zero };
+
+    private protected RefusingService Service { get; } = new();
 
     public async Task InitializeAsync()
     {
         _database = await TestDatabase.CreateAsync(provider);
-        _database.KeyService = _service;
+        _database.KeyService = Service;
         await using var context = New();
         await context.Database.EnsureCreatedAsync();
     }
@@ -43,16 +57,18 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         await using (var job = New())
         {
             var passes = 0;
-            var report = await new EnvelopeKeys(job).ReencryptAsync(Small with { FaultPoint = step => Count(step, ref passes) });
+            var last = new LastProgress();
+            var report = await new EnvelopeKeys(job).ReencryptAsync(Small with { FaultPoint = step => Count(step, ref passes) }, last);
+            Assert.Equal((30L, 0L, TimeSpan.Zero, 1), (last.Value!.Done, last.Value.ToDo, last.Value.TimeLeft, last.Value.Blocked));
             Assert.Equal((30L, 0L, 10L, false, 1), (report.Rows, report.Quarantined, report.Census.StaleCells, report.IsProven, passes));
             var blocked = Assert.Single(report.Blocked);
             Assert.Equal((10L, nameof(KeyRefusedException)), (blocked.Cells, blocked.Reason));
             Assert.EndsWith(EnvelopeScope.Tenant(2).Value, blocked.Scope, StringComparison.Ordinal);
-            Assert.InRange(_service.Refusals, 1, 6);
+            Assert.InRange(Service.Refusals, 1, 6);
             Assert.Empty(await new EnvelopeKeys(job).ListQuarantineAsync());
         }
 
-        _service.Refused = null;
+        Service.Refused = null;
         await ForgetAsync();
         await using var again = New();
         var whole = await new EnvelopeKeys(again).ReencryptAsync(Small);
@@ -79,7 +95,7 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         Assert.Equal(EnvelopeCommandLine.Stopped, await EnvelopeCommandLine.RunAsync(["reencrypt", "--json"], New, console));
         Assert.Contains("\"blocked\":[{\"keyId\"", printed.ToString(), StringComparison.Ordinal);
 
-        _service.Refused = null;
+        Service.Refused = null;
         await ForgetAsync();
         await using var again = New();
         var whole = await new EnvelopeKeys(again).ReencryptAsync(Small with { CutOffTimeout = TimeSpan.FromSeconds(30) });
@@ -147,11 +163,18 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
             Assert.Equal((6L, 0L, 2L), (report.Rows, report.Quarantined, Assert.Single(report.Blocked).Cells));
         }
 
-        _service.Refused = null;
+        Service.Refused = null;
         await ForgetAsync();
         await using var again = New();
         var whole = await new EnvelopeKeys(again).ReencryptAsync(Small);
         Assert.Equal((1L, 1L, 0), (whole.Rows, whole.Quarantined, whole.Blocked.Count));
+    }
+
+    private sealed class LastProgress : IProgress<ReencryptionProgress>
+    {
+        public ReencryptionProgress? Value { get; private set; }
+
+        public void Report(ReencryptionProgress value) => Value = value;
     }
 
     private static ValueTask Count(JobStep step, ref int passes)
@@ -160,10 +183,10 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         return ValueTask.CompletedTask;
     }
 
-    private LoadContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+    private protected LoadContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
 
     /// <summary>Rows of four tenants, all keys rotated.</summary>
-    private async Task SeedAsync(string kind, int rows)
+    private protected async Task SeedAsync(string kind, int rows)
     {
         await using var context = New();
         context.AddRange(Enumerable.Range(0, rows).Select(n => kind == "Item"
@@ -174,12 +197,12 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
     }
 
     /// <summary>The key service refuses a tenant's key from now on, in a process that holds none.</summary>
-    private async Task RefuseAsync(int tenant, KeyState state)
+    private protected async Task RefuseAsync(int tenant, KeyState state)
     {
         await using (var context = New())
         {
             var key = (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Scope == EnvelopeScope.Tenant(tenant).Value && k.State == state && k.Purpose is KeyPurpose.Field or KeyPurpose.Kek);
-            _service.Refused = (byte[])(await _database.ScalarAsync($"SELECT \"Wrapped\" FROM \"EnvelopeKeys\" WHERE {(provider == "PostgreSQL" ? $"\"Id\" = '{key.Id}'" : $"UPPER(\"Id\") = '{key.Id.ToString().ToUpperInvariant()}'")}"))!;
+            Service.Refused = (byte[])(await _database.ScalarAsync($"SELECT \"Wrapped\" FROM \"EnvelopeKeys\" WHERE {(provider == "PostgreSQL" ? $"\"Id\" = '{key.Id}'" : $"UPPER(\"Id\") = '{key.Id.ToString().ToUpperInvariant()}'")}"))!;
         }
 
         await ForgetAsync();
