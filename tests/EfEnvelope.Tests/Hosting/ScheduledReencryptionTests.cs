@@ -224,7 +224,9 @@ public abstract class ScheduledReencryptionTests(string provider) : IAsyncLifeti
     }
 
     /// <summary>Puts the test's clock forward until the status is as expected: ten minutes a step, unless told otherwise, and none while a run is under way.</summary>
-    private async Task<ReencryptionStatus> UntilAsync(ReencryptionSchedule<LoadContext> schedule, Func<ReencryptionStatus, bool> isReached, TimeSpan? step = null)
+    private Task<ReencryptionStatus> UntilAsync(ReencryptionSchedule<LoadContext> schedule, Func<ReencryptionStatus, bool> isReached, TimeSpan? step = null) => UntilAsync(_time, schedule, isReached, step);
+
+    internal static async Task<ReencryptionStatus> UntilAsync(FakeTimeProvider time, ReencryptionSchedule<LoadContext> schedule, Func<ReencryptionStatus, bool> isReached, TimeSpan? step = null)
     {
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         while (true)
@@ -235,12 +237,12 @@ public abstract class ScheduledReencryptionTests(string provider) : IAsyncLifeti
                 return status;
             }
 
-            if (!status.IsRunning && status.LastOutcome is not null && status.NextRunAt > _time.GetUtcNow())
+            if (!status.IsRunning && status.LastOutcome is not null && status.NextRunAt > time.GetUtcNow())
             {
-                _time.Advance(step ?? TimeSpan.FromMinutes(10));
+                time.Advance(step ?? TimeSpan.FromMinutes(10));
             }
 
-            Assert.False(patience.IsCancellationRequested, $"{_time.GetUtcNow():u} {status}");
+            Assert.False(patience.IsCancellationRequested, $"{time.GetUtcNow():u} {status}");
             await Task.Delay(5, CancellationToken.None);
         }
     }

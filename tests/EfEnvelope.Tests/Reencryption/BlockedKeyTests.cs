@@ -4,7 +4,11 @@ using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Hosting;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Time.Testing;
 using Spectre.Console;
 
 namespace EfEnvelope.Tests.Reencryption;
@@ -168,6 +172,34 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         await using var again = New();
         var whole = await new EnvelopeKeys(again).ReencryptAsync(Small);
         Assert.Equal((1L, 1L, 0), (whole.Rows, whole.Quarantined, whole.Blocked.Count));
+    }
+
+    [Fact]
+    public async Task A_scheduled_run_that_passed_cells_over_is_not_made_again_with_every_interval_but_when_it_is_asked_for()
+    {
+        await SeedAsync("Item", 8);
+        await RefuseAsync(2, KeyState.Deactivated);
+        var time = new FakeTimeProvider(DateTimeOffset.Parse("2026-03-01T12:00:00Z", System.Globalization.CultureInfo.InvariantCulture));
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        builder.Services.AddSingleton<TimeProvider>(time);
+        builder.Services.AddScoped(_ => New());
+        builder.Services.AddEnvelopeReencryption<LoadContext>(o => (o.Job, o.Jitter, o.QuarantineInterval) = (Small, TimeSpan.Zero, TimeSpan.FromHours(5)));
+        using var host = builder.Build();
+        await host.StartAsync();
+        var schedule = host.Services.GetRequiredService<ReencryptionSchedule<LoadContext>>();
+        var first = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NotProven, IsRunning: false });
+        Assert.Equal((6L, 1), (first.LastReport!.Rows, first.LastReport.Blocked.Count));
+        var saved = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NothingStale, IsRunning: false });
+        Assert.Same(first.LastReport, saved.LastReport);
+        var later = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NotProven, IsRunning: false });
+        Assert.InRange(later.LastStartedAt!.Value - first.LastEndedAt!.Value, TimeSpan.FromHours(5), TimeSpan.FromHours(7));
+
+        Service.Refused = null;
+        await ForgetAsync();
+        schedule.RequestRun();
+        var whole = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => !ReferenceEquals(s.LastReport, later.LastReport), TimeSpan.Zero);
+        Assert.Equal((2L, 0), (whole.LastReport!.Rows, whole.LastReport.Blocked.Count));
+        await host.StopAsync();
     }
 
     private sealed class LastProgress : IProgress<ReencryptionProgress>
