@@ -13,9 +13,9 @@ public sealed class StaleDecisionTests
     {
         var kek = Key(KeyPurpose.Kek, KeyState.Active, 30);
         KeyRingEntry[] keys = [Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id), Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id), Key(KeyPurpose.Field, KeyState.Compromised, 20, kek.Id)];
-        var earlier = StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[1]]));
-        Assert.False(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[2]])).IsWithin(earlier));
-        Assert.True(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[1], keys[0]])).IsWithin(earlier));
+        var earlier = StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[1]]), Now);
+        Assert.False(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[0], keys[2]]), Now).IsWithin(earlier));
+        Assert.True(StaleKeys.RetiredOf(Rings.Summarize([kek, keys[1], keys[0]]), Now).IsWithin(earlier));
     }
 
     [Fact]
