@@ -14,7 +14,7 @@ namespace EfEnvelope.Census;
 internal static class ForeignColumns
 {
     public static async Task<List<EncryptedTable>> FindAsync(
-        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column)> places, ISqlGenerationHelper sql, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> places, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
         var tables = new List<EncryptedTable>();
         foreach (var table in places.GroupBy(p => p.Table, StringComparer.Ordinal))
@@ -23,9 +23,14 @@ internal static class ForeignColumns
             {
                 var delimited = sql.DelimitIdentifier(plain, schema);
                 var columns = new List<EncryptedColumn>();
-                foreach (var (_, name) in table)
+                foreach (var (_, name, isDocument) in table)
                 {
                     var storages = await FindStorageAsync(connection, transaction, plain, delimited, name, cancellationToken).ConfigureAwait(false);
+                    if (isDocument && storages is [EncryptedStorage.Armor])
+                    {
+                        storages = [EncryptedStorage.Document];
+                    }
+
                     columns.AddRange(storages.Select(storage => new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>())));
                 }
 

@@ -192,6 +192,53 @@ public abstract class JobShapeTests(string provider) : IAsyncLifetime
         await RunAsync(Simple, 0);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_document_that_only_another_context_knows_is_counted_and_withholds_the_proof(bool becameText)
+    {
+        Action<ModelBuilder> both = m =>
+        {
+            m.Entity<Card>(card =>
+            {
+                card.Property(c => c.Id).ValueGeneratedNever();
+                card.OwnsOne(c => c.Contact, contact =>
+                {
+                    contact.ToJson();
+                    contact.Property(c => c.Phone).IsEncrypted();
+                });
+            });
+            Simple(m);
+        };
+        await CreateAsync(both);
+        await using (var context = New(_database, both))
+        {
+            context.AddRange(new Card { Id = 1, Contact = new Contact { Phone = "phone" } }, new Party { Id = 1, TenantId = 1, Name = "name" });
+            await context.SaveChangesAsync();
+            await new EnvelopeKeys(context).RotateAsync(EnvelopeScope.Global);
+        }
+
+        if (becameText && provider == "PostgreSQL")
+        {
+            await _database.ExecuteAsync("ALTER TABLE \"Card\" ALTER COLUMN \"Contact\" TYPE text");
+        }
+
+        await using (var context = New(_database, Simple))
+        {
+            var keys = new EnvelopeKeys(context);
+            var old = (await keys.ListAsync()).Single(k => k.State == KeyState.Deactivated);
+            var report = await keys.ReencryptAsync(Small);
+            Assert.Equal((1L, false, 1L), (report.Rows, report.IsProven, report.Census.StaleCells));
+            Assert.Contains("Card.Contact", report.NotProvenBecause, StringComparison.Ordinal);
+            await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(old.Id));
+        }
+
+        if (!becameText)
+        {
+            await RunAsync(both, 1);
+        }
+    }
+
     protected static AdHocContext New(TestDatabase database, Action<ModelBuilder> model)
         => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), model);
 

@@ -16,6 +16,9 @@ namespace EfEnvelope.Storage.Ring;
 /// </summary>
 internal static class ColumnRegistry
 {
+    /// <summary>In the place of a column id: the column holds JSON documents, whose members have ids of their own.</summary>
+    private const string Documents = "{documents}";
+
     private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), (Guid Id, long Epoch, long Invalidations)>> Registered = [];
 
     /// <summary>Refuses a column id that differs from the registered one. Writes nothing: to be asked before keys are made.</summary>
@@ -41,11 +44,10 @@ internal static class ColumnRegistry
             var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
             foreach (var (place, property) in declared)
             {
-                var declaration = property.FindEnvelope()!;
-                var columnId = declaration.ColumnId;
+                var columnId = property?.FindEnvelope()!.ColumnId ?? Documents;
                 if (known.TryGetValue((database, place.Table, place.Column), out var registered))
                 {
-                    RequireSame(property, place, registered, declaration);
+                    RequireSame(property, place, registered);
                 }
                 else if (insert)
                 {
@@ -67,10 +69,10 @@ internal static class ColumnRegistry
         }
     }
 
-    private static void RequireSame(IProperty property, (string Table, string Column) place, string registered, ColumnDeclaration declaration)
+    private static void RequireSame(IProperty? property, (string Table, string Column) place, string registered)
     {
-        // A former id stays registered: instances of the version before may still run, and refuse any other.
-        if (registered == declaration.ColumnId || declaration.FormerColumnIds.Contains(registered, StringComparer.Ordinal))
+        // A former id stays registered: instances of the version before may still run, and refuse any other. A column that began or ceased to hold documents has no former one.
+        if (property?.FindEnvelope() is not { } declaration || registered == Documents || registered == declaration.ColumnId || declaration.FormerColumnIds.Contains(registered, StringComparer.Ordinal))
         {
             return;
         }
@@ -85,14 +87,15 @@ internal static class ColumnRegistry
     }
 
     /// <summary>What others over the same ring registered: columns of this database that the session's model does not hold, and other databases.</summary>
-    public static async Task<(List<(string Table, string Column)> Columns, List<string> Databases)> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    public static async Task<(List<(string Table, string Column, bool IsDocument)> Columns, List<string> Databases)> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
         var declared = Declared(session.Context.Model);
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
-        var all = await ListAsync(session, cancellationToken).ConfigureAwait(false);
+        var all = await ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
+            (connection, transaction) => ReadAsync(Table(session), connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
         return (
-            [.. all.Where(c => c.Database == database && !declared.ContainsKey((c.Table, c.Column))).Select(c => (c.Table, c.Column)).Order()],
-            [.. all.Select(c => c.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+            [.. all.Where(c => c.Key.Database == database && !declared.ContainsKey((c.Key.Table, c.Key.Column))).Select(c => (c.Key.Table, c.Key.Column, c.Value == Documents)).Order()],
+            [.. all.Keys.Select(c => c.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
     }
 
     /// <summary>Every registered column.</summary>
@@ -127,19 +130,24 @@ internal static class ColumnRegistry
         return known;
     }
 
-    /// <summary>Envelope columns by table and column; members of JSON documents are not registered.</summary>
-    private static Dictionary<(string Table, string Column), IProperty> Declared(IModel model)
+    /// <summary>Envelope columns by table and column, with their property; null for columns of JSON documents with encrypted members.</summary>
+    private static Dictionary<(string Table, string Column), IProperty?> Declared(IModel model)
     {
-        var places = new Dictionary<(string, string), IProperty>();
+        var places = new Dictionary<(string, string), IProperty?>();
         foreach (var table in model.GetRelationalModel().Tables)
         {
             foreach (var column in table.Columns)
             {
+                if (column.PropertyMappings.Count == 0 && JsonMembers.Of(column).Any(m => m.Property.FindEnvelope() is not null))
+                {
+                    places[(NameOf(table), column.Name)] = null;
+                }
+
                 foreach (var mapping in column.PropertyMappings)
                 {
                     if (mapping.Property.FindEnvelope() is not null)
                     {
-                        places[(table.Schema is null ? table.Name : $"{table.Schema}.{table.Name}", column.Name)] = mapping.Property;
+                        places[(NameOf(table), column.Name)] = mapping.Property;
                     }
                 }
             }
@@ -147,4 +155,6 @@ internal static class ColumnRegistry
 
         return places;
     }
+
+    private static string NameOf(ITable table) => table.Schema is null ? table.Name : $"{table.Schema}.{table.Name}";
 }
