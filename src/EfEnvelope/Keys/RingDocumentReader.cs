@@ -10,6 +10,9 @@ namespace EfEnvelope.Keys;
 /// </summary>
 internal sealed class RingDocumentReader : IAsyncDisposable
 {
+    /// <summary>Far beyond any key's: what a key service answers has some hundred bytes, a reason and a scope at most a few thousand.</summary>
+    private const int MaxLine = 1024 * 1024;
+
     private readonly RingDocumentDigest _digest = new();
     private readonly IAsyncEnumerator<JsonElement> _lines;
     private RingDocument.Trailer? _trailer;
@@ -22,7 +25,7 @@ internal sealed class RingDocumentReader : IAsyncDisposable
     /// <exception cref="EnvelopeConfigurationException">It is no export of a ring, or of a format that this version does not know.</exception>
     public static async Task<RingDocumentReader> OpenAsync(Stream source, CancellationToken cancellationToken)
     {
-        var reader = new RingDocumentReader(JsonSerializer.DeserializeAsyncEnumerable<JsonElement>(source, topLevelValues: true, RingDocument.Json, cancellationToken).GetAsyncEnumerator(cancellationToken));
+        var reader = new RingDocumentReader(JsonSerializer.DeserializeAsyncEnumerable<JsonElement>(new LimitedLines(source, MaxLine), topLevelValues: true, RingDocument.Json, cancellationToken).GetAsyncEnumerator(cancellationToken));
         try
         {
             reader.Header = await reader.ReadLineAsync(HeaderOf).ConfigureAwait(false);
@@ -91,7 +94,7 @@ internal sealed class RingDocumentReader : IAsyncDisposable
         {
             return await _lines.MoveNextAsync().ConfigureAwait(false) && _lines.Current.ValueKind == JsonValueKind.Object ? parse(_lines.Current) : throw new JsonException();
         }
-        catch (Exception error) when (error is JsonException or FormatException or ArgumentException or NotSupportedException)
+        catch (Exception error) when (error is JsonException or InvalidDataException or FormatException or ArgumentException or NotSupportedException)
         {
             throw Damaged(error);
         }
@@ -106,7 +109,7 @@ internal sealed class RingDocumentReader : IAsyncDisposable
                 throw new JsonException();
             }
         }
-        catch (JsonException error)
+        catch (Exception error) when (error is JsonException or InvalidDataException)
         {
             throw Damaged(error);
         }

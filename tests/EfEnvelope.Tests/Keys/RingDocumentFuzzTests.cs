@@ -79,6 +79,17 @@ public sealed class RingDocumentFuzzTests
         return await WriteAsync(new RingDocument.Header { Format = RingDocument.CurrentFormat, Ring = Ring, Salt = new byte[16], Epoch = 7, ExportedAt = time }, entries, mac);
     }
 
+    [Theory]
+    [InlineData("{\"format\":\"")]
+    [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":\"AAAAAAAAAAAAAAAAAAAAAA==\",\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\"}\n{\"scope\":\"")]
+    public async Task A_line_without_end_is_refused_before_it_is_held(string start)
+    {
+        await using var source = new EndlessStream(Encoding.UTF8.GetBytes(start));
+        var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => ReadAsync(source, null));
+        Assert.IsType<InvalidDataException>(error.InnerException);
+        Assert.InRange(source.Read, 1, 4 * 1024 * 1024);
+    }
+
     private static string DamageLine(Random random, string text)
     {
         var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -87,9 +98,11 @@ public sealed class RingDocumentFuzzTests
         return string.Join('\n', lines);
     }
 
-    private static async Task<(RingDocument.Header Header, List<KeyRingEntry> Entries, bool IsGenuine)> ReadAsync(byte[] bytes, DataKey? mac)
+    private static Task<(RingDocument.Header Header, List<KeyRingEntry> Entries, bool IsGenuine)> ReadAsync(byte[] bytes, DataKey? mac) => ReadAsync(new MemoryStream(bytes), mac);
+
+    private static async Task<(RingDocument.Header Header, List<KeyRingEntry> Entries, bool IsGenuine)> ReadAsync(Stream source, DataKey? mac)
     {
-        await using var reader = await RingDocumentReader.OpenAsync(new MemoryStream(bytes), default);
+        await using var reader = await RingDocumentReader.OpenAsync(source, default);
         var entries = await reader.ReadKeysAsync(default).ToListAsync();
         return (reader.Header, entries, mac is not null && reader.IsGenuine(mac));
     }
@@ -102,5 +115,23 @@ public sealed class RingDocumentFuzzTests
         await writer.AddAsync(entries, default);
         await writer.EndAsync(mac, default);
         return Encoding.UTF8.GetString(stream.ToArray());
+    }
+
+    /// <summary>Some bytes, then the letter a for ever.</summary>
+    private sealed class EndlessStream(byte[] start) : MemoryStream
+    {
+        private int _at;
+
+        public new long Read { get; private set; }
+
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var some = Math.Min(start.Length - _at, buffer.Length);
+            start.AsSpan(_at, some).CopyTo(buffer.Span);
+            buffer.Span[some..].Fill((byte)'a');
+            _at += some;
+            Read += buffer.Length;
+            return ValueTask.FromResult(buffer.Length);
+        }
     }
 }
