@@ -24,7 +24,7 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>A kek's row is never deleted, only emptied: one that is missing was lost, and may have been retired.</summary>
     private string? LostKeks
         => Entries.Where(e => e is { KekId: not null, KekState: null, State: not KeyState.Destroyed }).ToList() is { Count: > 0 } lost
-            ? $"{lost.Sum(e => e.Cells)} cell(s) name row keys whose kek the ring no longer holds: {string.Join(", ", lost.Select(e => e.KekId).Distinct().Take(10))}. Restore the key ring's rows, from an export or a backup"
+            ? $"{lost.Sum(e => e.Cells)} cell(s) name row keys whose kek the ring no longer holds: {string.Join(", ", lost.Select(e => e.KekId).Distinct().Take(10))}. Restore the key ring's rows, from an export or a backup; where there is none, no such cell opens any more: write them anew"
             : null;
 
     /// <summary>Cells in all.</summary>

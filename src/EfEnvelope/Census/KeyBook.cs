@@ -23,5 +23,16 @@ internal sealed class KeyBook
 
     /// <summary>Entries of any keys, by id; those that the ring does not hold are absent.</summary>
     public async Task<Dictionary<Guid, KeyRingEntry>> FindAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
-        => (await _ring.FindByIdAsync(ids, _store, cancellationToken).ConfigureAwait(false)).ToDictionary(e => e.Id);
+    {
+        var found = await _ring.FindByIdAsync(ids, _store, cancellationToken).ConfigureAwait(false);
+
+        // Keks that were made since the book was opened.
+        var keks = found.Select(e => e.KekId).OfType<Guid>().Where(kek => !_scopes.ContainsKey(kek)).Distinct().ToList();
+        foreach (var kek in await _ring.FindByIdAsync(keks, _store, cancellationToken).ConfigureAwait(false))
+        {
+            _scopes[kek.Id] = kek;
+        }
+
+        return found.ToDictionary(e => e.Id);
+    }
 }

@@ -30,8 +30,19 @@ internal sealed partial class KeyRing
         Verify(mac.Key, identity.Id, first);
         await document.AddAsync([first], cancellationToken).ConfigureAwait(false);
 
-        // Scope keys come last, so that no row key is without its kek, and none with a state that changed long ago; then whatever changed since the beginning once more, which an import takes for the stricter of both.
-        foreach (var filter in new[] { RingFilter.RowKeys, new RingFilter { IsScopeKey = true }, new RingFilter { ChangedSince = identity.Epoch } })
+        // Scope keys come first, for those who read and save while a ring is brought back; those that were made meanwhile behind the row keys, which may be under them; then whatever changed since the beginning
+        // once more, which an import takes for the stricter of both.
+        var written = new HashSet<Guid> { mac.Id };
+        var scopes = new RingFilter { IsScopeKey = true };
+        await AddPagesAsync(scopes, entry => written.Add(entry.Id)).ConfigureAwait(false);
+        await AddPagesAsync(RingFilter.RowKeys, _ => true).ConfigureAwait(false);
+        await AddPagesAsync(scopes, entry => !written.Contains(entry.Id)).ConfigureAwait(false);
+        await AddPagesAsync(new RingFilter { ChangedSince = identity.Epoch }, _ => true).ConfigureAwait(false);
+        await document.EndAsync(mac.Key, cancellationToken).ConfigureAwait(false);
+        _audit.RingExported(identity.Id, document.Keys);
+        return document.Keys;
+
+        async Task AddPagesAsync(RingFilter filter, Func<KeyRingEntry, bool> which)
         {
             Guid? after = null;
             while (await store.PageAsync(filter, after, ExportChunk, cancellationToken).ConfigureAwait(false) is { Count: > 0 } page)
@@ -41,14 +52,10 @@ internal sealed partial class KeyRing
                     Verify(mac.Key, identity.Id, entry);
                 }
 
-                await document.AddAsync(page.Where(e => e.Id != mac.Id), cancellationToken).ConfigureAwait(false);
+                await document.AddAsync(page.Where(which), cancellationToken).ConfigureAwait(false);
                 after = page[^1].Id;
             }
         }
-
-        await document.EndAsync(mac.Key, cancellationToken).ConfigureAwait(false);
-        _audit.RingExported(identity.Id, document.Keys);
-        return document.Keys;
     }
 
     /// <param name="source">The document: read twice, from where it stands.</param>
@@ -67,16 +74,7 @@ internal sealed partial class KeyRing
         {
             await TakeOverAsync(identity, macEntry, store, cancellationToken).ConfigureAwait(false);
             source.Position = start;
-            KeyRingImport report;
-            try
-            {
-                report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
-            }
-            catch (EnvelopeConfigurationException changed)
-            {
-                throw ChangedMeanwhile(changed);
-            }
-
+            var report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
             await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
             _audit.RingImported(identity.Id, report.Added + report.Changed);
             return report;
@@ -90,7 +88,7 @@ internal sealed partial class KeyRing
         DataKey? mac = null;
         try
         {
-            var document = await RingDocumentReader.OpenAsync(source, cancellationToken).ConfigureAwait(false);
+            var document = await RingDocumentReader.OpenAsync(source, null, cancellationToken).ConfigureAwait(false);
             await using (document.ConfigureAwait(false))
             {
                 await foreach (var entry in document.ReadKeysAsync(cancellationToken).ConfigureAwait(false))
@@ -145,7 +143,7 @@ internal sealed partial class KeyRing
     private async Task<KeyRingImport> WriteAsync(Stream source, RingIdentity identity, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var report = new KeyRingImport(0, 0, 0);
-        var document = await RingDocumentReader.OpenAsync(source, cancellationToken).ConfigureAwait(false);
+        var document = await RingDocumentReader.OpenAsync(source, ChangedMeanwhile, cancellationToken).ConfigureAwait(false);
         await using (document.ConfigureAwait(false))
         {
             var chunk = new List<KeyRingEntry>(ImportChunk);

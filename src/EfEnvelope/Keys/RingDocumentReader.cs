@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -14,21 +16,25 @@ internal sealed class RingDocumentReader : IAsyncDisposable
     private const int MaxLine = 1024 * 1024;
 
     private readonly RingDocumentDigest _digest = new();
-    private readonly IAsyncEnumerator<JsonElement> _lines;
+    private readonly PipeReader _source;
+    private readonly Func<Exception?, Exception> _damaged;
     private RingDocument.Trailer? _trailer;
 
-    private RingDocumentReader(IAsyncEnumerator<JsonElement> lines) => _lines = lines;
+    private RingDocumentReader(Stream source, Func<Exception?, Exception> damaged) => (_source, _damaged) = (PipeReader.Create(source, new StreamPipeReaderOptions(leaveOpen: true)), damaged);
 
     public RingDocument.Header Header { get; private set; } = null!;
 
     /// <summary>Reads the first line.</summary>
+    /// <param name="source">The document, from where the stream stands.</param>
+    /// <param name="damaged">Makes the error for what is no document, or no whole one; null for the one of a document that nothing is known of.</param>
+    /// <param name="cancellationToken">Cancels the reading.</param>
     /// <exception cref="EnvelopeConfigurationException">It is no export of a ring, or of a format that this version does not know.</exception>
-    public static async Task<RingDocumentReader> OpenAsync(Stream source, CancellationToken cancellationToken)
+    public static async Task<RingDocumentReader> OpenAsync(Stream source, Func<Exception?, Exception>? damaged, CancellationToken cancellationToken)
     {
-        var reader = new RingDocumentReader(JsonSerializer.DeserializeAsyncEnumerable<JsonElement>(new LimitedLines(source, MaxLine), topLevelValues: true, RingDocument.Json, cancellationToken).GetAsyncEnumerator(cancellationToken));
+        var reader = new RingDocumentReader(source, damaged ?? Damaged);
         try
         {
-            reader.Header = await reader.ReadLineAsync(HeaderOf).ConfigureAwait(false);
+            reader.Header = await reader.ReadLineAsync(HeaderOf, cancellationToken).ConfigureAwait(false);
             return reader;
         }
         catch
@@ -44,8 +50,7 @@ internal sealed class RingDocumentReader : IAsyncDisposable
     {
         while (true)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            var (entry, trailer) = await ReadLineAsync(LineOf).ConfigureAwait(false);
+            var (entry, trailer) = await ReadLineAsync(LineOf, cancellationToken).ConfigureAwait(false);
             if (entry is not null)
             {
                 _digest.Add(Header.Ring, entry);
@@ -53,7 +58,11 @@ internal sealed class RingDocumentReader : IAsyncDisposable
                 continue;
             }
 
-            await EndAsync().ConfigureAwait(false);
+            if (await ReadElementAsync(cancellationToken).ConfigureAwait(false) is not null)
+            {
+                throw _damaged(null);
+            }
+
             _trailer = trailer;
             yield break;
         }
@@ -62,10 +71,10 @@ internal sealed class RingDocumentReader : IAsyncDisposable
     /// <summary>Whether what was read is what the ring wrote. After <see cref="ReadKeysAsync"/> came to its end; false before.</summary>
     public bool IsGenuine(DataKey macKey) => _trailer is { } trailer && trailer.Keys == _digest.Keys && CryptographicOperations.FixedTimeEquals(_digest.Compute(macKey, Header), trailer.Mac);
 
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
         _digest.Dispose();
-        await _lines.DisposeAsync().ConfigureAwait(false);
+        return _source.CompleteAsync();
     }
 
     private static RingDocument.Header HeaderOf(JsonElement line)
@@ -88,30 +97,66 @@ internal sealed class RingDocumentReader : IAsyncDisposable
     private static EnvelopeConfigurationException Damaged(Exception? error)
         => new("The document is no key ring export, or is truncated or damaged. Take another copy. Nothing was written.", error);
 
-    private async Task<T> ReadLineAsync<T>(Func<JsonElement, T> parse)
+    private async Task<T> ReadLineAsync<T>(Func<JsonElement, T> parse, CancellationToken cancellationToken)
     {
+        if (await ReadElementAsync(cancellationToken).ConfigureAwait(false) is not { ValueKind: JsonValueKind.Object } line)
+        {
+            throw _damaged(null);
+        }
+
         try
         {
-            return await _lines.MoveNextAsync().ConfigureAwait(false) && _lines.Current.ValueKind == JsonValueKind.Object ? parse(_lines.Current) : throw new JsonException();
+            return parse(line);
         }
-        catch (Exception error) when (error is JsonException or InvalidDataException or FormatException or ArgumentException or NotSupportedException)
+        catch (Exception error) when (error is JsonException or FormatException or ArgumentException or NotSupportedException)
         {
-            throw Damaged(error);
+            throw _damaged(error);
         }
     }
 
-    private async Task EndAsync()
+    /// <summary>The value of the next line that is not empty; null at the end. A line is one whole value, and nobody may make the process hold more than one of its greatest length: nothing is proven yet.</summary>
+    private async ValueTask<JsonElement?> ReadElementAsync(CancellationToken cancellationToken)
     {
-        try
+        while (true)
         {
-            if (await _lines.MoveNextAsync().ConfigureAwait(false))
+            var read = await _source.ReadAsync(cancellationToken).ConfigureAwait(false);
+            var end = read.Buffer.PositionOf((byte)'\n');
+            var line = end is { } at ? read.Buffer.Slice(0, at) : read.Buffer;
+            if (line.Length > MaxLine)
             {
-                throw new JsonException();
+                throw _damaged(new InvalidDataException());
+            }
+
+            if (end is null && !read.IsCompleted)
+            {
+                _source.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+                continue;
+            }
+
+            var element = Parse(line);
+            _source.AdvanceTo(end is { } behind ? read.Buffer.GetPosition(1, behind) : read.Buffer.End);
+            if (element is not null || end is null)
+            {
+                return element;
             }
         }
-        catch (Exception error) when (error is JsonException or InvalidDataException)
+    }
+
+    private JsonElement? Parse(ReadOnlySequence<byte> line)
+    {
+        if (line.IsEmpty)
         {
-            throw Damaged(error);
+            return null;
+        }
+
+        try
+        {
+            using var document = JsonDocument.Parse(line, new JsonDocumentOptions { AllowDuplicateProperties = false });
+            return document.RootElement.Clone();
+        }
+        catch (JsonException error)
+        {
+            throw _damaged(error);
         }
     }
 }

@@ -35,6 +35,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private long _row;
     private bool _drained;
     private bool _ended;
+    private Guid? _unchecked;
     private bool _released;
 
     public EnvelopeDataReader(DbDataReader inner, EnvelopeSession session, ReadPlan plan)
@@ -152,7 +153,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
         }
 
-        _ended = true;
+        End();
         return false;
     }
 
@@ -170,8 +171,21 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
             await LoadAndCheckAsync(cancellationToken).ConfigureAwait(false);
         }
 
-        _ended = true;
+        End();
         return false;
+    }
+
+    /// <summary>
+    /// Only EF's buffering comes here. The armour of a buffered document reaches the converter as text of its own, of which nothing is known: one whose key did not open was compared with nothing, and may open by then.
+    /// </summary>
+    private void End()
+    {
+        if (_unchecked is { } keyId)
+        {
+            throw Why(keyId);
+        }
+
+        _ended = true;
     }
 
     private async Task<bool> ReadSlowAsync(Task<bool> reading, CancellationToken cancellationToken)
@@ -310,10 +324,9 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
                 // EF may have buffered it, and open it when somebody else has loaded the key.
                 BufferedCells.RememberScope(value, expected);
             }
-            else if (_drained)
+            else
             {
-                // The armour of a buffered document reaches the converter as text of its own, of which nothing is known.
-                throw Why(keyId);
+                _unchecked = keyId;
             }
         }
 

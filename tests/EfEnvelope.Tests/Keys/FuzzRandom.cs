@@ -38,6 +38,15 @@ internal static class JsonDamage
         "\"7c9e6679-7425-40de-944b-e07fc1f90ae7\"", "\"0001-01-01T00:00:00+14:00\"", "\"9999-12-31T23:59:59-14:00\"", "3155378975999999999", "3155378976000000000",
     ];
 
+    /// <summary>Changes one of several documents, each on a line of its own.</summary>
+    public static string ApplyToLine(Random random, string text)
+    {
+        var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var at = random.Next(lines.Length);
+        lines[at] = Apply(random, lines[at]);
+        return string.Join('\n', lines);
+    }
+
     public static string Apply(Random random, string text)
     {
         var root = JsonNode.Parse(text)!;

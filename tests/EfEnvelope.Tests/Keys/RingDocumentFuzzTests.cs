@@ -19,7 +19,7 @@ public sealed class RingDocumentFuzzTests
         var (refused, forged, same) = (0, 0, 0);
         for (var round = 0; round < 3_000 * Soak.Factor; round++)
         {
-            var damaged = round % 3 == 0 ? FuzzRandom.Damage(random, Encoding.UTF8.GetBytes(text)) : Encoding.UTF8.GetBytes(DamageLine(random, text));
+            var damaged = round % 3 == 0 ? FuzzRandom.Damage(random, Encoding.UTF8.GetBytes(text)) : Encoding.UTF8.GetBytes(JsonDamage.ApplyToLine(random, text));
             try
             {
                 var (header, entries, isGenuine) = await ReadAsync(damaged, mac);
@@ -82,6 +82,7 @@ public sealed class RingDocumentFuzzTests
     [Theory]
     [InlineData("{\"format\":\"")]
     [InlineData("{\"format\":\"EfEnvelope/ring-export/v1\",\"ring\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"salt\":\"AAAAAAAAAAAAAAAAAAAAAA==\",\"epoch\":1,\"exportedAt\":\"2030-01-01T00:00:00+00:00\"}\n{\"scope\":\"")]
+    [InlineData("                          ")]
     public async Task A_line_without_end_is_refused_before_it_is_held(string start)
     {
         await using var source = new EndlessStream(Encoding.UTF8.GetBytes(start));
@@ -90,19 +91,11 @@ public sealed class RingDocumentFuzzTests
         Assert.InRange(source.Read, 1, 4 * 1024 * 1024);
     }
 
-    private static string DamageLine(Random random, string text)
-    {
-        var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        var at = random.Next(lines.Length);
-        lines[at] = JsonDamage.Apply(random, lines[at]);
-        return string.Join('\n', lines);
-    }
-
     private static Task<(RingDocument.Header Header, List<KeyRingEntry> Entries, bool IsGenuine)> ReadAsync(byte[] bytes, DataKey? mac) => ReadAsync(new MemoryStream(bytes), mac);
 
     private static async Task<(RingDocument.Header Header, List<KeyRingEntry> Entries, bool IsGenuine)> ReadAsync(Stream source, DataKey? mac)
     {
-        await using var reader = await RingDocumentReader.OpenAsync(source, default);
+        await using var reader = await RingDocumentReader.OpenAsync(source, null, default);
         var entries = await reader.ReadKeysAsync(default).ToListAsync();
         return (reader.Header, entries, mac is not null && reader.IsGenuine(mac));
     }

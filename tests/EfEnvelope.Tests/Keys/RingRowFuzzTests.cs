@@ -86,7 +86,7 @@ public abstract class RingRowFuzzTests(string provider, int rounds) : IAsyncLife
         var (imported, refused) = (0, 0);
         for (var round = 0; round < rounds * Soak.Factor; round++)
         {
-            var damaged = JsonDamage.Apply(random, text);
+            var damaged = JsonDamage.ApplyToLine(random, text);
             await using var context = Cold();
             var error = await Record.ExceptionAsync(() => new EnvelopeKeys(context).ImportAsync(new MemoryStream(Encoding.UTF8.GetBytes(damaged))));
             Assert.True(error is null or EnvelopeEncryptionException, $"Seed {seed}, round {round}: {error}\n{damaged}");
@@ -105,7 +105,7 @@ public abstract class RingRowFuzzTests(string provider, int rounds) : IAsyncLife
         Assert.True(refused > imported, $"{refused} refused, {imported} imported.");
         await using var last = Cold();
         var result = await new EnvelopeKeys(last).ImportAsync(new MemoryStream(Encoding.UTF8.GetBytes(text)));
-        Assert.Equal(System.Text.Json.Nodes.JsonNode.Parse(text)!["keys"]!.AsArray().Count, result.Added + result.Unchanged);
+        Assert.Equal(text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length - 2, result.Added + result.Unchanged);
         Assert.Equal("name", (await last.Customers.SingleAsync()).FullName);
     }
 

@@ -1,6 +1,8 @@
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Keys;
+using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Tests.Reading;
 
@@ -67,5 +69,46 @@ public abstract class LateKeyTests(string provider) : IAsyncLifetime
         }
     }
 
-    private BankContext New(char process) => new(_database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + process })));
+    [Fact]
+    public async Task A_buffered_document_whose_key_does_not_open_is_refused_before_the_first_row_is_handed_out()
+    {
+        await using (var context = New('a'))
+        {
+            context.Add(new Customer { TenantId = TenantB, Branch = "1", FullName = "first", Ssn = "s", Profile = new Profile { Secret = "b" } });
+            context.Add(new Customer { TenantId = TenantA, Branch = "2", FullName = "second", Ssn = "s", Profile = new Profile { Secret = "a" } });
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New('b', Retry);
+        var query = reader.Customers.AsNoTracking().OrderBy(c => c.Branch).Select(c => new { c.Branch, c.TenantId, c.Profile });
+        Assert.Equal("b", (await query.FirstAsync()).Profile!.Secret);
+        _kms.Failure = () => new KeyRefusedException("Not now.");
+        await using (var rows = query.AsAsyncEnumerable().GetAsyncEnumerator())
+        {
+            await Assert.ThrowsAsync<KeyRefusedException>(async () => await rows.MoveNextAsync());
+        }
+
+        _kms.Failure = null;
+        _database.Time.Advance(TimeSpan.FromSeconds(30));
+        Assert.Equal(["b", "a"], (await query.ToListAsync()).Select(r => r.Profile!.Secret));
+    }
+
+    private void Retry(DbContextOptionsBuilder options)
+    {
+        if (provider == "SQLite")
+        {
+            options.UseSqlite(_database.ConnectionString, s => s.ExecutionStrategy(d => new RetryingStrategy(d)));
+        }
+        else
+        {
+            options.UseNpgsql(_database.ConnectionString, n => n.EnableRetryOnFailure());
+        }
+    }
+
+    private sealed class RetryingStrategy(ExecutionStrategyDependencies dependencies) : ExecutionStrategy(dependencies, maxRetryCount: 3, maxRetryDelay: TimeSpan.FromMilliseconds(1))
+    {
+        protected override bool ShouldRetryOn(Exception exception) => exception is SqliteException { SqliteErrorCode: 5 };
+    }
+
+    private BankContext New(char process, Action<DbContextOptionsBuilder>? more = null) => new(_database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + process }), more));
 }

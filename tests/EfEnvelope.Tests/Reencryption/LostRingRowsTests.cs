@@ -1,5 +1,8 @@
+using EfEnvelope.Census;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Reencryption;
+using EfEnvelope.Storage;
+using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
 
 namespace EfEnvelope.Tests.Reencryption;
@@ -43,6 +46,24 @@ public abstract class LostRingRowsTests(string provider) : LifecycleFixture(prov
         Assert.Contains($"4 cell(s) name row keys whose kek the ring no longer holds: {kek.Id}", report.NotProvenBecause, StringComparison.Ordinal);
         var census = await new EnvelopeKeys(job).ReportCensusAsync(sampleSize: 0);
         Assert.Contains("whose kek the ring no longer holds", census.NotProvenBecause, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_kek_that_is_made_while_a_census_runs_is_not_taken_for_lost()
+    {
+        await using var context = New();
+        await SeedAsync(context, 0, 1);
+        var book = await KeyBook.OpenAsync(EnvelopeSession.Of(context), default);
+        await using (var other = New("b"))
+        {
+            other.Add(new PaymentCard { TenantId = TenantB, Label = "late", Number = "4111" });
+            await other.SaveChangesAsync();
+        }
+
+        var row = (await new EnvelopeKeys(context).ListAsync(includeRowKeys: true)).Single(k => k.Scope.EndsWith($"tenant:{TenantB}", StringComparison.Ordinal) && k.KekId is not null);
+        Assert.Null(book.Find(row.KekId!.Value));
+        Assert.Equal(row.Id, Assert.Single(await book.FindAsync([row.Id], default)).Key);
+        Assert.Equal(KeyState.Active, book.Find(row.KekId.Value)!.State);
     }
 
     private Task DeleteAsync(Guid id) => Database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE {IdIs(id)}");

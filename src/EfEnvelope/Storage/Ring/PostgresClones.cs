@@ -5,7 +5,7 @@ namespace EfEnvelope.Storage.Ring;
 
 /// <summary>
 /// Connections with the certificates, callbacks and password of the caller's. The password of a data source may come from a provider (access tokens), which is asked asynchronously, since many have no other form. The driver keeps a pool
-/// for each connection string, the password among it, and tokens differ from call to call: one is used again, for new connections, as long as it is young and the server takes it. Thread safe.
+/// for each connection string, the password among it, and tokens differ from call to call: one is used again, for new connections, as long as it is young and the server takes it. Data sources with equal connection strings share what the provider of one of them answered. Thread safe.
 /// </summary>
 internal static class PostgresClones
 {
@@ -28,8 +28,9 @@ internal static class PostgresClones
                     await known.OpenAsync(cancellationToken).ConfigureAwait(false);
                     return known;
                 }
-                catch (PostgresException refused) when (refused.SqlState is PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification)
+                catch (PostgresException)
                 {
+                    // Refused, most likely; with which state, poolers in between differ. The provider's next answer shows.
                     await known.DisposeAsync().ConfigureAwait(false);
                     Answers.TryRemove(new KeyValuePair<string, (string, long)>(connectionString, answer));
                 }
