@@ -8,7 +8,7 @@ namespace EfEnvelope;
 /// </summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>
-/// <param name="KeyId">The key that the cells name; null for row keys, which are counted together, for ids beyond the first 1,000 that the ring does not hold, and for cells that are not envelopes (plaintext or foreign).</param>
+/// <param name="KeyId">The key that the cells name; null for row keys, which are counted together, for ids beyond the first 1,000 that the ring does not hold (of text armour for all of these: it shows three quarters of an id), and for cells that are not envelopes (plaintext or foreign).</param>
 /// <param name="Scope">The key's scope as the ring knows it, <c>row:*@</c> and the scope above them for row keys together; null for a key that the ring does not hold.</param>
 /// <param name="State">The key's state, of row keys their own; null for a key that the ring does not hold.</param>
 /// <param name="Cells">How many.</param>

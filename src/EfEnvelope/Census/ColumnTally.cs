@@ -92,7 +92,7 @@ internal sealed class ColumnTally(KeyBook book, string table, string column, Fun
             else
             {
                 // Which of the four ids it is cannot be said.
-                _notEnvelopes += cells;
+                _furtherForeign = (_furtherForeign.Keys + 1, _furtherForeign.Cells + cells);
             }
         }
 

@@ -17,15 +17,25 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
     public IReadOnlyList<string> OtherDatabases { get; init; } = [];
 
-    /// <summary>What keeps this census from being a proof: databases that it does not count, and row keys of which the ring no longer tells whether they may stay in use; null where there is neither.</summary>
-    internal string? NotAllBecause => OtherDatabases.Count == 0 ? LostKeks
+    /// <summary>What keeps this census from being one of all cells; null where the ring has no other database.</summary>
+    internal string? NotAllBecause => OtherDatabases.Count == 0 ? null
         : $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list";
 
-    /// <summary>A kek's row is never deleted, only emptied: one that is missing was lost, and may have been retired.</summary>
-    private string? LostKeks
-        => Entries.Where(e => e is { KekId: not null, KekState: null, State: not KeyState.Destroyed }).ToList() is { Count: > 0 } lost
-            ? $"{lost.Sum(e => e.Cells)} cell(s) name row keys whose kek the ring no longer holds: {string.Join(", ", lost.Select(e => e.KekId).Distinct().Take(10))}. Restore the key ring's rows, from an export or a backup; where there is none, no such cell opens any more: write them anew"
-            : null;
+    /// <summary>
+    /// Cells of which nobody can say whether their key may stay in use: the ring does not hold it, or not the kek above it. Rows of a ring are never deleted by EfEnvelope, so its row was lost, or the cell is foreign. It stands
+    /// in the way of no other key's end, since it does not name that one.
+    /// </summary>
+    internal string? UnknownKeysBecause
+    {
+        get
+        {
+            var lost = Entries.Where(e => e is { KekId: not null, KekState: null, State: not KeyState.Destroyed }).ToList();
+            var unknown = Entries.Where(e => e is { State: null, Keys: > 0 }).ToList();
+            var ids = unknown.Select(e => e.KeyId).Concat(lost.Select(e => e.KekId)).OfType<Guid>().Distinct().ToList();
+            return lost.Count + unknown.Count == 0 ? null
+                : $"{lost.Concat(unknown).Sum(e => e.Cells)} cell(s) name keys, or row keys under keks, that the key ring does not hold{(ids.Count > 0 ? $": {string.Join(", ", ids.Take(10))}{(ids.Count > 10 ? " and others" : "")}" : "")}. Restore the ring's rows from an export or a backup; where there is none, no such cell opens: write them anew";
+        }
+    }
 
     /// <summary>Cells in all.</summary>
     public long Cells => Entries.Sum(e => e.Cells);

@@ -45,7 +45,7 @@ public sealed partial class EnvelopeKeys
             new CompletionFacts
             {
                 Kind = CompletionKind.Census, StartedAt = startedAt, Elapsed = time.GetElapsedTime(started), StaleKeys = retired.Entries, StaleRowKeys = retired.RowKeys, CutOff = cutOff, Census = census,
-                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? (isSettled ? census.NotAllBecause : "keys are retired again and again meanwhile"), SampleSize = sampleSize,
+                NotProvenBecause = left > 0 ? $"{left} cell(s) still name stale keys" : cutOff.NotReachedBecause ?? (isSettled ? census.UnknownKeysBecause ?? census.NotAllBecause : "keys are retired again and again meanwhile"), SampleSize = sampleSize,
             },
             cancellationToken).ConfigureAwait(false);
     }

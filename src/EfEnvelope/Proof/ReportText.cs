@@ -53,9 +53,14 @@ internal static class ReportText
             Line($"  {cells.Table}.{cells.Column}  {Key(cells)}  {cells.Cells} cell(s)");
         }
 
-        if (report.Census.Where(c => c.State is null).Sum(c => c.Cells) is > 0 and var foreign)
+        if (report.Census.Where(c => c is { State: null, Keys: > 0 }).Sum(c => c.Cells) is > 0 and var unknown)
         {
-            Line($"  NOTE: {foreign} cell(s) are no envelopes, or name keys that the ring does not hold; the proof says nothing of them");
+            Line($"  UNKNOWN: {unknown} cell(s) name keys that the ring does not hold: nothing is proven while they do");
+        }
+
+        if (report.Census.Where(c => c is { State: null, Keys: 0 }).Sum(c => c.Cells) is > 0 and var foreign)
+        {
+            Line($"  NOTE: {foreign} cell(s) are no envelopes; the proof says nothing of them");
         }
 
         Line($"Sampled opening: {report.Sample.Sum(s => s.Opened)} of {report.Sample.Sum(s => s.Sampled)} random cell(s) opened, {report.Sample.Sum(s => s.Erased)} erased, {report.SampleFailures.Count} failed");

@@ -113,7 +113,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= Lost(listed.Held);
-            notProven ??= census.NotAllBecause;
+            notProven ??= census.UnknownKeysBecause ?? census.NotAllBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
             return await ReportAsync(source, jobs, cutOff, census, kept, blocked, notProven, cancellationToken).ConfigureAwait(false);
         }
