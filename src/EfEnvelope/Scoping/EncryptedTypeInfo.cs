@@ -13,6 +13,7 @@ internal sealed class EncryptedTypeInfo
 
     private readonly IProperty[] _columns;
     private readonly IProperty[] _besides;
+    private readonly IProperty[] _owner;
     private readonly bool _documentBesides;
     private readonly bool _byProcedure;
     private readonly bool _holdsCells;
@@ -29,6 +30,7 @@ internal sealed class EncryptedTypeInfo
         _besides = Choosers.Count == 0 ? [] : [.. _columns.Where(c => Tables(c).Any() && !Tables(c).Any(chosen.Contains))];
         _byProcedure = Choosers.Count > 0 && entityType.GetUpdateStoredProcedure() is not null;
         _holdsCells = HoldsCells(entityType);
+        _owner = Choosers.Count > 0 && _holdsCells && entityType.FindOwnership() is { } ownership ? [.. ownership.Properties.Where(p => !p.IsKey())] : [];
         _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
 
@@ -87,6 +89,9 @@ internal sealed class EncryptedTypeInfo
 
     /// <summary>Whether the entry is inserted with a row id: each row of a table whose rows have keys of their own, also of a type that holds no cells.</summary>
     public bool GetsRowId(IUpdateEntry entry) => entry.EntityState == EntityState.Added && HasRowId(entry);
+
+    /// <summary>Whether an owned row with cells, or whose owned rows hold some, is given to another owner: its foreign key is then no part of its key.</summary>
+    public bool ChangesOwner(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified && Array.Exists(_owner, entry.IsModified);
 
     private bool HasRowId(IUpdateEntry entry) => Scope.PerRow && !entry.EntityType.IsOwned();
 

@@ -24,13 +24,14 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
 
         Begin(plan);
+        var saved = WithRing(plan, entries);
         try
         {
-            return inner.SaveChanges(plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries]) - plan.RingEntries.Count;
+            return inner.SaveChanges(saved) - plan.RingEntries.Count;
         }
         finally
         {
-            Finish(plan);
+            Finish(plan, entries, saved);
         }
     }
 
@@ -43,14 +44,14 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
 
         Begin(plan);
+        var saved = WithRing(plan, entries);
         try
         {
-            return await inner.SaveChangesAsync(plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries], cancellationToken).ConfigureAwait(false)
-                - plan.RingEntries.Count;
+            return await inner.SaveChangesAsync(saved, cancellationToken).ConfigureAwait(false) - plan.RingEntries.Count;
         }
         finally
         {
-            Finish(plan);
+            Finish(plan, entries, saved);
         }
     }
 
@@ -67,9 +68,22 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         session.Sealed = (ring, ring.ConfirmedAt, plan.Pins);
     }
 
-    /// <summary>Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows.</summary>
-    private void Finish(SavePlan plan)
+    private static IList<IUpdateEntry> WithRing(SavePlan plan, IList<IUpdateEntry> entries) => plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries];
+
+    /// <summary>
+    /// Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows. What EF added to the list, unchanged entities that share a row with changed ones,
+    /// it also takes for saved afterwards.
+    /// </summary>
+    private void Finish(SavePlan plan, IList<IUpdateEntry> entries, IList<IUpdateEntry> saved)
     {
+        if (!ReferenceEquals(saved, entries))
+        {
+            for (var i = plan.RingEntries.Count + entries.Count; i < saved.Count; i++)
+            {
+                entries.Add(saved[i]);
+            }
+        }
+
         session.Sealed = null;
         Saves.Clear(current.Context);
         plan.Dispose();

@@ -14,16 +14,11 @@ internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> ent
     private Dictionary<OwnerKey, EntityEntry>? _owners;
 
     /// <summary>The root's entry; null when the context does not track it.</summary>
-    public EntityEntry? Find(IUpdateEntry entry)
-    {
-        var current = entry.ToEntityEntry();
-        while (current is not null && current.Metadata.FindOwnership() is { } ownership)
-        {
-            current = Owner(current, ownership);
-        }
+    public EntityEntry? Find(IUpdateEntry entry) => Root(entry.ToEntityEntry());
 
-        return current;
-    }
+    /// <summary>The root that an owned row, which is given to another owner, stood under before; null when the context does not track it.</summary>
+    public EntityEntry? FindFormerOwner(IUpdateEntry entry)
+        => Root(Owner(entry.EntityType.FindOwnership()!, p => entry.GetOriginalValue(p)));
 
     /// <summary>What the save removes under the root's key, where it adds the root in its place; null elsewhere.</summary>
     public IUpdateEntry? FindFormer(EntityEntry? root)
@@ -37,11 +32,19 @@ internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> ent
         return _formers.GetValueOrDefault(root.Entity);
     }
 
-    private EntityEntry? Owner(EntityEntry owned, IForeignKey ownership)
+    private EntityEntry? Root(EntityEntry? current)
     {
-        var values = ownership.Properties.Select(p => owned.Property(p.Name).CurrentValue).ToArray();
-        return Owners.GetValueOrDefault(new OwnerKey(ownership.PrincipalKey, values));
+        while (current is not null && current.Metadata.FindOwnership() is { } ownership)
+        {
+            var owned = current;
+            current = Owner(ownership, p => owned.Property(p.Name).CurrentValue);
+        }
+
+        return current;
     }
+
+    private EntityEntry? Owner(IForeignKey ownership, Func<IProperty, object?> value)
+        => Owners.GetValueOrDefault(new OwnerKey(ownership.PrincipalKey, [.. ownership.Properties.Select(value)]));
 
     private Dictionary<OwnerKey, EntityEntry> Owners
     {

@@ -23,6 +23,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         foreach (var entry in entries)
         {
             var info = EncryptedTypeInfo.Of(entry.EntityType);
+            if (info.ChangesOwner(entry))
+            {
+                RequireSameKey(entry, info, roots ??= new RootIndex(context, entries));
+            }
+
             if (info.Writes(entry))
             {
                 (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context, entries)));
@@ -61,6 +66,24 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var known = StoredScopes.RowId(former, property);
         return known != Guid.Empty ? known : await RowIds.FindAsync(context, former.EntityType, property, former.GetOriginalValue, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>An owned row that is given to another owner keeps its cells, and those of the rows that it owns, under the former owner's key.</summary>
+    private static void RequireSameKey(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
+    {
+        var owner = roots.Find(entry);
+        var former = roots.FindFormerOwner(entry);
+        if (owner is not null && former is not null
+            && (ReferenceEquals(owner.Entity, former.Entity) || (!info.Scope.PerRow && info.ScopeProperty is { } chooser && chooser.GetValueComparer().Equals(owner.Property(chooser.Name).CurrentValue, former.Property(chooser.Name).CurrentValue))))
+        {
+            return;
+        }
+
+        throw new MissingScopeException(
+            $"{entry.EntityType.DisplayName()} is given to another owner, whose row has another data key{(former is null ? ", as far as can be told: its former owner is not tracked by the context" : "")}. Its encrypted values would open under neither. Remove it and add a new one with its values to the other owner{(former is null && !info.Scope.PerRow ? ", or load its former owner too" : "")}. Nothing was written.")
+        {
+            Entity = entry.EntityType.DisplayName(),
+        };
     }
 
     private Row Describe(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
@@ -235,6 +258,11 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
     }
 
+    /// <summary>
+    /// Whether ring rows that are saved with their rows commit with them. Not with a ring in a database of its own, nor where the application turned EF's transactions off: each batch then commits by itself, and a row's may without its key's.
+    /// </summary>
+    private bool IsOneTransaction => !session.HasSeparateRing && (session.TransientKeys.InTransaction || context.Database.AutoTransactionBehavior != AutoTransactionBehavior.Never);
+
     private async Task AddDraftsAsync(SavePlan plan, List<RowKeyDraft> drafts, Dictionary<string, RingKey> keys, IKeyRingStore store, CancellationToken cancellationToken)
     {
         foreach (var draft in drafts)
@@ -242,9 +270,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             plan.Pins.TryPin(draft.Key, out _);
         }
 
-        if (session.HasSeparateRing)
+        if (!IsOneTransaction)
         {
-            // Committed beforehand, as the ring takes no part in the rows' transaction. An earlier attempt of this save may have left a key for the row: that one is used.
+            // Committed beforehand, as no transaction holds both them and the rows. An earlier attempt of this save may have left a key for the row: that one is used.
             if (await store.TryInsertAsync([.. drafts.Select(d => d.Entry)], cancellationToken).ConfigureAwait(false) < drafts.Count)
             {
                 var scopes = drafts.Select(d => d.Entry.Scope).ToList();
