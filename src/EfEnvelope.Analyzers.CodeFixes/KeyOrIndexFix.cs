@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Composition;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CodeFixes;
+using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Editing;
 
@@ -152,6 +153,8 @@ public sealed class KeyOrIndexFix : EnvelopeFix
         var receiver = ((MemberAccessExpressionSyntax)index.Expression).Expression;
         return receiver is InvocationExpressionSyntax
             ? root.ReplaceNode(statement.Expression, receiver.WithTriviaFrom(statement.Expression))
-            : root.RemoveNode(statement, SyntaxRemoveOptions.KeepNoTrivia)!;
+            : statement.Parent is BlockSyntax or SwitchSectionSyntax { Statements.Count: > 1 }
+                ? root.RemoveNode(statement, SyntaxRemoveOptions.KeepNoTrivia)!
+                : root.ReplaceNode(statement, SyntaxFactory.Block().WithTriviaFrom(statement)); // The body of an if or a loop, or a statement of the program itself.
     }
 }

@@ -57,7 +57,7 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
 
         var own = context.BaseTypes().Where(b => model.IsInSource(b)).Append(context).ToImmutableHashSet<ISymbol?>(SymbolEqualityComparer.Default);
         var pending = new Queue<ITypeSymbol>(context.DataMembers().Select(m => m.DataType()).OfType<INamedTypeSymbol>().Where(t => t.Name == "DbSet").Select(t => t.Element()));
-        foreach (var mapped in model.MappedTypes.Where(m => own.Contains(m.Enclosing)))
+        foreach (var mapped in model.MappedTypes.Where(m => m.Configured ? model.Configures(m.Enclosing, own) : own.Contains(m.Enclosing)))
         {
             pending.Enqueue(mapped.Type);
         }
@@ -86,7 +86,7 @@ public sealed class EncryptionNeverEnabledAnalyzer : EnvelopeAnalyzer
             }
         }
 
-        return model.FluentEncryptions.FirstOrDefault(f => own.Contains(f.Enclosing)) is { } fluent ? fluent.Member is { } property ? Display(property) : "a shadow property" : null;
+        return model.FluentEncryptions.FirstOrDefault(f => model.Configures(f.Enclosing, own)) is { } fluent ? fluent.Member is { } property ? Display(property) : "a shadow property" : null;
     }
 
     private static string Display(ISymbol member) => $"{member.ContainingType.Name}.{member.Name}";

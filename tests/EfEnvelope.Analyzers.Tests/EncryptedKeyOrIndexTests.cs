@@ -121,6 +121,19 @@ public sealed class EncryptedKeyOrIndexTests
             "Remove the index");
 
     [Fact]
+    public Task The_index_of_a_statement_without_braces_leaves_an_empty_block()
+        => Check.FixAsync(
+            """
+            public class C { public int Id { get; set; } [Encrypted] public string Code { get; set; } }
+            public class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { var c = b.Entity<C>(); if (c.Metadata.IsOwned()) c.HasIndex(x => {|EFENV002:x.Code|}); } }
+            """,
+            """
+            public class C { public int Id { get; set; } [Encrypted] public string Code { get; set; } }
+            public class Shop : DbContext { protected override void OnModelCreating(ModelBuilder b) { var c = b.Entity<C>(); if (c.Metadata.IsOwned()) { } } }
+            """,
+            "Remove the index");
+
+    [Fact]
     public Task A_fluent_concurrency_token_can_be_removed()
         => Check.FixAsync(
             """

@@ -110,6 +110,54 @@ public sealed class EncryptionNeverEnabledTests
         """);
 
     [Theory]
+    [InlineData("modelBuilder.ApplyConfigurationsFromAssembly(typeof(ShopContext).Assembly);")]
+    [InlineData("modelBuilder.ApplyConfiguration(new CustomerConfiguration());")]
+    public Task An_entity_of_a_configuration_class_is_reported_of_the_context_that_applies_it(string call) => Verify.ReportsAsync($$"""
+        using EfEnvelope;
+        using Microsoft.EntityFrameworkCore;
+        using Microsoft.EntityFrameworkCore.Metadata.Builders;
+
+        public sealed class {|EFENV001:ShopContext|} : DbContext
+        {
+            protected override void OnModelCreating(ModelBuilder modelBuilder) => {{call}}
+        }
+
+        public sealed class LogContext : DbContext
+        {
+            public DbSet<Line> Lines => Set<Line>();
+        }
+
+        public sealed class Line { public int Id { get; set; } }
+
+        public sealed class CustomerConfiguration : IEntityTypeConfiguration<Customer>
+        {
+            public void Configure(EntityTypeBuilder<Customer> builder) { }
+        }
+        {{Entity}}
+        """);
+
+    [Theory]
+    [InlineData("modelBuilder.Entity<Customer>();")]
+    [InlineData("modelBuilder.Entity<Plain>().Property(p => p.Name).IsEncrypted();")]
+    public Task An_entity_that_a_helper_maps_is_reported(string call) => Verify.ReportsAsync($$"""
+        using EfEnvelope;
+        using Microsoft.EntityFrameworkCore;
+
+        public sealed class {|EFENV001:ShopContext|} : DbContext
+        {
+            protected override void OnModelCreating(ModelBuilder modelBuilder) => Models.Add(modelBuilder);
+        }
+
+        public static class Models
+        {
+            public static void Add(ModelBuilder modelBuilder) => {{call}}
+        }
+
+        public sealed class Plain { public int Id { get; set; } public string Name { get; set; } = ""; }
+        {{Entity}}
+        """);
+
+    [Theory]
     [InlineData("public Customer Owner { get; set; } = null!;")]
     [InlineData("public System.Collections.Generic.List<Customer> Owners { get; set; } = new();")]
     [InlineData("public Customer[] Owners { get; set; } = [];")]

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
@@ -66,6 +67,14 @@ internal sealed class CompilationModel
 
     public bool IsContext(ITypeSymbol? type) => type.BaseTypes().Any(b => SymbolEqualityComparer.Default.Equals(b, DbContext));
 
+    /// <summary>
+    /// Whether code of that class may be part of the context's model: the context's own and its bases', a configuration class where the context, or a helper, applies such, and any helper.
+    /// </summary>
+    public bool Configures(INamedTypeSymbol? enclosing, ImmutableHashSet<ISymbol?> context)
+        => context.Contains(enclosing)
+            || (enclosing is not null && !IsContext(enclosing)
+                && (!enclosing.AllInterfaces.Any(i => i.Name == "IEntityTypeConfiguration") || _configuration.Value.Applying.Any(a => context.Contains(a) || !IsContext(a))));
+
     public bool IsEntity(ITypeSymbol type) => !_configuration.Value.Dependent.Contains(type) && _configuration.Value.Mapped.Any(m => SymbolEqualityComparer.Default.Equals(m.Type, type));
 
     public bool HasKeyConfigured(ITypeSymbol type) => _configuration.Value.Keyed.Contains(type);
@@ -116,9 +125,12 @@ internal sealed class CompilationModel
             case "DbSet" or "Entity" or "EntityTypeBuilder" or "IEntityTypeConfiguration" when name is GenericNameSyntax { TypeArgumentList.Arguments: { Count: 1 } arguments }:
                 if (semantic.GetTypeInfo(arguments[0]).Type is INamedTypeSymbol { TypeKind: TypeKind.Class } entity)
                 {
-                    found.Mapped.Add(new MappedType(entity, EnclosingType(name, semantic)));
+                    found.Mapped.Add(new MappedType(entity, EnclosingType(name, semantic), name.Identifier.ValueText != "DbSet"));
                 }
 
+                break;
+            case "ApplyConfiguration" or "ApplyConfigurationsFromAssembly" when EnclosingType(name, semantic) is { } applying:
+                found.Applying.Add(applying);
                 break;
             case "HasKey" or "HasNoKey" or "HasForeignKey" or "OwnsOne" or "OwnsMany" or "ComplexProperty" or "ComplexCollection" or "Owned":
                 ReadStructure(found, name, semantic);
@@ -197,6 +209,8 @@ internal sealed class CompilationModel
         public HashSet<ISymbol> Encrypted { get; } = new(SymbolEqualityComparer.Default);
 
         public HashSet<ISymbol> Plain { get; } = new(SymbolEqualityComparer.Default);
+
+        public HashSet<ITypeSymbol> Applying { get; } = new(SymbolEqualityComparer.Default);
 
         public HashSet<ITypeSymbol> Keyed { get; } = new(SymbolEqualityComparer.Default);
 

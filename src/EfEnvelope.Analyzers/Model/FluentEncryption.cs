@@ -10,9 +10,11 @@ internal sealed class FluentEncryption(ISymbol? member, INamedTypeSymbol? enclos
     public INamedTypeSymbol? Enclosing { get; } = enclosing;
 }
 
-/// <summary>A type that is named as an entity, and the class whose code names it.</summary>
-internal sealed class MappedType(INamedTypeSymbol type, INamedTypeSymbol? enclosing)
+/// <summary>A type that is named as an entity, and the class whose code names it: as a set, which maps it in a context alone, or as one that is configured.</summary>
+internal sealed class MappedType(INamedTypeSymbol type, INamedTypeSymbol? enclosing, bool configured)
 {
+    public bool Configured { get; } = configured;
+
     public INamedTypeSymbol Type { get; } = type;
 
     public INamedTypeSymbol? Enclosing { get; } = enclosing;

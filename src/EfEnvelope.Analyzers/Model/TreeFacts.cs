@@ -12,7 +12,7 @@ internal sealed class TreeFacts
     private static readonly HashSet<string> Names = new(StringComparer.Ordinal)
     {
         "UseEnvelopeEncryption", "IsEncrypted", "IsNotEncrypted", "HasKey", "HasNoKey", "HasForeignKey", "OwnsOne", "OwnsMany", "ComplexProperty", "ComplexCollection",
-        "DbSet", "Entity", "Owned", "EntityTypeBuilder", "IEntityTypeConfiguration",
+        "DbSet", "Entity", "Owned", "EntityTypeBuilder", "IEntityTypeConfiguration", "ApplyConfiguration", "ApplyConfigurationsFromAssembly",
     };
 
     private TreeFacts(SyntaxTree tree)
