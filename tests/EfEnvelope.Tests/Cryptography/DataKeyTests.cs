@@ -11,21 +11,21 @@ public sealed class DataKeyTests
 {
     private static readonly EnvelopeBinding s_binding = EnvelopeBinding.Create("Customer.Ssn", "tenant:42");
 
-    /// <summary>10^7 round trips on the fastest backend of the machine; on the BCL, which takes several times as long, 10^6, and 10^7 by eng/soak.sh.</summary>
+    /// <summary>10^7 round trips on each backend of the machine.</summary>
     [Fact]
     public void Eight_threads_on_one_key_never_get_a_wrong_value_in_ten_million_round_trips()
     {
         const int Threads = 8;
+        const int RoundTrips = 10_000_000;
         foreach (var backend in EnvelopeVectors.Backends)
         {
-            var roundTrips = backend == EnvelopeVectors.Backends[^1] ? 10_000_000 : 1_000_000 * Soak.Factor;
             using var key = DataKey.Import(KeyPurpose.Field, RandomNumberGenerator.GetBytes(32), backend);
             var wrong = 0;
             var right = 0;
             var threads = Enumerable.Range(0, Threads).Select(t => new Thread(() =>
             {
                 var (ownRight, ownWrong) = (0, 0);
-                for (long i = 0; i < roundTrips / Threads; i++)
+                for (long i = 0; i < RoundTrips / Threads; i++)
                 {
                     var value = (i << 8) | (uint)t;
                     if (EnvelopeCodec.Open<long>(key, s_binding, EnvelopeCodec.Seal(key, s_binding, value)) == value)
@@ -43,7 +43,7 @@ public sealed class DataKeyTests
             })).ToArray();
             Array.ForEach(threads, t => t.Start());
             Array.ForEach(threads, t => t.Join());
-            Assert.Equal((roundTrips, 0), (right, wrong));
+            Assert.Equal((RoundTrips, 0), (right, wrong));
         }
     }
 
