@@ -38,6 +38,9 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         yield return erase;
     }
 
+    /// <summary>ISO 8601 alone: 05/06 is a day in May to some and in June to others.</summary>
+    private static string[] Times => ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd HH:mm:ssK"];
+
     private Command CreateCompromise()
     {
         var defaults = new ReencryptionOptions();
@@ -84,9 +87,9 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         return key is { } id ? KeySelection.Key(id)
             : scope is not null ? KeySelection.Scope(EnvelopeScope.Parse(scope))
             : kmsKey is not null ? KeySelection.KmsKey(kmsKey)
-            : KeySelection.CreatedBefore(DateTimeOffset.TryParse(before, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+            : KeySelection.CreatedBefore(DateTimeOffset.TryParseExact(before, Times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
                 ? time
-                : throw new EnvelopeConfigurationException($"--created-before: '{before}' is no time. Write it as 2026-11-24T03:00:00Z. Nothing was changed."));
+                : throw new EnvelopeConfigurationException($"--created-before: '{before}' is no time. Write it as 2026-11-24T03:00:00Z (without an offset it is UTC) or 2026-11-24. Nothing was changed."));
     }
 
     private async Task<int> PreviewAsync(EnvelopeKeys keys, KeySelection selection, string? path, bool json, CancellationToken cancellationToken)
@@ -156,7 +159,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
             Print(string.Create(CultureInfo.InvariantCulture, $"{whole.Reencryption.Rows} row(s) re-encrypted in {whole.Reencryption.Elapsed.TotalSeconds:0.0} s, {whole.Reencryption.Conflicts} conflict(s), {whole.Reencryption.Quarantined} quarantined."));
             Print(whole.IsComplete
                 ? $"Complete: {whole.Revoked} key(s) revoked. No cell names the selected keys; they neither seal nor open."
-                : $"Not complete: {whole.OpenBecause}. {whole.OpenTotal} key(s) still open, none seals. Run the same command again.");
+                : $"Not complete: {whole.OpenBecause}. {whole.OpenTotal} key(s) still open, none seals. Run the same command again{(path is null && proof is null ? "" : ", with new names for the reports")}.");
         }
 
         files.Write(whole.Reencryption.Completion);

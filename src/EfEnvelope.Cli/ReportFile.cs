@@ -1,6 +1,8 @@
 namespace EfEnvelope.Cli;
 
-/// <summary>A file for a report: made before the work begins, so that it is known to be writable, and never over another one. Readable by its owner only: it names scopes.</summary>
+/// <summary>
+/// A file for a report: made before the work begins, so that it is known to be writable, and never over another one, but for an empty one, which a process that was killed leaves. Readable by its owner only: it names scopes.
+/// </summary>
 internal sealed class ReportFile : IDisposable
 {
     private readonly FileStream _stream;
@@ -18,6 +20,11 @@ internal sealed class ReportFile : IDisposable
 
         try
         {
+            if (new FileInfo(path) is { Exists: true, Length: 0 } left)
+            {
+                left.Delete();
+            }
+
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
             if (!OperatingSystem.IsWindows())
             {

@@ -25,7 +25,11 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
         try
         {
             var (dry, path) = (Path.Combine(folder, "dry.json"), Path.Combine(folder, "exposure.json"));
+
+            // As a process that was killed leaves it.
+            await File.WriteAllTextAsync(dry, "");
             Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--dry-run", "--report", dry));
+            Assert.NotEmpty(await File.ReadAllTextAsync(dry));
             Assert.Contains("dry run: nothing was changed", Printed, StringComparison.Ordinal);
             Assert.Equal(KeyState.Active, (await KeyAsync(context, ScopeA.Value)).State);
 
@@ -130,6 +134,8 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
     [InlineData("compromise", "--key", "no-guid", "--reason", "x")]
     [InlineData("compromise", "--kms-key", "arn:aws:kms:eu-central-1:1:key/none", "--reason", "x")]
     [InlineData("compromise", "--created-before", "yesterday", "--reason", "x")]
+    [InlineData("compromise", "--created-before", "05/06/2026", "--reason", "x")]
+    [InlineData("compromise", "--created-before", "03:00", "--reason", "x")]
     [InlineData("compromise", "--created-before", "9999-01-01", "--reason", "x")]
     [InlineData("compromise", "--created-before", "1999-01-01", "--reason", "x")]
     [InlineData("revoke")]
