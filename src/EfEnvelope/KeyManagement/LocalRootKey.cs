@@ -7,8 +7,8 @@ internal abstract class LocalRootKey : IKeyManagementService
 {
     public abstract string Provider { get; }
 
-    /// <summary>Id and 32 bytes of the root key; throws the typed error where it cannot be had.</summary>
-    protected abstract Task<(string Id, byte[] Key)> GetRootKeyAsync(CancellationToken cancellationToken);
+    /// <summary>The root key; throws the typed error where it cannot be had.</summary>
+    protected abstract Task<Root> GetRootKeyAsync(CancellationToken cancellationToken);
 
     public async Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
     {
@@ -52,4 +52,8 @@ internal abstract class LocalRootKey : IKeyManagementService
         var root = await GetRootKeyAsync(cancellationToken).ConfigureAwait(false);
         return new RootKeyDescription(root.Id, "Enabled", IsUsable: true);
     }
+
+    /// <param name="Id">Names it in the ring.</param>
+    /// <param name="Key">32 bytes.</param>
+    protected sealed record Root(string Id, byte[] Key);
 }

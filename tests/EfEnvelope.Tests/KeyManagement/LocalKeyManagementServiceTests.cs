@@ -44,7 +44,44 @@ public sealed class LocalKeyManagementServiceTests : IDisposable
         await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => nowhere.GenerateKeyAsync(Context, default));
     }
 
-    private LocalKeyManagementService Service(string environment) => new(new LocalKmsOptions { Path = PathOf("keys.json"), Environment = environment });
+    [Fact]
+    public async Task Who_would_make_the_file_while_another_makes_it_waits_and_takes_the_others()
+    {
+        var first = (await Service("Development", "first.json").GenerateKeyAsync(Context, default)).Wrapped.RootKeyId;
+        Task<GeneratedKey> late;
+        await using (new FileStream(PathOf("keys.json.lock"), FileMode.OpenOrCreate, FileAccess.Write, FileShare.None))
+        {
+            // It looked, and there was no file.
+            late = Service("Development").GenerateKeyAsync(Context, default);
+            File.Move(PathOf("first.json"), PathOf("keys.json"));
+        }
+
+        Assert.Equal(first, (await late).Wrapped.RootKeyId);
+        Assert.Empty(Directory.GetFiles(_folder, "*.tmp"));
+    }
+
+    [Fact]
+    public async Task Racing_creators_end_with_one_key()
+    {
+        for (var round = 0; round < 10; round++)
+        {
+            using var start = new Barrier(4);
+            var name = $"race{round}.json";
+            var made = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Factory.StartNew(
+                () =>
+                {
+                    start.SignalAndWait();
+                    return Service("Development", name).GenerateKeyAsync(Context, default);
+                },
+                CancellationToken.None,
+                TaskCreationOptions.LongRunning,
+                TaskScheduler.Default).Unwrap()));
+            var there = (await Service("Development", name).DescribeRootKeyAsync(default)).RootKeyId;
+            Assert.All(made, key => Assert.Equal(there, key.Wrapped.RootKeyId));
+        }
+    }
+
+    private LocalKeyManagementService Service(string environment, string name = "keys.json") => new(new LocalKmsOptions { Path = PathOf(name), Environment = environment });
 
     private string PathOf(string name) => Path.Combine(_folder, name);
 }
