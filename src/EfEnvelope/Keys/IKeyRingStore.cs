@@ -24,20 +24,26 @@ internal interface IKeyRingStore
     /// <summary>Raises the longest sealing lease that the ring's row keeps; never lowers it.</summary>
     Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken);
 
-    /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 500 scopes a query.</summary>
+    /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 1,000 scopes a query.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken);
 
-    /// <summary>The entries with these ids, in chunks of at most 500 a query; ids that are not there are absent from the answer.</summary>
+    /// <summary>The entries with these ids, in chunks of at most 1,000 a query; ids that are not there are absent from the answer.</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken);
 
-    /// <summary>Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING), all or nothing each; answers how many were inserted. A version above 1 raises the epoch.</summary>
+    /// <summary>
+    /// Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING), all or nothing each; answers how many were inserted. A version above 1 raises the epoch, and is left out where meanwhile its scope was erased
+    /// or its kek ceased to be active: whoever reads again is told.
+    /// </summary>
     Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
+
+    /// <summary>Inserts like <see cref="TryInsertAsync"/>, but whatever became of scopes and keks: rows of an export.</summary>
+    Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
 
     /// <summary>Replaces the row whose id is the entry's and whose revision is <c>entry.Revision - 1</c>, and raises the epoch; false when there is none.</summary>
     Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken);
 
     /// <summary>
-    /// Several changes in one commit, under one epoch: inserts, then replaces as <see cref="TryUpdateAsync"/> does. All or nothing; false, with nothing written, when an inserted one exists or a replaced one was changed by others.
+    /// Several changes in one commit, under one epoch: inserts, then replaces as <see cref="TryUpdateAsync"/> does. All or nothing; false, with nothing written, when an inserted one exists or would be left out by <see cref="TryInsertAsync"/>, or a replaced one was changed by others.
     /// </summary>
     Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken);
 

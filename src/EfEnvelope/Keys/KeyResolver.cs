@@ -18,6 +18,9 @@ internal static class KeyResolver
         return newest;
     }
 
+    /// <summary>Whether a scope had keys and every one was destroyed: it gets no new one.</summary>
+    public static bool IsErased(IReadOnlyCollection<KeyRingEntry> versions) => versions.Count > 0 && versions.All(v => v.State == KeyState.Destroyed);
+
     public static bool MaySeal(KeyState state) => state == KeyState.Active;
 
     /// <summary>

@@ -103,15 +103,37 @@ internal sealed partial class KeyRing
     /// <summary>
     /// Shows the scheduled row keys to <paramref name="which"/> and destroys those that it chooses and whose window is over, some hundred at a time; one that was cancelled or changed meanwhile is left as it is.
     /// </summary>
-    public async Task<ChangedEntries> DestroyDueRowKeysAsync(Func<KeyRingEntry, bool> which, IKeyRingStore store, CancellationToken cancellationToken)
+    /// <param name="which">Chooses among them.</param>
+    /// <param name="destroyed">Told of those that were destroyed.</param>
+    /// <param name="store">The ring's rows.</param>
+    /// <param name="cancellationToken">Cancels the call between two commits.</param>
+    public async Task DestroyDueRowKeysAsync(Func<KeyRingEntry, bool> which, ChangedEntries destroyed, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var destroyed = new ChangedEntries();
         await ChangeRowKeysAsync(
             RingFilter.RowKeys with { State = KeyState.PendingDestruction }, which, isTolerant: false,
             (entry, now) => KeyResolver.IsDestructionDue(entry, now) ? Follow(entry, KeyState.Destroyed, null, null, now) : null, destroyed.Add, store, cancellationToken).ConfigureAwait(false);
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Destroys what is left under destroyed keks, some hundred at a time: it opens nothing any more, whatever its own rows say. A row key travels with its row, in a transaction of the user's that an erasure does not wait for: it may be
+    /// committed after it.
+    /// </summary>
+    public async Task<ChangedEntries> DestroyOrphansAsync(IReadOnlyCollection<Guid> keks, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var destroyed = new ChangedEntries();
+        foreach (var chunk in keks.Chunk(RingFilter.MaxKeks))
+        {
+            await ChangeRowKeysAsync(
+                new RingFilter { KekIds = chunk }, _ => true, isTolerant: false, (entry, now) => DestroyAtOnce(entry, "its kek was destroyed", null, now), destroyed.Add, store, cancellationToken).ConfigureAwait(false);
+        }
+
         return destroyed;
     }
+
+    /// <summary>Without the states that usually come before; null where it is destroyed already.</summary>
+    private static KeyRingEntry? DestroyAtOnce(KeyRingEntry entry, string reason, string? by, DateTimeOffset now)
+        => entry.State == KeyState.Destroyed ? null : Follow(entry.State == KeyState.Active ? entry with { State = KeyState.Deactivated } : entry, KeyState.Destroyed, reason, by, now);
 
     /// <summary>
     /// Erases a scope: destroys every key of it at once, whatever cells name them, and the row keys under its keks. Its keys are destroyed in one commit, so that no new version fills the gap.
@@ -149,7 +171,6 @@ internal sealed partial class KeyRing
         await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         return erased;
 
-        KeyRingEntry? Plan(KeyRingEntry entry, DateTimeOffset now)
-            => entry.State == KeyState.Destroyed ? null : Follow(entry.State == KeyState.Active ? entry with { State = KeyState.Deactivated } : entry, KeyState.Destroyed, reason, by, now);
+        KeyRingEntry? Plan(KeyRingEntry entry, DateTimeOffset now) => DestroyAtOnce(entry, reason, by, now);
     }
 }

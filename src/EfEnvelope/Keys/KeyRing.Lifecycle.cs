@@ -14,6 +14,7 @@ internal sealed partial class KeyRing
 
     /// <summary>A new version for a scope, committed together with the end of the old ones' sealing; they open on. Row scopes are rotated by the job.</summary>
     /// <returns>The new version's entry.</returns>
+    /// <exception cref="KeyDestroyedException">The scope is erased.</exception>
     public async Task<KeyRingEntry> RotateAsync(string scope, KeyPurpose purpose, string? reason, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
@@ -21,6 +22,11 @@ internal sealed partial class KeyRing
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var versions = await ReadVersionsAsync(scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            if (KeyResolver.IsErased(versions))
+            {
+                throw new KeyDestroyedException($"Scope '{scope}' is erased: every {purpose} key of it was destroyed, and it gets no new one. Nothing was changed.") { KeyId = versions[0].Id };
+            }
+
             var (made, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
             material.Dispose();
             made = KeyMetadataMac.Sign(mac.Key, identity.Id, made with { Reason = reason });
@@ -239,7 +245,7 @@ internal sealed partial class KeyRing
                 continue;
             }
 
-            if (lineage.All(v => v.State == KeyState.Destroyed))
+            if (KeyResolver.IsErased([.. lineage]))
             {
                 // The batch may have held its old key when the scope was erased.
                 throw new KeyDestroyedException("The row's keys were destroyed: the row is erased and is not re-encrypted. Nothing was written.") { KeyId = lineage.First().Id };
@@ -253,8 +259,7 @@ internal sealed partial class KeyRing
         if (drafts.Count > 0)
         {
             await store.TryInsertAsync(drafts, cancellationToken).ConfigureAwait(false);
-            var again = await store.FindByScopeAsync([.. drafts.Select(d => d.Scope)], KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
-            active.AddRange(again.GroupBy(v => v.Scope, StringComparer.Ordinal).Select(KeyResolver.FindSealing).OfType<KeyRingEntry>());
+            active.AddRange(await FindRenewedAsync(drafts, store, cancellationToken).ConfigureAwait(false));
         }
 
         var keys = new Dictionary<string, RingKey>(StringComparer.Ordinal);

@@ -208,7 +208,7 @@ internal sealed partial class KeyRing
     /// </summary>
     private async Task<int> AddAsync(List<KeyRingEntry> missing, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var added = await store.TryInsertAsync(missing, cancellationToken).ConfigureAwait(false);
+        var added = await store.RestoreAsync(missing, cancellationToken).ConfigureAwait(false);
         if (added == missing.Count)
         {
             return added;
@@ -227,7 +227,7 @@ internal sealed partial class KeyRing
                     StateChangedAt = Now(),
                     Revision = entry.Revision + 1,
                 };
-                if (await store.TryInsertAsync([KeyMetadataMac.Sign(mac, ringId, moved)], cancellationToken).ConfigureAwait(false) == 1)
+                if (await store.RestoreAsync([KeyMetadataMac.Sign(mac, ringId, moved)], cancellationToken).ConfigureAwait(false) == 1)
                 {
                     added++;
                     break;

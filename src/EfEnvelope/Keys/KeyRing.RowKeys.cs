@@ -26,23 +26,31 @@ internal sealed partial class KeyRing
         while (!store.IsTransient && !IsConfirmed);
 
         var key = Generate();
-        var now = Now();
-        var entry = new KeyRingEntry
+        try
         {
-            Id = key.Id,
-            Scope = rowScope,
-            Purpose = KeyPurpose.Field,
-            Version = version,
-            State = KeyState.Active,
-            KekId = kek.Id,
-            Wrapped = EnvelopeCodec.WrapKey(kek.Key, key, rowScope),
-            CreatedAt = now,
-            ActivatedAt = now,
-            StateChangedAt = now,
-            Revision = 1,
-        };
-        entry = KeyMetadataMac.Sign(mac.Key, identity.Id, entry);
-        return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
+            var now = Now();
+            var entry = new KeyRingEntry
+            {
+                Id = key.Id,
+                Scope = rowScope,
+                Purpose = KeyPurpose.Field,
+                Version = version,
+                State = KeyState.Active,
+                KekId = kek.Id,
+                Wrapped = EnvelopeCodec.WrapKey(kek.Key, key, rowScope),
+                CreatedAt = now,
+                ActivatedAt = now,
+                StateChangedAt = now,
+                Revision = 1,
+            };
+            entry = KeyMetadataMac.Sign(mac.Key, identity.Id, entry);
+            return new RowKeyDraft(entry, new RingKey(entry, key, kek, _time.GetTimestamp()));
+        }
+        catch
+        {
+            key.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Which of the rows have a key, in whatever state, as the store sees them.</summary>
@@ -127,7 +135,7 @@ internal sealed partial class KeyRing
             {
                 sealing.Add(entry);
             }
-            else if (lineage.All(v => v.State == KeyState.Destroyed))
+            else if (KeyResolver.IsErased([.. lineage]))
             {
                 throw new KeyDestroyedException("The row's keys were destroyed: the row is erased and takes no new values. Nothing was written.") { KeyId = lineage.First().Id };
             }
@@ -188,7 +196,7 @@ internal sealed partial class KeyRing
         return true;
     }
 
-    /// <summary>Rows whose every version is retired go on under new ones, committed beforehand.</summary>
+    /// <summary>Rows whose every version is retired go on under new ones, committed beforehand. One is left out, and the ring's generation raised, when its kek ended meanwhile.</summary>
     private async Task<List<RingKey>> RenewRowKeysAsync(
         List<(string Scope, int Version)> retired, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
@@ -202,12 +210,29 @@ internal sealed partial class KeyRing
 
         await store.TryInsertAsync(drafts, cancellationToken).ConfigureAwait(false);
         var generation = Interlocked.Read(ref _generation);
-        var renewed = new List<KeyRingEntry>(drafts.Count);
-        foreach (var lineage in (await store.FindByScopeAsync([.. drafts.Select(d => d.Scope)], KeyPurpose.Field, cancellationToken).ConfigureAwait(false)).GroupBy(v => v.Scope, StringComparer.Ordinal))
+        var renewed = await FindRenewedAsync(drafts, store, cancellationToken).ConfigureAwait(false);
+        if (renewed.Count < drafts.Count && store.IsTransient)
         {
-            renewed.Add(KeyResolver.FindSealing(lineage) ?? throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry."));
+            throw new KeyUnavailableException("A row's key could not be renewed: others change it at the same time. Retry.");
         }
 
         return await UnwrapRowKeysAsync(renewed, areGenuine: false, seals: true, generation, store, transient, pins, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// What rows seal with once new versions were inserted: those, or what others made at the same time. A row is left out when its new key was, because its kek ended meanwhile: once that is known here - it is asked for -, the next
+    /// attempt takes the successor, or says that the scope is erased.
+    /// </summary>
+    private async Task<List<KeyRingEntry>> FindRenewedAsync(List<KeyRingEntry> drafts, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var versions = drafts.ToDictionary(d => d.Scope, d => d.Version, StringComparer.Ordinal);
+        var renewed = (await store.FindByScopeAsync(versions.Keys, KeyPurpose.Field, cancellationToken).ConfigureAwait(false)).GroupBy(v => v.Scope, StringComparer.Ordinal)
+            .Select(KeyResolver.FindSealing).OfType<KeyRingEntry>().Where(k => k.Version >= versions[k.Scope]).ToList();
+        if (renewed.Count < drafts.Count && !store.IsTransient)
+        {
+            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        }
+
+        return renewed;
     }
 }

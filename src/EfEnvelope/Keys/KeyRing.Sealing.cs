@@ -188,12 +188,7 @@ internal sealed partial class KeyRing
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var generation = Interlocked.Read(ref _generation);
-            var versions = await store.FindByScopeAsync([scope], purpose, cancellationToken).ConfigureAwait(false);
-            foreach (var version in versions)
-            {
-                Verify(mac.Key, identity.Id, version);
-            }
-
+            var versions = await ReadVersionsAsync(scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false);
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
                 var key = await ObtainAsync(entry, identity, store, transient, cancellationToken).ConfigureAwait(false);
@@ -206,19 +201,33 @@ internal sealed partial class KeyRing
                 continue;
             }
 
-            if (versions.Count > 0 && versions.All(v => v.State == KeyState.Destroyed))
+            // A scope is erased with all that it had, which may have been keys of the other purpose only.
+            var had = versions.Count > 0 ? versions : await ReadVersionsAsync(scope, purpose == KeyPurpose.Kek ? KeyPurpose.Field : KeyPurpose.Kek, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            if (KeyResolver.IsErased(had))
             {
-                throw new KeyDestroyedException("Every key of the row's tenant or subject was destroyed: it is erased and takes no new values. Nothing was written.") { KeyId = versions[0].Id };
+                throw new KeyDestroyedException("Every key of the row's tenant or subject was destroyed: it is erased and takes no new values. Nothing was written.") { KeyId = had[0].Id };
             }
 
             var next = versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1;
             var (made, material) = await GenerateAsync(identity, scope, purpose, next, cancellationToken).ConfigureAwait(false);
             var asked = _time.GetTimestamp();
-            made = KeyMetadataMac.Sign(mac.Key, identity.Id, made);
-            if (await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) == 0)
+            var isInserted = false;
+            try
             {
-                // Another creator won; its key is read on the next turn. Ours was never used.
-                material.Dispose();
+                made = KeyMetadataMac.Sign(mac.Key, identity.Id, made);
+                isInserted = await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) > 0;
+            }
+            finally
+            {
+                if (!isInserted)
+                {
+                    material.Dispose();
+                }
+            }
+
+            if (!isInserted)
+            {
+                // Another creator won, or the scope was erased: what is there is read on the next turn.
                 continue;
             }
 

@@ -61,15 +61,25 @@ internal sealed partial class KeyRing
             }
 
             var (made, material) = await GenerateAsync(identity, KeyScope.Global, KeyPurpose.Mac, 1, cancellationToken).ConfigureAwait(false);
-            made = KeyMetadataMac.Sign(material, identity.Id, made);
-            var created = new RingKey(made, material, null, _time.GetTimestamp());
-            if (await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) == 1)
+            var isInserted = false;
+            try
             {
-                _audit.KeyCreated(made.Id, KmsContext.PurposeName(made.Purpose), made.Version);
-                return KeepMacKey(created, identity, store, transient);
+                made = KeyMetadataMac.Sign(material, identity.Id, made);
+                isInserted = await store.TryInsertAsync([made], cancellationToken).ConfigureAwait(false) == 1;
+            }
+            finally
+            {
+                if (!isInserted)
+                {
+                    material.Dispose();
+                }
             }
 
-            created.Drop();
+            if (isInserted)
+            {
+                _audit.KeyCreated(made.Id, KmsContext.PurposeName(made.Purpose), made.Version);
+                return KeepMacKey(new RingKey(made, material, null, _time.GetTimestamp()), identity, store, transient);
+            }
         }
     }
 

@@ -2,11 +2,13 @@ using EfEnvelope.Keys;
 
 namespace EfEnvelope.Lifecycle;
 
-/// <summary>Keys whose destruction is scheduled: those of scopes one by one, of row keys the first, and how many. Not thread safe.</summary>
+/// <summary>Keys whose destruction is scheduled: those of scopes one by one, of row keys the first, and how many. Scopes' keys are added first. Not thread safe.</summary>
 internal sealed class DueKeys(DateTimeOffset now)
 {
     private readonly List<KeyRingEntry> _scopes = [];
     private readonly List<KeyRingEntry> _rowKeys = [];
+    private readonly HashSet<Guid> _destroyedKeks = [];
+    private readonly HashSet<Guid> _orphanKeks = [];
     private long _waitingScopes;
     private long _waitingRowKeys;
     private DateTimeOffset? _lastRowKey;
@@ -23,6 +25,9 @@ internal sealed class DueKeys(DateTimeOffset now)
     /// <summary>How many keys are within their window.</summary>
     public int Waiting => (int)Math.Min(int.MaxValue, _waitingScopes + _waitingRowKeys);
 
+    /// <summary>Destroyed keks with row keys that are not.</summary>
+    public IReadOnlyCollection<Guid> OrphanKeks => _orphanKeks;
+
     public bool IsEmpty => _scopes.Count == 0 && RowKeys == 0;
 
     /// <summary>When the last of those whose window is over was scheduled.</summary>
@@ -32,12 +37,23 @@ internal sealed class DueKeys(DateTimeOffset now)
     public void Restart()
     {
         _rowKeys.Clear();
+        _orphanKeks.Clear();
         (_waitingRowKeys, RowKeys, _lastRowKey) = (0, 0, null);
     }
 
     /// <summary>Adds a key if it is scheduled.</summary>
     public void Add(KeyRingEntry key)
     {
+        if (key is { KekId: null, State: KeyState.Destroyed })
+        {
+            _destroyedKeks.Add(key.Id);
+        }
+        else if (key.KekId is { } kek && key.State != KeyState.Destroyed && _destroyedKeks.Contains(kek))
+        {
+            _orphanKeks.Add(kek);
+            return;
+        }
+
         if (key.State != KeyState.PendingDestruction)
         {
             return;

@@ -63,7 +63,8 @@ public sealed partial class EnvelopeKeys
 
     /// <summary>
     /// Destroys the keys whose waiting window is over and that no cell names, counted again after the cut-off: their wrapped forms are gone for ever, their rows stay as tombstones. A key that cells name (a backup came back, a row
-    /// was planted) is kept, scheduled, and listed; so is every key while the ring serves other databases that the census does not count. Run it daily, or by hand.
+    /// was planted) is kept, scheduled, and listed; so is every key while the ring serves other databases that the census does not count. Row keys under a destroyed kek, which open nothing (a row that was saved while its scope was erased may leave one), are destroyed without a
+    /// census. Run it daily, or by hand.
     /// </summary>
     /// <param name="cancellationToken">Cancels the call.</param>
     public async Task<DestructionReport> DestroyDueAsync(CancellationToken cancellationToken = default)
@@ -77,27 +78,28 @@ public sealed partial class EnvelopeKeys
         }
 
         await ring.VisitAsync(RingFilter.RowKeys, due.Restart, due.Add, store, cancellationToken).ConfigureAwait(false);
+        var destroyed = await ring.DestroyOrphansAsync(due.OrphanKeks, store, cancellationToken).ConfigureAwait(false);
         if (due.IsEmpty)
         {
-            return new DestructionReport(ChangedKeys.None, [], due.Waiting);
+            return new DestructionReport(ChangedKeys.Of(destroyed), [], due.Waiting);
         }
 
         if (await CutOff.WaitAsync(_session, due.LastChange, _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
-            return KeepAll(due, null, notReached);
+            return KeepAll(due, destroyed, null, notReached);
         }
 
         var census = await CensusTaker.TakeAsync(_session, e => e.State == KeyState.PendingDestruction, cancellationToken).ConfigureAwait(false);
         if (census.NotAllBecause is { } notAll)
         {
-            return KeepAll(due, census, notAll);
+            return KeepAll(due, destroyed, census, notAll);
         }
 
         // A kek is kept as long as a cell names one of the row keys under it, also one that was taken back by itself.
         var keptKeks = census.Entries.Where(e => e is { KekId: not null, State: not KeyState.Destroyed }).Select(e => e.KekId!.Value).ToHashSet();
         var kept = new List<KeptKey>();
         long keptRowKeys = 0;
-        var destroyed = await ring.DestroyDueRowKeysAsync(IsUnused, store, cancellationToken).ConfigureAwait(false);
+        await ring.DestroyDueRowKeysAsync(IsUnused, destroyed, store, cancellationToken).ConfigureAwait(false);
         foreach (var key in await ring.DestroyDueAsync([.. due.Scopes.Where(e => census.CountOf(e.Id) == 0 && !keptKeks.Contains(e.Id))], store, cancellationToken).ConfigureAwait(false))
         {
             destroyed.Add(key);
@@ -128,8 +130,8 @@ public sealed partial class EnvelopeKeys
             : "it was changed meanwhile";
     }
 
-    private static DestructionReport KeepAll(DueKeys due, EnvelopeCensus? census, string why)
-        => new(ChangedKeys.None, [.. due.Listed.Select(e => new KeptKey(KeyInfo.Of(e), census?.CountOf(e.Id) ?? 0, why))], due.Waiting) { KeptTotal = due.Scopes.Count + due.RowKeys };
+    private static DestructionReport KeepAll(DueKeys due, ChangedEntries destroyed, EnvelopeCensus? census, string why)
+        => new(ChangedKeys.Of(destroyed), [.. due.Listed.Select(e => new KeptKey(KeyInfo.Of(e), census?.CountOf(e.Id) ?? 0, why))], due.Waiting) { KeptTotal = due.Scopes.Count + due.RowKeys };
 
     /// <summary>
     /// Erases a tenant or subject: destroys its keys, and the row keys under them, at once and for ever, although cells name them. Those cells, and copies of them in backups of the data, can never be read again: every process

@@ -61,7 +61,14 @@ public sealed partial class EnvelopeKeys
         foreach (var scope in scopes)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            rotated.AddRange(await RotateAsync(EnvelopeScope.Parse(scope), reason, cancellationToken).ConfigureAwait(false));
+            try
+            {
+                rotated.AddRange(await RotateAsync(EnvelopeScope.Parse(scope), reason, cancellationToken).ConfigureAwait(false));
+            }
+            catch (KeyDestroyedException)
+            {
+                // Erased since the list was read: it needs no new key, and the other scopes do.
+            }
         }
 
         return rotated;

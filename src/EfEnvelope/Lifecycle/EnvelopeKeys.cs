@@ -42,6 +42,8 @@ public sealed partial class EnvelopeKeys
     /// <param name="scope">The scope: <see cref="EnvelopeScope"/>.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="KeyDestroyedException">The scope is erased: it gets no new key.</exception>
+    /// <exception cref="KeyNotFoundInRingException">The ring holds no key of it.</exception>
     public async Task<IReadOnlyList<KeyInfo>> RotateAsync(EnvelopeScope scope, string? reason = null, CancellationToken cancellationToken = default)
     {
         var store = _session.OpenStore();

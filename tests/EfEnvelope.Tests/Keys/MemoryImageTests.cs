@@ -43,6 +43,30 @@ public sealed class MemoryImageTests : IAsyncLifetime
         Assert.Equal([], MemoryImage.Find(_kms.Masked));
     }
 
+    [Fact]
+    public async Task New_keys_that_could_not_be_committed_are_not_left_in_the_process()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        await using var process = await new RingProcess(_database, _kms).CreateAsync();
+        process.Store.BeforeInsert = () => throw new KeyUnavailableException("Out of reach (injected).");
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => process.SealAsync());
+        process.Store.BeforeInsert = null;
+        var lost = _kms.Masked.ToList();
+        await process.Ring.ComputeMacAsync(new byte[1], process.Store, default);
+        var made = _kms.Masked.Count;
+        process.Store.BeforeInsert = () => throw new KeyUnavailableException("Out of reach (injected).");
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => process.SealAsync());
+        lost.AddRange(_kms.Masked.Skip(made));
+
+        // The mac key, and a field key.
+        Assert.Equal(2, lost.Count(m => m.What == "a generated key"));
+        Assert.Equal([], MemoryImage.Find(lost));
+    }
+
     /// <summary>In a frame of its own: nothing of it is alive afterwards.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static async Task<IReadOnlyCollection<string>> UseAsync(CipherBackend backend, TestDatabase database)

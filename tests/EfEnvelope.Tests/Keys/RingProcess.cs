@@ -11,12 +11,12 @@ internal sealed class RingProcess : IAsyncDisposable
 {
     private readonly BankContext _context;
 
-    public RingProcess(TestDatabase database, IKeyManagementService kms, KeyRingOptions? options = null, TimeProvider? clock = null)
+    public RingProcess(TestDatabase database, IKeyManagementService kms, KeyRingOptions? options = null, TimeProvider? clock = null, string? connectionString = null, Func<BankContext, IKeyRingStore>? wrap = null)
     {
         Time = new FakeTimeProvider(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
         Kms = kms as ScriptedKeyService ?? new ScriptedKeyService(kms);
-        _context = new BankContext(database.Options());
-        Store = new WatchedStore(RingStoreFactory.For(_context, null));
+        _context = new BankContext(database.Options(connectionString: connectionString));
+        Store = new WatchedStore(wrap is null ? RingStoreFactory.For(_context, null) : wrap(_context));
         Ring = new KeyRing(Kms, options ?? new KeyRingOptions(), new Dictionary<string, string>(), clock ?? Time);
     }
 
@@ -45,7 +45,7 @@ internal sealed class RingProcess : IAsyncDisposable
     }
 
     /// <summary>Opens with a key as a reader does; throws what the reader would.</summary>
-    public async Task<Guid> OpenAsync(Guid id)
+    public async Task<Guid> OpenAsync(Guid id, CancellationToken cancellationToken = default)
     {
         using var pins = new KeyPins();
         if (Ring.TryGetForOpening(id, pins, out var key))
@@ -53,7 +53,7 @@ internal sealed class RingProcess : IAsyncDisposable
             return key.Id;
         }
 
-        await Ring.LoadForOpeningAsync([id], Store, Transient, pins, default);
+        await Ring.LoadForOpeningAsync([id], Store, Transient, pins, cancellationToken);
         return pins.TryGet(id, out var loaded) ? loaded.Id : Ring.GetForOpening(id, Transient).Id;
     }
 

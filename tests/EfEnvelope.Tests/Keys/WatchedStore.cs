@@ -3,7 +3,7 @@ using EfEnvelope.Keys;
 
 namespace EfEnvelope.Tests.Keys;
 
-/// <summary>A real ring store that counts its queries and goes out of reach on demand.</summary>
+/// <summary>A real ring store that counts what is asked of it (how many commands that takes is the store's) and goes out of reach on demand.</summary>
 internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 {
     private int _queries;
@@ -19,10 +19,30 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public bool UsesCallersConnection => inner.UsesCallersConnection;
 
-    /// <summary>Watched on: the context of these tests outlives everything.</summary>
-    public IKeyRingStore Detach() => this;
+    /// <summary>Thrown by <see cref="Detach"/>, while it is set: the context's connection is disposed of.</summary>
+    public Func<Exception>? FailDetach { get; set; }
 
-    public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken) => Run(() => inner.GetIdentityAsync(cancellationToken));
+    /// <summary>Awaited before the ring's own row is read, while it is set.</summary>
+    public Func<Task>? BeforeGetIdentity { get; set; }
+
+    /// <summary>Awaited after keys that were asked for by id were found, while it is set.</summary>
+    public Func<Task>? AfterFindById { get; set; }
+
+    /// <summary>Awaited before keys are inserted, while it is set.</summary>
+    public Func<Task>? BeforeInsert { get; set; }
+
+    /// <summary>Watched on: the context of these tests outlives everything.</summary>
+    public IKeyRingStore Detach() => FailDetach is { } failure ? throw failure() : this;
+
+    public async Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken)
+    {
+        if (BeforeGetIdentity is { } gate)
+        {
+            await gate();
+        }
+
+        return await Run(() => inner.GetIdentityAsync(cancellationToken));
+    }
 
     public Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken)
         => Run(async () =>
@@ -42,10 +62,28 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
         return found;
     }
 
-    public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
-        => Run(() => inner.FindByIdAsync(ids, cancellationToken), (ids.Count + 499) / 500);
+    public async Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
+    {
+        var found = await Run(() => inner.FindByIdAsync(ids, cancellationToken));
+        if (AfterFindById is { } gate)
+        {
+            await gate();
+        }
 
-    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => Run(() => inner.TryInsertAsync(entries, cancellationToken));
+        return found;
+    }
+
+    public async Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
+    {
+        if (BeforeInsert is { } gate)
+        {
+            await gate();
+        }
+
+        return await Run(() => inner.TryInsertAsync(entries, cancellationToken));
+    }
+
+    public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => Run(() => inner.RestoreAsync(entries, cancellationToken));
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken) => Run(() => inner.TryUpdateAsync(entry, cancellationToken));
 
@@ -71,9 +109,9 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken) => Run(() => inner.TryTakeOverAsync(identity, macKey, cancellationToken));
 
-    private Task<T> Run<T>(Func<Task<T>> query, int queries = 1)
+    private Task<T> Run<T>(Func<Task<T>> query)
     {
-        Interlocked.Add(ref _queries, queries);
+        Interlocked.Increment(ref _queries);
         return OutOfReach ? Task.FromException<T>(new KeyUnavailableException("The key ring cannot be read (injected).")) : query();
     }
 }

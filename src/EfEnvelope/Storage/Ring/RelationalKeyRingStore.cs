@@ -12,16 +12,10 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace EfEnvelope.Storage.Ring;
 
 /// <summary>The ring's rows by SQL, with names and types from the model. One instance per use; connects for each operation and disconnects again.</summary>
-internal sealed class RelationalKeyRingStore : IKeyRingStore
+internal sealed partial class RelationalKeyRingStore : IKeyRingStore
 {
     private const int ChunkSize = 1_000;
-
-    /// <summary>Rows of one INSERT: 20 parameters each, far below every provider's limit.</summary>
-    private const int InsertChunk = 200;
     private const int MaxAttempts = 3;
-
-    /// <summary>How far an import raises the epoch: more changes than a running process can have seen since the export.</summary>
-    private const long ImportedEpochs = 1_000_000;
 
     private static readonly ConditionalWeakTable<IModel, RingTables> Tables = [];
 
@@ -87,32 +81,6 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
                 return $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} = {value} WHERE {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} < {value}";
             },
             cancellationToken), cancellationToken);
-
-    public Task<bool> TryTakeOverAsync(RingIdentity identity, KeyRingEntry macKey, CancellationToken cancellationToken)
-        => RunInTransactionAsync(async (connection, transaction) =>
-        {
-            await InsertIdentityAsync(connection, transaction, identity, cancellationToken).ConfigureAwait(false);
-            using (var replace = Command(connection, transaction))
-            {
-                var id = _ring.Add(replace, nameof(EnvelopeRingRow.RingId), identity.Id);
-                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} <> {id} AND NOT EXISTS (SELECT 1 FROM {_keys.Name})";
-                await replace.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-            }
-
-            using (var raise = Command(connection, transaction))
-            {
-                var epoch = _ring[nameof(EnvelopeRingRow.Epoch)];
-                var least = _ring.Add(raise, nameof(EnvelopeRingRow.Epoch), identity.Epoch);
-                raise.CommandText = $"UPDATE {_ring.Name} SET {epoch} = CASE WHEN {epoch} < {least} THEN {least} ELSE {epoch} END + {ImportedEpochs} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} = {_ring.Add(raise, nameof(EnvelopeRingRow.RingId), identity.Id)}";
-                if (await raise.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 0)
-                {
-                    return false;
-                }
-            }
-
-            await InsertAsync(connection, transaction, [macKey], _ => 0, cancellationToken).ConfigureAwait(false);
-            return true;
-        }, cancellationToken);
 
     /// <summary>Of these very scopes: a column that somebody gave another collation, or an SQLite that cuts text at a NUL, finds others too.</summary>
     public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
@@ -190,71 +158,6 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
         return string.Join(" AND ", conditions);
     }
 
-    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
-        => RunInTransactionAsync(async (connection, transaction) =>
-        {
-            var epoch = entries.Any(e => e.Version > 1) ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : 0;
-            var inserted = 0;
-            foreach (var chunk in entries.Chunk(InsertChunk))
-            {
-                inserted += await InsertAsync(connection, transaction, chunk, e => e.Version > 1 ? epoch : 0, cancellationToken).ConfigureAwait(false);
-            }
-
-            return inserted;
-        }, cancellationToken);
-
-    public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken)
-        => RunInTransactionAsync(async (connection, transaction) =>
-        {
-            var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-            return await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false);
-        }, cancellationToken);
-
-    public Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
-        => ChangeAsync(async (connection, transaction, epoch) =>
-        {
-            foreach (var chunk in inserted.Chunk(InsertChunk))
-            {
-                if (await InsertAsync(connection, transaction, chunk, _ => epoch, cancellationToken).ConfigureAwait(false) < chunk.Length)
-                {
-                    return false;
-                }
-            }
-
-            foreach (var entry in changed)
-            {
-                if (!await UpdateAsync(connection, transaction, entry, epoch, cancellationToken).ConfigureAwait(false))
-                {
-                    return false;
-                }
-            }
-
-            return true;
-        }, cancellationToken);
-
-    /// <summary>A change under a new epoch, in one commit; nothing is written where it answers false.</summary>
-    public Task<bool> ChangeAsync(Func<DbConnection, DbTransaction, long, Task<bool>> change, CancellationToken cancellationToken)
-        => RunAsync(async (connection, outer) =>
-        {
-            if (outer is not null)
-            {
-                throw new EnvelopeConfigurationException("Keys cannot be changed inside an open transaction of this connection: commit it first, or use another context. Nothing was changed.");
-            }
-
-            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
-            await using (transaction.ConfigureAwait(false))
-            {
-                var epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-                if (!await change(connection, transaction, epoch).ConfigureAwait(false))
-                {
-                    return false;
-                }
-
-                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-                return true;
-            }
-        }, cancellationToken);
-
     private static TableSql Table(IModel model, Type type, ISqlGenerationHelper sql)
         => new(
             model.FindEntityType(type) ?? throw new EnvelopeConfigurationException(
@@ -282,77 +185,12 @@ internal sealed class RelationalKeyRingStore : IKeyRingStore
             return entries;
         }, cancellationToken);
 
-    /// <summary>Inserts rows by one statement; those that exist are left as they are.</summary>
-    private async Task<int> InsertAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry[] entries, Func<KeyRingEntry, long> epoch, CancellationToken cancellationToken)
-    {
-        using var command = Command(connection, transaction);
-        var rows = entries.Select(entry =>
-            $"({string.Join(", ", KeyRows.Columns.Select(column => _keys.Add(command, column, KeyRows.Value(entry, column))).Append(_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch(entry))))})").ToList();
-        command.CommandText = $"INSERT INTO {_keys.Name} ({_keys.Columns([.. KeyRows.Columns, nameof(EnvelopeKeyRow.ChangedEpoch)])}) VALUES {string.Join(", ", rows)} ON CONFLICT DO NOTHING";
-        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-    }
-
-    private async Task<bool> UpdateAsync(DbConnection connection, DbTransaction? transaction, KeyRingEntry entry, long epoch, CancellationToken cancellationToken)
-    {
-        using var command = Command(connection, transaction);
-        var sets = KeyRows.Columns.Where(c => c != nameof(EnvelopeKeyRow.Id)).Select(column => $"{_keys[column]} = {_keys.Add(command, column, KeyRows.Value(entry, column))}").ToList();
-        sets.Add($"{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.ChangedEpoch), epoch)}");
-        command.CommandText = $"UPDATE {_keys.Name} SET {string.Join(", ", sets)} WHERE {_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), entry.Id)} AND {_keys[nameof(EnvelopeKeyRow.Revision)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Revision), entry.Revision - 1)}";
-        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
-    }
-
-    private async Task<bool> InsertIdentityAsync(DbConnection connection, DbTransaction? transaction, RingIdentity identity, CancellationToken cancellationToken)
-    {
-        using var command = Command(connection, transaction);
-        var values = new[]
-        {
-            _ring.Add(command, nameof(EnvelopeRingRow.Slot), 1),
-            _ring.Add(command, nameof(EnvelopeRingRow.RingId), identity.Id),
-            _ring.Add(command, nameof(EnvelopeRingRow.Salt), identity.Salt),
-            _ring.Add(command, nameof(EnvelopeRingRow.Epoch), identity.Epoch),
-            _ring.Add(command, nameof(EnvelopeRingRow.SealingLeaseTicks), identity.SealingLease.Ticks),
-        };
-        command.CommandText = $"INSERT INTO {_ring.Name} ({_ring.Columns(nameof(EnvelopeRingRow.Slot), nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch), nameof(EnvelopeRingRow.SealingLeaseTicks))}) VALUES ({string.Join(", ", values)}) ON CONFLICT DO NOTHING";
-        return await command.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false) == 1;
-    }
-
-    /// <summary>The ring's row is locked until the transaction ends, so epochs are in commit order.</summary>
-    private async Task<long> RaiseEpochAsync(DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
-    {
-        using (var update = Command(connection, transaction))
-        {
-            update.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.Epoch)]} = {_ring[nameof(EnvelopeRingRow.Epoch)]} + 1";
-            await update.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-        }
-
-        using var select = Command(connection, transaction);
-        select.CommandText = $"SELECT {_ring[nameof(EnvelopeRingRow.Epoch)]} FROM {_ring.Name}";
-        return Convert.ToInt64(await select.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
-    }
-
     private static DbCommand Command(DbConnection connection, DbTransaction? transaction)
     {
         var command = connection.CreateCommand();
         command.Transaction = transaction;
         return command;
     }
-
-    private Task<T> RunInTransactionAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
-        => RunAsync(async (connection, outer) =>
-        {
-            if (outer is not null)
-            {
-                return await work(connection, outer).ConfigureAwait(false);
-            }
-
-            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
-            await using (transaction.ConfigureAwait(false))
-            {
-                var result = await work(connection, transaction).ConfigureAwait(false);
-                await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-                return result;
-            }
-        }, cancellationToken);
 
     /// <summary>
     /// Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again. Errors of the caller's connection stay as they are: they are the data's, and the caller's execution strategy judges them.
