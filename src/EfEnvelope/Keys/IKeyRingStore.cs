@@ -50,7 +50,7 @@ internal interface IKeyRingStore
     /// <summary>Every entry, in id order; row keys included only when asked for.</summary>
     Task<IReadOnlyList<KeyRingEntry>> ListAsync(bool includeRowKeys, CancellationToken cancellationToken);
 
-    /// <summary>Shows entries to <paramref name="visit"/> one by one, in no order, as the database hands them out: none is kept. <paramref name="restart"/> is called before the first, and again where a lost connection begins anew.</summary>
+    /// <summary>Shows entries to <paramref name="visit"/> one by one, in no order, as the database hands them out: none is kept. <paramref name="restart"/> is called before the first, and again where a lost connection begins anew. Takes as long as it takes, but for what changed since an epoch.</summary>
     Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken);
 
     /// <summary>The first entries in id order, at most so many, behind an id: to work through any number of them in pages.</summary>

@@ -91,12 +91,18 @@ internal sealed partial class KeyRing
     {
         key.LastUsed = Environment.TickCount64;
         RevalidateAhead(key);
-        if (store.UsesCallersConnection || !KeyResolver.IsRefreshDue(SinceConfirmed, _options.SealingLease) || Interlocked.Exchange(ref _refreshRunning, 1) != 0)
+        if (store.UsesCallersConnection || !KeyResolver.IsRefreshDue(SinceConfirmed, _options.SealingLease) || Volatile.Read(ref _refreshRunning) != 0)
         {
             return;
         }
 
+        // Before the mark: a caller whose context is gone fails here, and the mark would stand for ever.
         var own = store.Detach();
+        if (Interlocked.Exchange(ref _refreshRunning, 1) != 0)
+        {
+            return;
+        }
+
         _ = Task.Run(async () =>
         {
             try

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using System.Runtime.ExceptionServices;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Diagnostics;
 using EfEnvelope.Envelopes;
@@ -34,6 +35,7 @@ internal sealed partial class KeyRing
 
     private volatile RingIdentity? _identity;
     private volatile RingKey? _macKey;
+    private volatile ExceptionDispatchInfo? _confirmationFailure;
     private long _confirmedAt;
     private long _outageUntil;
     private long _generation;
@@ -110,18 +112,7 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>Confirms all held states now: reads the ring's epoch, and what changed since.</summary>
-    public async Task<RingIdentity> ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken)
-    {
-        await _refreshing.WaitAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            return await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            _refreshing.Release();
-        }
-    }
+    public Task<RingIdentity> ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmInTurnAsync(unlessConfirmed: false, store, cancellationToken);
 
     /// <summary>The ring's identity, read on first use.</summary>
     private async ValueTask<RingIdentity> GetIdentityAsync(IKeyRingStore store, CancellationToken cancellationToken)
@@ -142,12 +133,38 @@ internal sealed partial class KeyRing
             return;
         }
 
+        await ConfirmInTurnAsync(unlessConfirmed: true, store, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// One confirmation at a time. Who waits for its turn while one fails shares that failure: with the ring out of reach each would else wait for time-outs of its own, one behind the other.
+    /// </summary>
+    private async Task<RingIdentity> ConfirmInTurnAsync(bool unlessConfirmed, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var known = _confirmationFailure;
         await _refreshing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (!IsConfirmed)
+            if (unlessConfirmed && IsConfirmed && _identity is { } identity)
             {
-                await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
+                return identity;
+            }
+
+            if (_confirmationFailure is { } failure && !ReferenceEquals(failure, known))
+            {
+                failure.Throw();
+            }
+
+            try
+            {
+                var confirmed = await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
+                _confirmationFailure = null;
+                return confirmed;
+            }
+            catch (KeyUnavailableException error)
+            {
+                _confirmationFailure = ExceptionDispatchInfo.Capture(error);
+                throw;
             }
         }
         finally
@@ -186,30 +203,33 @@ internal sealed partial class KeyRing
 
     private static string SealingName(string scope, KeyPurpose purpose) => purpose == KeyPurpose.Kek ? "kek " + scope : scope;
 
-    /// <summary>One call in flight per name. A caller that gives up does not cancel it for the others, so it works with a store that outlives its caller.</summary>
+    /// <summary>
+    /// One call in flight per name. A caller that gives up does not cancel it for the others, so it works with a store that outlives its caller. A caller whose context is gone learns that alone.
+    /// </summary>
     private Task<RingKey> SingleFlightAsync(string name, IKeyRingStore store, Func<IKeyRingStore, Task<RingKey>> call, CancellationToken cancellationToken)
-        => SingleFlightAsync(
-            name,
-            () =>
-            {
-                var own = store.Detach();
-                return Task.Run(() => call(own));
-            },
-            cancellationToken);
-
-    private async Task<RingKey> SingleFlightAsync(string name, Func<Task<RingKey>> call, CancellationToken cancellationToken)
     {
-        var flight = _flights.GetOrAdd(name, _ => new Lazy<Task<RingKey>>(call));
+        if (_flights.TryGetValue(name, out var flight))
+        {
+            return flight.Value.WaitAsync(cancellationToken);
+        }
+
+        var own = store.Detach();
+        return SingleFlightAsync(name, () => Task.Run(() => call(own)), cancellationToken);
+    }
+
+    private Task<RingKey> SingleFlightAsync(string name, Func<Task<RingKey>> call, CancellationToken cancellationToken)
+        => _flights.GetOrAdd(name, _ => new Lazy<Task<RingKey>>(() => FlyAsync(name, call))).Value.WaitAsync(cancellationToken);
+
+    /// <summary>The flight ends its own entry, whoever still waits for it: nobody later gets what it found, or why it failed.</summary>
+    private async Task<RingKey> FlyAsync(string name, Func<Task<RingKey>> call)
+    {
         try
         {
-            return await flight.Value.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return await call().ConfigureAwait(false);
         }
         finally
         {
-            if (flight.Value.IsCompleted)
-            {
-                _flights.TryRemove(new KeyValuePair<string, Lazy<Task<RingKey>>>(name, flight));
-            }
+            _flights.TryRemove(name, out _);
         }
     }
 

@@ -113,7 +113,12 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
             restart();
             using var command = Command(connection, transaction);
             command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {Where(command, filter)}";
-            command.CommandTimeout = 0;
+            if (filter.ChangedSince is null)
+            {
+                // A census or a job takes as long as it takes. A confirmation keeps every save and opening of the process waiting.
+                command.CommandTimeout = 0;
+            }
+
             using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
             while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
             {

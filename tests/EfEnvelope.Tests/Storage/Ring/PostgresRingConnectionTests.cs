@@ -153,6 +153,26 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_confirmation_that_waits_for_a_locked_table_ends_with_the_connections_own_time_out()
+    {
+        await using var process = new RingProcess(_database, _kms, connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { CommandTimeout = 1 }.ConnectionString);
+        await process.SealAsync();
+        await using var elsewhere = new RingProcess(_database, _kms);
+        var made = await elsewhere.RotateAsync();
+        await using (var locking = new NpgsqlConnection(_database.ConnectionString))
+        {
+            await locking.OpenAsync();
+            await using var transaction = await locking.BeginTransactionAsync();
+            await using var command = new NpgsqlCommand("LOCK TABLE \"EnvelopeKeys\" IN ACCESS EXCLUSIVE MODE", locking, transaction);
+            await command.ExecuteNonQueryAsync();
+            await Assert.ThrowsAsync<KeyUnavailableException>(() => process.Ring.ConfirmAsync(process.Store, default).WaitAsync(TimeSpan.FromSeconds(30)));
+        }
+
+        process.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+        Assert.Equal(made.Id, await process.SealAsync());
+    }
+
+    [Fact]
     public async Task A_role_without_delete_on_the_ring_suffices_for_the_application()
     {
         var role = "ef_app_" + Guid.NewGuid().ToString("N")[..8];

@@ -1,0 +1,113 @@
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+
+namespace EfEnvelope.Tests.Keys;
+
+/// <summary>Calls that several wait for: nobody gets what was meant for somebody else, or for an earlier time.</summary>
+public sealed class FlightTests : IAsyncLifetime
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private readonly ScriptedKeyService _kms = new();
+    private TestDatabase _database = null!;
+    private RingProcess _process = null!;
+
+    public async Task InitializeAsync()
+    {
+        _database = await TestDatabase.CreateAsync("SQLite");
+        _process = await new RingProcess(_database, _kms).CreateAsync();
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _process.DisposeAsync();
+        await _database.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_call_that_everybody_gave_up_and_that_failed_then_is_made_anew()
+    {
+        var key = await _process.SealAsync();
+        await using var cold = new RingProcess(_database, _kms);
+        await cold.SealAsync("tenant:warm");
+        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
+        _kms.Gate = () =>
+        {
+            begun.TrySetResult();
+            return goOn.Task;
+        };
+        _kms.Failure = () => new KeyUnavailableException("Out of reach (injected).");
+        using var patience = new CancellationTokenSource();
+        var opening = cold.OpenAsync(key, patience.Token);
+        await begun.Task;
+        await patience.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => opening);
+
+        // What waits for it goes on within this call, to the end of the flight.
+        await Task.Run(goOn.SetResult);
+        (_kms.Gate, _kms.Failure) = (null, null);
+        Assert.Equal(key, await cold.OpenAsync(key));
+    }
+
+    [Fact]
+    public async Task A_context_that_is_gone_when_a_call_begins_fails_alone()
+    {
+        _process.Store.FailDetach = () => new ObjectDisposedException("connection");
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => _process.SealAsync());
+        _process.Store.FailDetach = null;
+        Assert.Equal(await _process.SealAsync(), await _process.SealAsync());
+    }
+
+    [Fact]
+    public async Task A_context_that_is_gone_when_the_ring_is_to_be_confirmed_ahead_does_not_end_that_for_all()
+    {
+        var key = await _process.SealAsync();
+        _process.Time.Advance(new KeyRingOptions().SealingLease * 0.75);
+        _process.Store.FailDetach = () => new ObjectDisposedException("connection");
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => _process.SealAsync());
+        _process.Store.FailDetach = null;
+        var refreshed = new TaskCompletionSource();
+        _process.Store.BeforeGetIdentity = () =>
+        {
+            refreshed.TrySetResult();
+            return Task.CompletedTask;
+        };
+        Assert.Equal(key, await _process.SealAsync());
+        await refreshed.Task.WaitAsync(Patience);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Those_who_wait_while_the_ring_is_out_of_reach_share_one_attempt(bool warm)
+    {
+        var key = await _process.SealAsync();
+        await using var waiting = new RingProcess(_database, _kms);
+        if (warm)
+        {
+            await waiting.SealAsync();
+            waiting.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+        }
+
+        var (attempts, goOn) = (0, new TaskCompletionSource());
+        waiting.Store.OutOfReach = true;
+        waiting.Store.BeforeGetIdentity = () =>
+        {
+            Interlocked.Increment(ref attempts);
+            return goOn.Task;
+        };
+
+        // Each runs until it waits: the first for the ring, the others for their turn.
+        var savers = Enumerable.Range(0, 50).Select(_ => waiting.SealAsync()).ToList();
+        goOn.SetResult();
+        foreach (var saver in savers)
+        {
+            await Assert.ThrowsAsync<KeyUnavailableException>(() => saver);
+        }
+
+        Assert.Equal(1, attempts);
+        waiting.Store.OutOfReach = false;
+        Assert.Equal(key, await waiting.SealAsync());
+        Assert.Equal(2, attempts);
+    }
+}
