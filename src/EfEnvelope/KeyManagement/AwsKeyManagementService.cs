@@ -10,7 +10,7 @@ namespace EfEnvelope.KeyManagement;
 
 /// <summary>
 /// AWS KMS through the AWS SDK, which signs, retries with backoff and times out. <c>Decrypt</c> always names the key that wrapped, which must be the configured one or a listed former
-/// one, with the exact encryption context: a blob of somebody else's key is refused by KMS. Thread safe.
+/// one, or the replica of it that is configured or listed, with the exact encryption context: a blob of somebody else's key is refused by KMS. Thread safe.
 /// </summary>
 internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposable
 {
@@ -61,9 +61,9 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     public Task<byte[]> UnwrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
         => Guard("Decrypt", async () =>
         {
-            await RequireAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
+            var keyId = await FindAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
             var response = await _client.DecryptAsync(
-                new DecryptRequest { KeyId = wrapped.RootKeyId, CiphertextBlob = new MemoryStream(wrapped.Ciphertext, writable: false), EncryptionContext = Copy(encryptionContext) },
+                new DecryptRequest { KeyId = keyId, CiphertextBlob = new MemoryStream(wrapped.Ciphertext, writable: false), EncryptionContext = Copy(encryptionContext) },
                 cancellationToken).ConfigureAwait(false);
             return Take(response.Plaintext);
         });
@@ -71,11 +71,11 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     public Task<WrappedKey> RewrapAsync(WrappedKey wrapped, IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
         => Guard("ReEncrypt", async () =>
         {
-            await RequireAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
+            var keyId = await FindAllowedAsync(wrapped.RootKeyId, cancellationToken).ConfigureAwait(false);
             var response = await _client.ReEncryptAsync(
                 new ReEncryptRequest
                 {
-                    SourceKeyId = wrapped.RootKeyId,
+                    SourceKeyId = keyId,
                     SourceEncryptionContext = Copy(encryptionContext),
                     DestinationKeyId = _options.KeyId,
                     DestinationEncryptionContext = Copy(encryptionContext),
@@ -86,19 +86,16 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
             return new WrappedKey(response.KeyId, response.CiphertextBlob.ToArray(), response.DestinationKeyMaterialId);
         });
 
-    public Task<RootKeyDescription> DescribeRootKeyAsync(CancellationToken cancellationToken)
-        => Guard("DescribeKey", async () =>
-        {
-            var response = await _client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = _options.KeyId }, cancellationToken).ConfigureAwait(false);
-            var metadata = response.KeyMetadata;
-            Remember(metadata.Arn);
-            return new RootKeyDescription(
-                metadata.Arn,
-                metadata.KeyState?.Value ?? "Unknown",
-                metadata.KeyState == Amazon.KeyManagementService.KeyState.Enabled,
-                metadata.DeletionDate is { } date ? new DateTimeOffset(DateTime.SpecifyKind(date.ToUniversalTime(), DateTimeKind.Utc)) : null,
-                metadata.CurrentKeyMaterialId);
-        });
+    public async Task<RootKeyDescription> DescribeRootKeyAsync(CancellationToken cancellationToken)
+    {
+        var metadata = await DescribeAsync(cancellationToken).ConfigureAwait(false);
+        return new RootKeyDescription(
+            metadata.Arn,
+            metadata.KeyState?.Value ?? "Unknown",
+            metadata.KeyState == Amazon.KeyManagementService.KeyState.Enabled,
+            metadata.DeletionDate is { } date ? new DateTimeOffset(DateTime.SpecifyKind(date.ToUniversalTime(), DateTimeKind.Utc)) : null,
+            metadata.CurrentKeyMaterialId);
+    }
 
     public void Dispose()
     {
@@ -108,7 +105,8 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
         }
     }
 
-    private static AmazonKeyManagementServiceClient Create(AwsKmsOptions options)
+    /// <summary>The SDK's settings for these options. No I/O but the SDK's look at the environment and its profile.</summary>
+    internal static AmazonKeyManagementServiceConfig Configure(AwsKmsOptions options)
     {
         var config = new AmazonKeyManagementServiceConfig { Timeout = options.Timeout, MaxErrorRetry = options.MaxRetries };
         if (options.Region is { } region)
@@ -118,13 +116,19 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
 
         if (options.ServiceUrl is { } url)
         {
+            // An address says nothing of the Region that the request is signed for.
             config.ServiceURL = url;
-            config.AuthenticationRegion = options.Region ?? "us-east-1";
+            config.AuthenticationRegion = options.Region ?? KmsKeyArn.RegionOf(options.KeyId) ?? FallbackRegionFactory.GetRegionEndpoint(includeInstanceMetadata: false)?.SystemName ?? "us-east-1";
         }
 
+        return config;
+    }
+
+    private static AmazonKeyManagementServiceClient Create(AwsKmsOptions options)
+    {
         try
         {
-            return new AmazonKeyManagementServiceClient(config);
+            return new AmazonKeyManagementServiceClient(Configure(options));
         }
         catch (AmazonClientException missing)
         {
@@ -132,22 +136,43 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
         }
     }
 
-    private async Task RequireAllowedAsync(string rootKeyId, CancellationToken cancellationToken)
+    /// <summary>The configured or listed name to unwrap by, which may be another replica's than the one that wrapped; refuses what configuration does not allow.</summary>
+    private async Task<string> FindAllowedAsync(string rootKeyId, CancellationToken cancellationToken)
     {
-        if (rootKeyId == _keyArn || rootKeyId == _options.KeyId || _allowed.Contains(rootKeyId))
+        if (FindAllowed(rootKeyId) is { } known)
         {
-            return;
+            return known;
         }
 
         // An alias may have been pointed at another key since: ask once more before refusing.
-        var described = await _client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = _options.KeyId }, cancellationToken).ConfigureAwait(false);
-        Remember(described.KeyMetadata.Arn);
-        if (rootKeyId != _keyArn)
-        {
-            throw new KeyRefusedException(
-                $"The key ring names root key '{rootKeyId}', but the configured one is '{_options.KeyId}' ('{_keyArn}'). It is not asked to unwrap. If it is a former root key of yours, list it in AwsKmsOptions.FormerKeyArns; else this ring belongs to another KMS key.");
-        }
+        await DescribeAsync(cancellationToken).ConfigureAwait(false);
+        return FindAllowed(rootKeyId) ?? throw new KeyRefusedException(
+            $"The key ring names root key '{rootKeyId}', but the configured one is '{_options.KeyId}' ('{_keyArn}'). It is not asked to unwrap. If it is a former root key of yours, list it in AwsKmsOptions.FormerKeyArns; else this ring belongs to another KMS key.");
     }
+
+    private string? FindAllowed(string rootKeyId)
+    {
+        if (rootKeyId == _keyArn || rootKeyId == _options.KeyId || _allowed.Contains(rootKeyId))
+        {
+            return rootKeyId;
+        }
+
+        if (_keyArn is { } arn && KmsKeyArn.IsSameKey(arn, rootKeyId))
+        {
+            return arn;
+        }
+
+        return KmsKeyArn.IsSameKey(_options.KeyId, rootKeyId) ? _options.KeyId : _allowed.FirstOrDefault(allowed => KmsKeyArn.IsSameKey(allowed, rootKeyId));
+    }
+
+    /// <summary>Told as DescribeKey where it fails, whatever it is asked for: the permission that lacks is that one.</summary>
+    private Task<KeyMetadata> DescribeAsync(CancellationToken cancellationToken)
+        => Guard("DescribeKey", async () =>
+        {
+            var response = await _client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = _options.KeyId }, cancellationToken).ConfigureAwait(false);
+            Remember(response.KeyMetadata.Arn);
+            return response.KeyMetadata;
+        });
 
     private void Remember(string arn) => _keyArn = arn;
 
@@ -189,7 +214,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     {
         InvalidCiphertextException or IncorrectKeyException => new KeyRingTamperedException(
             $"AWS KMS does not accept a wrapped key of the ring ({operation}): it was made under another key or with another encryption context, or was changed. Check that this ring belongs to '{_options.KeyId}'."),
-        NotFoundException => Refused(operation, $"the key or alias does not exist in this account and region ({Endpoint()})", error),
+        NotFoundException => Refused(operation, $"the key or alias does not exist in this account and region", error),
         DisabledException => Refused(operation, "the key is disabled; enable it again", error),
         KMSInvalidStateException => Refused(operation, "the key's state forbids it (pending deletion or import?); cancel the deletion at once if it is not intended", error),
         Amazon.KeyManagementService.Model.KeyUnavailableException => Unavailable(operation, error),
@@ -206,7 +231,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
     };
 
     private KeyRefusedException Refused(string operation, string why, Exception error)
-        => new($"AWS KMS refuses {operation} with '{_options.KeyId}': {why}. ({(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name})");
+        => new($"AWS KMS refuses {operation} with '{_options.KeyId}' at {Endpoint()}: {why}. ({(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name})");
 
     /// <summary>A transport error says which host and why (name, port, certificate) and holds nothing of the request; what the service itself said is told by its code alone.</summary>
     private EfEnvelope.KeyUnavailableException Unavailable(string operation, Exception error)
@@ -230,6 +255,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
 
     private string Endpoint() => _client.Config switch
     {
+        { ServiceURL: { Length: > 0 } url, AuthenticationRegion: { Length: > 0 } region } => $"{url}, signed for {region}",
         { ServiceURL: { Length: > 0 } url } => url,
         { RegionEndpoint: { } region } => $"region {region.SystemName}",
         _ => "the SDK's endpoint",

@@ -3,13 +3,18 @@ namespace EfEnvelope.KeyManagement;
 /// <summary>How to reach AWS KMS. A value: equal options share one runtime per process. Credentials and everything not set here come from the SDK's ordinary sources.</summary>
 public sealed record AwsKmsOptions
 {
-    /// <summary>The root key that wraps: alias (<c>alias/banking</c>), key id or ARN. An alias is resolved to the key's ARN when a key is wrapped.</summary>
+    /// <summary>
+    /// The root key that wraps: alias (<c>alias/banking</c>), key id or ARN. An alias is resolved to the key's ARN when a key is wrapped. A multi-Region key (<c>mrk-...</c>) also unwraps what its replicas wrapped in other Regions.
+    /// </summary>
     public required string KeyId { get; init; }
 
-    /// <summary>Full ARNs of former root keys that may still unwrap, separated by commas. Default: none.</summary>
+    /// <summary>Full ARNs of former root keys that may still unwrap, separated by commas. Default: none. Of a multi-Region key the replica in this process's Region, which opens what any replica wrapped.</summary>
     public string FormerKeyArns { get; init; } = "";
 
-    /// <summary>Region, such as <c>eu-central-1</c>. Default: the SDK's.</summary>
+    /// <summary>
+    /// Region, such as <c>eu-central-1</c>. Default: the SDK's. With a <see cref="ServiceUrl"/> the Region that requests are signed for, by default that of <see cref="KeyId"/> where it is an ARN, then the SDK's (environment,
+    /// profile), then us-east-1.
+    /// </summary>
     public string? Region { get; init; }
 
     /// <summary>Endpoint. Default: the SDK's (<c>AWS_ENDPOINT_URL_KMS</c> counts).</summary>
@@ -44,10 +49,9 @@ public sealed record AwsKmsOptions
             throw new EnvelopeConfigurationException($"{prefix}AwsKms:ServiceUrl is no absolute http or https address.");
         }
 
-        // arn:partition:kms:region:account:key/id
-        if (Region is { } region && KeyId.Split(':') is ["arn", _, "kms", var keyRegion, ..] && keyRegion != region)
+        if (Region is { } region && KmsKeyArn.RegionOf(KeyId) is { } keyRegion && keyRegion != region)
         {
-            throw new EnvelopeConfigurationException($"{prefix}AwsKms:KeyId is a key of region '{keyRegion}', but {prefix}AwsKms:Region is '{region}'. Name the key's own region, or a replica's ARN of this one.");
+            throw new EnvelopeConfigurationException($"{prefix}AwsKms:KeyId is a key of region '{keyRegion}', but {prefix}AwsKms:Region is '{region}'. Name the key's own region, or the ARN of its replica in this one.");
         }
     }
 }

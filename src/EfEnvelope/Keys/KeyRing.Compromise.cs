@@ -1,4 +1,5 @@
 using EfEnvelope.Cryptography;
+using EfEnvelope.KeyManagement;
 
 namespace EfEnvelope.Keys;
 
@@ -225,7 +226,7 @@ internal sealed partial class KeyRing
             return;
         }
 
-        if (configured == selected)
+        if (KmsKeyArn.IsSameKey(configured, selected))
         {
             throw new EnvelopeConfigurationException(
                 $"Root key {selected} is the configured one: new keys would be wrapped by it again. Configure another root key, list this one as a former key (FormerKeyArns), deploy that everywhere, and repeat. Nothing was changed.");

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using EfEnvelope.Census;
+using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 
@@ -92,7 +93,7 @@ public sealed partial class EnvelopeKeys
             return;
         }
 
-        if (configured == rootKeyId)
+        if (KmsKeyArn.IsSameKey(configured, rootKeyId))
         {
             throw new EnvelopeConfigurationException($"The root key '{rootKeyId}' is the configured one: new keys would be wrapped by it again. Configure another one, list this one as a former key, and repeat. Nothing was changed.");
         }

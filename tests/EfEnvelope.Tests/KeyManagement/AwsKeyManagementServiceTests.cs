@@ -85,6 +85,81 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_one_replica_of_a_multi_region_key_wrapped_is_unwrapped_and_rewrapped_by_the_configured_one()
+    {
+        var primary = _server.CreateKey("alias/everywhere", multiRegion: true);
+        var generated = await Service("alias/everywhere").GenerateKeyAsync(Context, default);
+        Assert.Equal(primary, generated.Wrapped.RootKeyId);
+        var replica = _server.MoveToReplica(primary, "eu-west-1");
+        _server.PointAlias("alias/everywhere", replica);
+        foreach (var configured in new[] { replica, "alias/everywhere" })
+        {
+            Assert.Equal(generated.Plaintext, await Service(configured).UnwrapAsync(generated.Wrapped, Context, default));
+            var rewrapped = await Service(configured).RewrapAsync(generated.Wrapped, Context, default);
+            Assert.Equal(replica, rewrapped.RootKeyId);
+            Assert.Equal(generated.Plaintext, await Service(configured).UnwrapAsync(rewrapped, Context, default));
+        }
+
+        // Left for another root key, and listed by the replica that is here.
+        var former = new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking", FormerKeyArns = replica }, _server.CreateClient());
+        Assert.Equal(generated.Plaintext, await former.UnwrapAsync(generated.Wrapped, Context, default));
+        Assert.All(_server.Requests.Where(r => r.Operation is "Decrypt" or "ReEncrypt"), r => Assert.DoesNotContain(primary, r.Body, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws:kms:us-east-1:111122223333:key/mrk-1", true)]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws:kms:us-east-1:111122223333:key/mrk-2", false)]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws:kms:us-east-1:444455556666:key/mrk-1", false)]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws-cn:kms:us-east-1:111122223333:key/mrk-1", false)]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:key/1", "arn:aws:kms:us-east-1:111122223333:key/1", false)]
+    [InlineData("arn:aws:kms:eu-west-1:111122223333:alias/mrk-1", "arn:aws:kms:us-east-1:111122223333:alias/mrk-1", false)]
+    [InlineData("mrk-1", "arn:aws:kms:us-east-1:111122223333:key/mrk-1", false)]
+    [InlineData("alias/banking", "alias/banking", true)]
+    public void Names_mean_one_key_where_they_are_equal_or_replicas_of_one(string one, string other, bool isSame)
+    {
+        Assert.Equal(isSame, KmsKeyArn.IsSameKey(one, other));
+        Assert.Equal(isSame, KmsKeyArn.IsSameKey(other, one));
+    }
+
+    [Fact]
+    public async Task A_permission_to_describe_that_lacks_is_told_as_that()
+    {
+        var wrapped = (await Service().GenerateKeyAsync(Context, default)).Wrapped;
+        _server.Denied["DescribeKey"] = true;
+        var refused = await Assert.ThrowsAsync<KeyRefusedException>(() => Service().UnwrapAsync(wrapped, Context, default));
+        Assert.Contains("kms:DescribeKey", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("kms:Decrypt", refused.Message, StringComparison.Ordinal);
+
+        // Not asked where the ARN is configured.
+        Assert.Equal(32, (await Service(_arn).UnwrapAsync(wrapped, Context, default)).Length);
+    }
+
+    [Theory]
+    [InlineData(null, "eu-west-3", "eu-west-3")]
+    [InlineData("eu-west-3", null, "eu-west-3")]
+    [InlineData(null, null, "us-east-1")]
+    public async Task An_endpoint_is_asked_with_the_signature_of_the_keys_region(string? keysRegion, string? configured, string expected)
+    {
+        // Nothing configured: what the environment or a profile says counts, and neither does here.
+        var expects = keysRegion is null && configured is null ? Amazon.Runtime.FallbackRegionFactory.GetRegionEndpoint(includeInstanceMetadata: false)?.SystemName ?? expected : expected;
+        var keyId = keysRegion is null ? "alias/none" : $"arn:aws:kms:{keysRegion}:111122223333:key/none";
+        var service = Over(new AwsKmsOptions { KeyId = keyId, ServiceUrl = _server.Url, Region = configured });
+        var refused = await Assert.ThrowsAsync<KeyRefusedException>(() => service.GenerateKeyAsync(Context, default));
+        Assert.Equal(expects, Assert.Single(_server.SigningRegions));
+        Assert.Contains($"at {_server.Url}, signed for {expects}", refused.Message.Replace("/,", ",", StringComparison.Ordinal), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_service_that_never_answers_is_given_up_after_the_configured_time_and_retries()
+    {
+        _server.FailNext("", FakeKmsServer.Silence, times: 20);
+        var service = Over(new AwsKmsOptions { KeyId = "alias/banking", ServiceUrl = _server.Url, Region = "us-east-1", Timeout = TimeSpan.FromMilliseconds(250), MaxRetries = 1 });
+        var unreachable = await Assert.ThrowsAsync<KeyUnavailableException>(() => service.GenerateKeyAsync(Context, default).WaitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Contains("cannot be reached", unreachable.Message, StringComparison.Ordinal);
+        Assert.Equal(2, _server.Count("GenerateDataKey"));
+    }
+
+    [Fact]
     public async Task A_whole_context_runs_on_it_and_the_kms_sees_no_personal_data()
     {
         await using var database = await TestDatabase.CreateAsync("SQLite");
@@ -113,6 +188,10 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
     }
 
     private IKeyManagementService? _service;
+
+    /// <summary>With the settings that the options make.</summary>
+    private static AwsKeyManagementService Over(AwsKmsOptions options)
+        => new(options, new Amazon.KeyManagementService.AmazonKeyManagementServiceClient(new Amazon.Runtime.BasicAWSCredentials("test", "test"), AwsKeyManagementService.Configure(options)));
 
     private AwsKeyManagementService Service(string key = "alias/banking") => new(new AwsKmsOptions { KeyId = key }, _server.CreateClient());
 }

@@ -17,6 +17,9 @@ namespace EfEnvelope.Tests.KeyManagement.FakeKms;
 /// </summary>
 public sealed class FakeKmsServer : IAsyncDisposable
 {
+    /// <summary>The status of a request that is not answered at all.</summary>
+    public const int Silence = -1;
+
     private readonly WebApplication _app;
     private readonly ConcurrentDictionary<string, FakeKey> _keys = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, string> _aliases = new(StringComparer.Ordinal);
@@ -28,6 +31,12 @@ public sealed class FakeKmsServer : IAsyncDisposable
 
     /// <summary>Operation and body of each request, in order.</summary>
     public ConcurrentQueue<(string Operation, string Body)> Requests { get; } = new();
+
+    /// <summary>Region that each request was signed for, in order.</summary>
+    public ConcurrentQueue<string> SigningRegions { get; } = new();
+
+    /// <summary>Operations that the caller may not call.</summary>
+    public ConcurrentDictionary<string, bool> Denied { get; } = new(StringComparer.Ordinal);
 
     public static async Task<FakeKmsServer> StartAsync()
     {
@@ -45,9 +54,9 @@ public sealed class FakeKmsServer : IAsyncDisposable
     public int Count(string operation) => Requests.Count(r => r.Operation == operation);
 
     /// <summary>Makes a key and returns its ARN.</summary>
-    public string CreateKey(string? alias = null)
+    public string CreateKey(string? alias = null, bool multiRegion = false)
     {
-        var key = new FakeKey($"arn:aws:kms:us-east-1:111122223333:key/{Guid.NewGuid():D}");
+        var key = new FakeKey($"arn:aws:kms:us-east-1:111122223333:key/{(multiRegion ? $"mrk-{Guid.NewGuid():N}" : $"{Guid.NewGuid():D}")}");
         _keys[key.Arn] = key;
         if (alias is not null)
         {
@@ -57,13 +66,24 @@ public sealed class FakeKmsServer : IAsyncDisposable
         return key.Arn;
     }
 
+    /// <summary>Makes a replica of a multi-Region key, and takes the primary away: an endpoint knows the keys of its own Region only.</summary>
+    public string MoveToReplica(string arn, string region)
+    {
+        _keys.TryRemove(arn, out var primary);
+        var parts = arn.Split(':');
+        parts[3] = region;
+        var replica = new FakeKey(string.Join(':', parts), primary);
+        _keys[replica.Arn] = replica;
+        return replica.Arn;
+    }
+
     public void PointAlias(string alias, string arn) => _aliases[alias] = arn;
 
     public void SetState(string arn, string state) => _keys[arn].State = state;
 
     public void RotateMaterial(string arn) => _keys[arn].Rotate();
 
-    /// <summary>Fails the next requests with an error type and status; status 0 drops the connection.</summary>
+    /// <summary>Fails the next requests with an error type and status; status 0 drops the connection, <see cref="Silence"/> never answers.</summary>
     public void FailNext(string errorType, int status, int times = 1)
     {
         for (var i = 0; i < times; i++)
@@ -74,10 +94,10 @@ public sealed class FakeKmsServer : IAsyncDisposable
 
     public void StopFailing() => _faults.Clear();
 
-    public IAmazonKeyManagementService CreateClient(int retries = 0)
+    public IAmazonKeyManagementService CreateClient(int retries = 0, TimeSpan? timeout = null)
         => new AmazonKeyManagementServiceClient(
             new BasicAWSCredentials("test", "test"),
-            new AmazonKeyManagementServiceConfig { ServiceURL = Url, AuthenticationRegion = "us-east-1", MaxErrorRetry = retries, Timeout = TimeSpan.FromSeconds(5) });
+            new AmazonKeyManagementServiceConfig { ServiceURL = Url, AuthenticationRegion = "us-east-1", MaxErrorRetry = retries, Timeout = timeout ?? TimeSpan.FromSeconds(5) });
 
     public async ValueTask DisposeAsync() => await _app.DisposeAsync();
 
@@ -87,6 +107,9 @@ public sealed class FakeKmsServer : IAsyncDisposable
         using var reader = new StreamReader(http.Request.Body);
         var body = await reader.ReadToEndAsync();
         Requests.Enqueue((operation, body));
+
+        // AWS4-HMAC-SHA256 Credential=id/date/region/service/aws4_request, ...
+        SigningRegions.Enqueue(http.Request.Headers.Authorization.ToString().Split('/') is [_, _, var region, ..] ? region : "");
         if (_faults.TryDequeue(out var fault))
         {
             if (fault.Status == 0)
@@ -95,7 +118,21 @@ public sealed class FakeKmsServer : IAsyncDisposable
                 return;
             }
 
+            if (fault.Status == Silence)
+            {
+                var gone = new TaskCompletionSource();
+                await using var registration = http.RequestAborted.Register(gone.SetResult);
+                await gone.Task;
+                return;
+            }
+
             await AnswerAsync(http, fault.Status, new JsonObject { ["__type"] = fault.ErrorType, ["message"] = "injected" });
+            return;
+        }
+
+        if (Denied.ContainsKey(operation))
+        {
+            await AnswerAsync(http, 400, new JsonObject { ["__type"] = "AccessDeniedException", ["message"] = "denied" });
             return;
         }
 
@@ -220,10 +257,10 @@ public sealed class FakeKmsServer : IAsyncDisposable
         public string Type => type;
     }
 
-    private sealed class FakeKey(string arn)
+    private sealed class FakeKey(string arn, FakeKey? primary = null)
     {
-        private readonly List<byte[]> _materials = [RandomNumberGenerator.GetBytes(32)];
-        private readonly byte[] _tag = SHA256.HashData(Encoding.UTF8.GetBytes(arn))[..8];
+        private readonly List<byte[]> _materials = primary?._materials ?? [RandomNumberGenerator.GetBytes(32)];
+        private readonly byte[] _tag = SHA256.HashData(Encoding.UTF8.GetBytes(arn.Split('/')[1]))[..8];
 
         public string Arn => arn;
 
