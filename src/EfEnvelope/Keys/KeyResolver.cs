@@ -37,10 +37,13 @@ internal static class KeyResolver
     /// <summary>Refreshing starts at half the lease, so that a busy process never waits for it.</summary>
     public static bool IsRefreshDue(TimeSpan sinceConfirmed, TimeSpan lease) => sinceConfirmed > lease / 2;
 
-    public static bool IsRevalidationDue(TimeSpan age, KeyRingOptions options) => age > options.KeyRevalidationInterval;
+    public static bool IsRevalidationDue(TimeSpan age, KeyRingOptions options) => age > RevalidationInterval(options);
 
     /// <summary>The key service is asked in the background when three quarters of the interval are over.</summary>
-    public static bool IsRevalidationNear(TimeSpan age, KeyRingOptions options) => age > options.KeyRevalidationInterval * 0.75;
+    public static bool IsRevalidationNear(TimeSpan age, KeyRingOptions options) => age > RevalidationInterval(options) * 0.75;
+
+    /// <summary>A key that may not grow older than the interval is asked about by its greatest age: only who asks learns that it is too old.</summary>
+    private static TimeSpan RevalidationInterval(KeyRingOptions options) => options.MaximumKeyAge < options.KeyRevalidationInterval ? options.MaximumKeyAge : options.KeyRevalidationInterval;
 
     public static bool IsTooOld(TimeSpan age, KeyRingOptions options) => age > options.MaximumKeyAge;
 

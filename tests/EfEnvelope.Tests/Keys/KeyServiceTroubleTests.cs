@@ -104,6 +104,40 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_service_that_never_answers_is_an_outage()
+    {
+        var timeout = TimeSpan.FromSeconds(1);
+        await using var warm = Process(timeout: timeout);
+        var key = await warm.SealAsync();
+        Fail("", FakeKmsServer.Silence);
+        await using var cold = Process(timeout: timeout);
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => cold.OpenAsync(key));
+        warm.Time.Advance(Options.KeyRevalidationInterval * 1.5);
+        Assert.Equal(key, await warm.OpenAsync(key));
+        warm.Time.Advance(Options.MaximumKeyAge);
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.OpenAsync(key));
+        _server.StopFailing();
+        Assert.Equal(key, await warm.OpenAsync(key));
+    }
+
+    [Fact]
+    public async Task A_greatest_age_below_the_interval_of_revalidation_is_kept_in_an_outage()
+    {
+        await using var warm = Process(Options with { MaximumKeyAge = TimeSpan.FromMinutes(5) });
+        var key = await warm.SealAsync();
+        Fail("InternalFailure", 503);
+        warm.Time.Advance(TimeSpan.FromMinutes(5));
+        Assert.Equal(key, await warm.OpenAsync(key));
+        Assert.Equal(key, await warm.SealAsync());
+        warm.Time.Advance(TimeSpan.FromSeconds(1));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.OpenAsync(key));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.SealAsync());
+        _server.StopFailing();
+        Assert.Equal(key, await warm.OpenAsync(key));
+        Assert.Equal(key, await warm.SealAsync());
+    }
+
+    [Fact]
     public async Task A_disabled_root_key_that_is_then_out_of_reach_stays_refused()
     {
         await using var warm = Process();
@@ -149,8 +183,8 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
         Assert.Equal(1, _server.Count("Decrypt") - before);
     }
 
-    private RingProcess Process()
-        => new(_database, new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking" }, _server.CreateClient()), Options with { });
+    private RingProcess Process(KeyRingOptions? options = null, TimeSpan? timeout = null)
+        => new(_database, new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking" }, _server.CreateClient(timeout: timeout)), options ?? Options with { });
 
     // The HTTP client itself tries a dropped connection again.
     private void Fail(string type, int status) => _server.FailNext(type, status, times: 10_000);
