@@ -28,7 +28,7 @@ internal static class PostgresClones
                     await known.OpenAsync(cancellationToken).ConfigureAwait(false);
                     return known;
                 }
-                catch (PostgresException)
+                catch (PostgresException error) when (!IsServersTrouble(error.SqlState))
                 {
                     // Refused, most likely; with which state, poolers in between differ. The provider's next answer shows.
                     await known.DisposeAsync().ConfigureAwait(false);
@@ -58,4 +58,9 @@ internal static class PostgresClones
                 throw;
             }
         };
+
+    /// <summary>
+    /// The server has no room (class 53: too many connections, disk or memory full) or is not there for anybody (class 57: starting, shutting down): the password has nothing to do with it, and another token would only be another pool.
+    /// </summary>
+    private static bool IsServersTrouble(string sqlState) => sqlState.StartsWith("53", StringComparison.Ordinal) || sqlState.StartsWith("57", StringComparison.Ordinal);
 }

@@ -153,6 +153,38 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_server_without_room_is_no_reason_to_ask_for_another_password()
+    {
+        var role = "ef_full_" + Guid.NewGuid().ToString("N")[..8];
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'token'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}");
+        var builder = new NpgsqlDataSourceBuilder(_database.ConnectionString);
+        builder.ConnectionStringBuilder.Username = role;
+        builder.ConnectionStringBuilder.Password = null;
+        var asked = 0;
+        builder.UsePasswordProvider(_ => throw new NotSupportedException("Only asynchronously."), (_, _) =>
+        {
+            Interlocked.Increment(ref asked);
+            return ValueTask.FromResult("token");
+        });
+        await using var source = builder.Build();
+        var options = new DbContextOptionsBuilder().AmongMany().UseNpgsql(source);
+        options.UseEnvelopeEncryption(e => e.UseKeyManagementService(_kms).UseTimeProvider(_clock));
+        await using var context = new BankContext(options.Options);
+        var keys = new EnvelopeKeys(context);
+        await keys.ListAsync();
+        var before = asked;
+        await _database.ExecuteAsync($"ALTER ROLE {role} CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'");
+
+        // The first may still find a connection that was ended just now.
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => keys.ListAsync());
+        Assert.Contains("53300", (await Assert.ThrowsAsync<KeyUnavailableException>(() => keys.ListAsync())).Message, StringComparison.Ordinal);
+        Assert.Equal(before, asked);
+        await _database.ExecuteAsync($"ALTER ROLE {role} CONNECTION LIMIT -1");
+        Assert.NotNull(await keys.ListAsync());
+        Assert.Equal(before, asked);
+    }
+
+    [Fact]
     public async Task A_confirmation_that_waits_for_a_locked_table_ends_with_the_connections_own_time_out()
     {
         await using var process = new RingProcess(_database, _kms, connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { CommandTimeout = 1 }.ConnectionString);
