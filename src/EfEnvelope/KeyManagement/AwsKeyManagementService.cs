@@ -219,16 +219,20 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
         KMSInvalidStateException => Refused(operation, "the key's state forbids it (pending deletion or import?); cancel the deletion at once if it is not intended", error),
         Amazon.KeyManagementService.Model.KeyUnavailableException => Unavailable(operation, error),
         InvalidKeyUsageException or InvalidGrantTokenException => Refused(operation, "the key is no symmetric encryption key, or a grant is not valid", error),
-        AmazonServiceException { ErrorCode: "AccessDeniedException" or "AccessDenied" or "UnrecognizedClientException" or "InvalidSignatureException" or "ExpiredTokenException" } =>
+        AmazonServiceException { ErrorCode: "AccessDeniedException" or "AccessDenied" or "UnrecognizedClientException" or "InvalidSignatureException" } =>
             Refused(operation, $"access is denied; the caller needs kms:{operation} on the key, with valid credentials", error),
+        // What hands out a role's credentials may be out of reach, or hand out former ones: that says nothing of the key.
+        AmazonServiceException { ErrorCode: "ExpiredTokenException" or "ExpiredToken" } => NoCredentials(operation, "those that the SDK has are expired"),
+        AmazonClientException client when client.Message.Contains("credentials", StringComparison.OrdinalIgnoreCase) => NoCredentials(operation, "the SDK gets none"),
         AmazonServiceException { ErrorCode: "ValidationException" or "InvalidArnException" } => Refused(operation, "the key's name is not valid, or belongs to another region", error),
         AmazonServiceException { StatusCode: >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout } => Unavailable(operation, error),
         AmazonServiceException { ErrorCode: "ThrottlingException" or "LimitExceededException" or "DependencyTimeoutException" or "KMSInternalException" or "RequestLimitExceeded" } => Unavailable(operation, error),
         AmazonServiceException { StatusCode: >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError } service => Refused(operation, $"it answered {service.ErrorCode}", error),
-        AmazonClientException client when client.Message.Contains("credentials", StringComparison.OrdinalIgnoreCase) =>
-            new EnvelopeConfigurationException($"AWS KMS cannot be called ({operation}): the SDK finds no credentials. Set them the SDK's ordinary way (environment, profile, role)."),
         _ => Unavailable(operation, error),
     };
+
+    private static EfEnvelope.KeyUnavailableException NoCredentials(string operation, string why)
+        => new($"AWS KMS cannot be called ({operation}) for want of credentials: {why}. Set them the SDK's ordinary way (environment, profile, role); where an agent of the machine hands them out, see that it is reached. Held keys serve on up to their stated age; the call is retried.");
 
     private KeyRefusedException Refused(string operation, string why, Exception error)
         => new($"AWS KMS refuses {operation} with '{_options.KeyId}' at {Endpoint()}: {why}. ({(error as AmazonServiceException)?.ErrorCode ?? error.GetType().Name})");

@@ -136,7 +136,18 @@ internal sealed partial class KeyRing
             }
 
             _unopenable.TryRemove(entry.Id, out _);
-            if (!_keys.TryGetValue(entry.Id, out var key) || _identity is not { } identity)
+            if (_identity is not { } identity)
+            {
+                return;
+            }
+
+            if (_macKey is { } own && own.Id == entry.Id && entry.Revision >= own.Entry.Revision && IsGenuine(own.Key, identity.Id, entry))
+            {
+                // Wrapped anew.
+                own.Entry = entry;
+            }
+
+            if (!_keys.TryGetValue(entry.Id, out var key))
             {
                 return;
             }

@@ -67,6 +67,7 @@ internal sealed partial class KeyRing
             using var again = await UnwrapAsync(root.Entry, identity, CancellationToken.None).ConfigureAwait(false);
             root.Refusal = null;
             root.ValidatedAt = asked;
+            WatchMacKey(root);
         }
         catch (KeyUnavailableException)
         {
@@ -81,6 +82,18 @@ internal sealed partial class KeyRing
         }
 
         return root;
+    }
+
+    /// <summary>
+    /// The mac key is asked for once a process, and serves on whatever the key service says later: it guards no value. But where its root key is disabled or about to be deleted, no process that starts can open the ring; the audit event says so
+    /// while there is time.
+    /// </summary>
+    private void WatchMacKey(RingKey asked)
+    {
+        if (_macKey is { } mac && !ReferenceEquals(mac, asked))
+        {
+            RevalidateAhead(mac);
+        }
     }
 
     /// <summary>

@@ -11,6 +11,7 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
     private static readonly KeyRingOptions Options = new();
 
     private FakeKmsServer _server = null!;
+    private string _arn = "";
     private TestDatabase _database = null!;
 
     public static TheoryData<string, int> Refusals => new()
@@ -21,7 +22,6 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
         { "NotFoundException", 400 },
         { "InvalidKeyUsageException", 400 },
         { "UnrecognizedClientException", 400 },
-        { "ExpiredTokenException", 400 },
     };
 
     public static TheoryData<string, int> Transients => new()
@@ -32,13 +32,14 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
         { "KeyUnavailableException", 500 },
         { "InternalFailure", 503 },
         { "LimitExceededException", 400 },
+        { "ExpiredTokenException", 400 },
         { "", 0 },
     };
 
     public async Task InitializeAsync()
     {
         _server = await FakeKmsServer.StartAsync();
-        _server.CreateKey("alias/banking");
+        _arn = _server.CreateKey("alias/banking");
         _database = await TestDatabase.CreateAsync("SQLite");
         await using var creator = await Process().CreateAsync();
     }
@@ -181,6 +182,48 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
         }
 
         Assert.Equal(1, _server.Count("Decrypt") - before);
+    }
+
+    /// <summary>Nothing else of a ring is under a former root key after a rotation, and a process asks for it once: disabled or deleted, it stops the next process that starts.</summary>
+    [Fact]
+    public async Task The_root_key_that_only_the_mac_key_is_under_is_asked_too_until_it_is_rewrapped()
+    {
+        await using (var former = Process())
+        {
+            await former.SealAsync();
+        }
+
+        _server.PointAlias("alias/banking", _server.CreateKey());
+        await using var warm = new RingProcess(_database, new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking", FormerKeyArns = _arn }, _server.CreateClient()), Options);
+        await warm.RotateAsync();
+        var key = await warm.SealAsync();
+        _server.SetState(_arn, "Disabled");
+        Assert.Equal(2, await AskedAsync(2));
+        Assert.Equal(key, await warm.OpenAsync(key));
+        Assert.Equal(key, await warm.SealAsync());
+
+        _server.SetState(_arn, "Enabled");
+        var mac = (await warm.Ring.ListAsync(includeRowKeys: false, warm.Store, default)).Single(e => e.Purpose == KeyPurpose.Mac);
+        Assert.True(await warm.Ring.RewrapAsync(mac.Id, warm.Store, default));
+        _server.SetState(_arn, "Disabled");
+        Assert.Equal((3, 1), (await AskedAsync(3), Of(_arn).Count(r => r.Operation == "ReEncrypt")));
+
+        // Both root keys' share of the calls: the field key's and the mac key's.
+        async Task<int> AskedAsync(int expected)
+        {
+            var before = _server.Count("Decrypt");
+            warm.Time.Advance(Options.KeyRevalidationInterval * 0.8);
+            Assert.Equal(key, await warm.OpenAsync(key));
+            for (var i = 0; i < 500 && _server.Count("Decrypt") < before + 2; i++)
+            {
+                await Task.Delay(10);
+            }
+
+            Assert.Equal(before + 2, _server.Count("Decrypt"));
+            return Of(_arn).Count();
+        }
+
+        IEnumerable<(string Operation, string Body)> Of(string arn) => _server.Requests.Where(r => r.Operation is "Decrypt" or "ReEncrypt" && r.Body.Contains(arn, StringComparison.Ordinal));
     }
 
     private RingProcess Process(KeyRingOptions? options = null, TimeSpan? timeout = null)
