@@ -12,6 +12,9 @@ namespace EfEnvelope.Tests.KeyManagement;
 /// </summary>
 internal sealed class GivenKms : IAsyncDisposable
 {
+    /// <summary>Looked for once: where there are none, the SDK asks the machine for a role, and waits.</summary>
+    private static readonly Lazy<Task<AWSCredentials>> Ordinary = new(FindCredentialsAsync);
+
     private readonly FakeKmsServer? _own;
 
     private GivenKms(IAmazonKeyManagementService client, string keyId, FakeKmsServer? own)
@@ -29,7 +32,7 @@ internal sealed class GivenKms : IAsyncDisposable
         var endpoint = Variable("AWS_ENDPOINT_URL_KMS");
         var own = endpoint is null ? await FakeKmsServer.StartAsync() : null;
         var config = new AmazonKeyManagementServiceConfig { ServiceURL = endpoint ?? own!.Url, AuthenticationRegion = Variable("AWS_REGION") ?? Variable("AWS_DEFAULT_REGION") ?? "us-east-1" };
-        var client = new AmazonKeyManagementServiceClient(own is null ? await FindCredentialsAsync() : new BasicAWSCredentials("test", "test"), config);
+        var client = new AmazonKeyManagementServiceClient(own is null ? await Ordinary.Value : new BasicAWSCredentials("test", "test"), config);
         var key = own is null ? Variable("AWS_KMS_TEST_KEY") : null;
         key ??= (await client.CreateKeyAsync(new CreateKeyRequest { Description = "EfEnvelope tests" })).KeyMetadata.Arn;
         return new GivenKms(client, key, own);
