@@ -11,12 +11,12 @@ internal sealed class KeyPins : IDisposable
 
     public int Count => _keys.Count;
 
-    /// <summary>The first pinned key that no longer seals; null when all do.</summary>
+    /// <summary>A pinned key that no longer seals, or that the ring does not hold any more; null where there is none.</summary>
     public RingKey? FindRetired()
     {
         foreach (var key in _keys.Values)
         {
-            if (!KeyResolver.MaySeal(key.State) || (key.Kek is { } kek && !KeyResolver.MaySeal(kek.State)))
+            if (!KeyRing.MaySeal(key) || !key.IsAlive || key.Kek is { IsAlive: false })
             {
                 return key;
             }

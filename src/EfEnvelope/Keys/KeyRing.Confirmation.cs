@@ -34,7 +34,7 @@ internal sealed partial class KeyRing
                     continue;
                 }
 
-                if (held is not null && (held.Id != identity.Id || held.Epoch > identity.Epoch))
+                if (held is not null && (held.Id != identity.Id || (held.Epoch > identity.Epoch && !store.IsTransient)))
                 {
                     // Another ring, or this one went back in time (a restore): nothing that is held can be trusted to be there.
                     _audit.RingReplaced(identity.Id);
@@ -52,9 +52,13 @@ internal sealed partial class KeyRing
                     Forget(key);
                 }
 
-                // The epoch that the caller's own transaction sees may roll back, and another process's change take its number: it is not remembered.
-                _identity = store.IsTransient && held is not null ? identity with { Epoch = Math.Min(held.Epoch, identity.Epoch) } : identity;
-                Volatile.Write(ref _confirmedAt, asked);
+                // The caller's own transaction may see the ring as it was long ago, and changes that roll back: it confirms nothing for others.
+                if (held is null || !store.IsTransient)
+                {
+                    _identity = identity;
+                    Volatile.Write(ref _confirmedAt, asked);
+                }
+
                 return identity;
             }
         }

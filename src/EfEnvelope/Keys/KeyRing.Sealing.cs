@@ -42,28 +42,8 @@ internal sealed partial class KeyRing
         return new(found);
     }
 
-    /// <summary>
-    /// Asked before sealed values are sent. A process that was suspended between sealing and sending, for longer than the lease, would otherwise write with a key that everybody takes for retired.
-    /// </summary>
-    /// <param name="confirmedAt"><see cref="ConfirmedAt"/> when the values were sealed.</param>
-    /// <param name="pins">The keys that sealed them.</param>
-    /// <param name="store">The ring's rows.</param>
-    /// <param name="cancellationToken">Cancels the question.</param>
-    /// <exception cref="KeyUnavailableException">A key was retired meanwhile: the save is to be tried again, with its successor.</exception>
-    public ValueTask ConfirmSealedAsync(long confirmedAt, KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
-        => store.IsTransient || IsFresh(confirmedAt) ? ValueTask.CompletedTask : ConfirmSealedCoreAsync(pins, store, cancellationToken);
-
-    /// <summary>Whether what was sealed under a confirmation may be sent without asking.</summary>
+    /// <summary>Whether what was sealed under a confirmation may be written without asking again.</summary>
     public bool IsFresh(long confirmedAt) => KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmedAt), _options.SealingLease);
-
-    private async ValueTask ConfirmSealedCoreAsync(KeyPins pins, IKeyRingStore store, CancellationToken cancellationToken)
-    {
-        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
-        if (pins.FindRetired() is { } key)
-        {
-            throw new KeyUnavailableException($"Key {key.Id} was retired while a save that it had sealed waited longer than the sealing lease to be sent. Nothing was written; save again.") { KeyId = key.Id };
-        }
-    }
 
     private async ValueTask<Dictionary<string, RingKey>> LoadForSealingAsync(
         Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
@@ -144,7 +124,7 @@ internal sealed partial class KeyRing
         return IsConfirmed && _sealing.TryGetValue(name, out key!) && MaySeal(key) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
     }
 
-    private static bool MaySeal(RingKey key) => KeyResolver.MaySeal(key.State) && (key.Kek is not { } kek || KeyResolver.MaySealUnder(kek.State));
+    public static bool MaySeal(RingKey key) => KeyResolver.MaySeal(key.State) && (key.Kek is not { } kek || KeyResolver.MaySealUnder(kek.State));
 
     private static bool MaySeal(Dictionary<string, RingKey> keys)
     {

@@ -126,7 +126,8 @@ internal sealed partial class KeyRing
         return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
     }
 
-    private async ValueTask EnsureConfirmedAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    /// <summary>Confirms all held states where that was last done longer than a lease ago.</summary>
+    public async ValueTask EnsureConfirmedAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
         if (IsConfirmed || (store.IsTransient && _identity is null))
         {

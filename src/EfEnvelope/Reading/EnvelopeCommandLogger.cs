@@ -194,7 +194,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
     private Task SealAsync(DbCommand command, CommandSource source, CancellationToken cancellationToken)
         => FindPending(command) is { } frame ? SealPendingAsync(command, frame, cancellationToken)
-            : MustConfirm(source) && session.Sealed is { } save ? save.Ring.ConfirmSealedAsync(save.ConfirmedAt, save.Keys, session.OpenStore(), cancellationToken).AsTask()
+            : MustConfirm(source) && session.Save is { } save ? save.RequireAsync(session.OpenStore(), cancellationToken).AsTask()
             : Task.CompletedTask;
 
     /// <summary>Whatever comes of it, the values themselves are let go.</summary>
@@ -214,7 +214,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         }
     }
 
-    private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Sealed is { } save && !save.Ring.IsFresh(save.ConfirmedAt);
+    private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Save is { IsValid: false };
 
     private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGet(command, out var frame) && frame.HasPending ? frame : null;
 }

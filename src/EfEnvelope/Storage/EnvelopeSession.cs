@@ -44,8 +44,8 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         }
     }
 
-    /// <summary>The keys of the save that is under way, and when their state was last confirmed; null outside of a save.</summary>
-    public (KeyRing Ring, long ConfirmedAt, KeyPins Keys)? Sealed { get; set; }
+    /// <summary>What the save that is under way seals with; null outside of a save.</summary>
+    public SealingLease? Save { get; set; }
 
     /// <summary>Opens the ring's rows; see <see cref="IKeyRingStore"/>. Cheap: connects on first use.</summary>
     public IKeyRingStore OpenStore() => RingStoreFactory.For(Context, source.RingConnection);

@@ -64,8 +64,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     private void Begin(SavePlan plan)
     {
         Saves.Set(current.Context, plan);
-        var ring = session.Ring;
-        session.Sealed = (ring, ring.ConfirmedAt, plan.Pins);
+        session.Save = plan.Lease;
     }
 
     private static IList<IUpdateEntry> WithRing(SavePlan plan, IList<IUpdateEntry> entries) => plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries];
@@ -84,7 +83,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             }
         }
 
-        session.Sealed = null;
+        session.Save = null;
         Saves.Clear(current.Context);
         plan.Dispose();
         session.TransientKeys.ForgetEnded();

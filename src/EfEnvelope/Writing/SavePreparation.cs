@@ -175,7 +175,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
     private async ValueTask<SavePlan> AssignKeysAsync(List<Row> rows, HashSet<Guid> made, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var plan = new SavePlan();
+        var plan = new SavePlan(session.Ring);
         try
         {
             await AssignKeysAsync(plan, rows, made, store, cancellationToken).ConfigureAwait(false);
@@ -214,7 +214,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             }
         }
 
-        foreach (var (scope, key) in await ring.GetForSealingAsync(existing, store, session.TransientKeys, plan.Pins, cancellationToken).ConfigureAwait(false))
+        foreach (var (scope, key) in await ring.GetForSealingAsync(existing, store, session.TransientKeys, plan.Lease.Keys, cancellationToken).ConfigureAwait(false))
         {
             keys[scope] = key;
         }
@@ -267,7 +267,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     {
         foreach (var draft in drafts)
         {
-            plan.Pins.TryPin(draft.Key, out _);
+            plan.Lease.Keys.TryPin(draft.Key, out _);
         }
 
         if (!IsOneTransaction)
@@ -276,7 +276,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             if (await store.TryInsertAsync([.. drafts.Select(d => d.Entry)], cancellationToken).ConfigureAwait(false) < drafts.Count)
             {
                 var scopes = drafts.Select(d => d.Entry.Scope).ToList();
-                foreach (var (scope, key) in await session.Ring.GetForSealingAsync(scopes, store, session.TransientKeys, plan.Pins, cancellationToken).ConfigureAwait(false))
+                foreach (var (scope, key) in await session.Ring.GetForSealingAsync(scopes, store, session.TransientKeys, plan.Lease.Keys, cancellationToken).ConfigureAwait(false))
                 {
                     keys[scope] = key;
                 }

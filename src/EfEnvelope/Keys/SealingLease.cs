@@ -1,0 +1,73 @@
+namespace EfEnvelope.Keys;
+
+/// <summary>
+/// The keys that one save, statement or batch of a job seals with, and the confirmation that they stand on. It answers one question: may what they sealed be written? Whoever waits for a key's end waits for a lease, and then for everything that
+/// had begun on the server before; so the question is asked when what is written has begun there: a statement of its transaction was answered, or it holds SQLite's write lock. Not thread safe.
+/// </summary>
+/// <param name="ring">The ring. Its last confirmation is noted here, before the first key is asked for: one that follows may be what retires a key that was chosen already.</param>
+internal sealed class SealingLease(KeyRing ring) : IDisposable
+{
+    private const int MaxAttempts = 5;
+
+    private long _confirmedAt = ring.ConfirmedAt;
+
+    /// <summary>What seals. Keys that only open are pinned elsewhere: they may be retired.</summary>
+    public KeyPins Keys { get; } = new();
+
+    /// <summary>Whether each key may still seal, as confirmed no longer than a lease ago. No I/O; false means that the ring is to be asked.</summary>
+    public bool IsValid
+    {
+        get
+        {
+            if (ring.IsFresh(_confirmedAt))
+            {
+                return true;
+            }
+
+            // Read before the states, which are at least as new then.
+            var confirmedAt = ring.ConfirmedAt;
+            if (!ring.IsFresh(confirmedAt) || Keys.FindRetired() is not null)
+            {
+                return false;
+            }
+
+            _confirmedAt = confirmedAt;
+            return true;
+        }
+    }
+
+    /// <summary>Asks the ring where its last answer is older than a lease.</summary>
+    /// <returns>A key that was retired: nothing that it sealed may be written. Null when all still seal.</returns>
+    public async ValueTask<RingKey?> FindRetiredAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; attempt < MaxAttempts; attempt++)
+        {
+            if (IsValid)
+            {
+                return null;
+            }
+
+            await ring.EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+
+            // In the caller's transaction the ring's rows are what they will be when it commits, or it fails to: what they say now is enough, and confirms nothing for anybody else.
+            var retired = Keys.FindRetired();
+            if (retired is not null || store.IsTransient)
+            {
+                return retired;
+            }
+        }
+
+        throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow. Nothing was written. Retry.");
+    }
+
+    /// <exception cref="KeyUnavailableException">A key was retired meanwhile: what it sealed is to be sealed again, with its successor.</exception>
+    public async ValueTask RequireAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if (await FindRetiredAsync(store, cancellationToken).ConfigureAwait(false) is { } key)
+        {
+            throw new KeyUnavailableException($"Key {key.Id} was retired while what it had sealed waited longer than the sealing lease to be written. Nothing was written; save again.") { KeyId = key.Id };
+        }
+    }
+
+    public void Dispose() => Keys.Dispose();
+}

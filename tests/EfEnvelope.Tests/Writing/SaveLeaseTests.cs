@@ -1,0 +1,142 @@
+using System.Data.Common;
+using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
+using EfEnvelope.Storage;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Keys;
+using EfEnvelope.Tests.Lifecycle;
+using Microsoft.Data.Sqlite;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+
+namespace EfEnvelope.Tests.Writing;
+
+public sealed class SqliteSaveLeaseTests() : SaveLeaseTests("SQLite")
+{
+    [Fact]
+    public async Task A_read_transaction_that_sees_the_ring_as_it_was_confirms_nothing_for_others()
+    {
+        await using var writer = New();
+        await SeedAsync(writer, 1, 0);
+        await using var reader = New();
+        await using var connection = (SqliteConnection)reader.Database.GetDbConnection();
+        await connection.OpenAsync();
+        await using var transaction = connection.BeginTransaction(deferred: true);
+        await reader.Database.UseTransactionAsync(transaction);
+        Assert.Equal("Name 0", (await ReadAsync(reader)).FullName);
+        await RotateElsewhereAsync();
+        Database.Time.Advance(PastLease);
+        Assert.Equal("Name 0", (await ReadAsync(reader)).FullName);
+        await SaveAsync(writer, "new");
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("new"));
+        Assert.Equal("Name 0", (await ReadAsync(reader)).FullName);
+    }
+}
+
+public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL");
+
+/// <summary>A save stands on the confirmation that its keys were chosen under, and asks again where that is a lease ago when it writes.</summary>
+public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provider)
+{
+    protected static readonly TimeSpan PastLease = new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1);
+
+    [Fact]
+    public async Task A_key_that_is_confirmed_to_be_retired_while_a_save_is_prepared_has_no_second_lease()
+    {
+        var kms = new ScriptedKeyService(Database.KeyService);
+        Database.KeyService = kms;
+        var point = new TransactionPoint();
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 0, 1);
+        var old = await KeyAsync(writer, ScopeA.Value, purpose: KeyPurpose.Kek);
+        kms.GenerateGate = async () =>
+        {
+            // The row's key is made by now, under the old kek; what the background's confirmation would find out comes before the rest of the keys.
+            kms.GenerateGate = null;
+            await RotateElsewhereAsync();
+            Database.Time.Advance(PastLease - TimeSpan.FromSeconds(3));
+            var session = EnvelopeSession.Of(writer);
+            await session.Ring.ConfirmAsync(session.OpenStore(), default);
+        };
+        point.Reach = () =>
+        {
+            Database.Time.Advance(TimeSpan.FromSeconds(3));
+            return Task.CompletedTask;
+        };
+        writer.Add(new PaymentCard { TenantId = TenantA, Label = "new", Number = "4111" });
+        writer.Add(new Customer { TenantId = TenantB, Branch = "new", FullName = "n", Ssn = "s" });
+        await AssertRefusedAsync(writer);
+        Assert.Equal(1L, await KeysUnderAsync(old.Id));
+        await writer.SaveChangesAsync();
+        Assert.Equal(1L, await KeysUnderAsync(old.Id));
+        Assert.Equal(1L, await KeysUnderAsync((await KeyAsync(writer, ScopeA.Value, 2, KeyPurpose.Kek)).Id));
+    }
+
+    [Fact]
+    public async Task A_save_that_waited_longer_than_the_lease_asks_in_its_own_transaction()
+    {
+        var point = new TransactionPoint();
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 1, 0);
+        point.Reach = RetireElsewhereAsync;
+        Add(writer, "w0");
+        Add(writer, "w1");
+        await AssertRefusedAsync(writer);
+        Assert.Equal(1L, await RowsAsync());
+        await writer.SaveChangesAsync();
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w1"));
+    }
+
+    protected static async Task AssertRefusedAsync(BankContext writer)
+    {
+        var error = Assert.IsType<KeyUnavailableException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
+        Assert.Contains("Nothing was written", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Another process: this one learns of it when it asks the ring.</summary>
+    protected async Task RotateElsewhereAsync()
+    {
+        await using var other = New("b");
+        await new EnvelopeKeys(other).RotateAsync(ScopeA);
+    }
+
+    /// <summary>And its lease is over.</summary>
+    protected async Task RetireElsewhereAsync()
+    {
+        await RotateElsewhereAsync();
+        Database.Time.Advance(PastLease);
+    }
+
+    protected static void Add(BankContext context, string branch) => context.Add(new Customer { TenantId = TenantA, Branch = branch, FullName = "n", Ssn = "s" });
+
+    protected static Task SaveAsync(BankContext context, string branch)
+    {
+        Add(context, branch);
+        return context.SaveChangesAsync();
+    }
+
+    protected async Task<long> RowsAsync() => Convert.ToInt64(await Database.ScalarAsync("SELECT COUNT(*) FROM \"Customers\""), null);
+
+    private async Task<long> KeysUnderAsync(Guid kek)
+        => Convert.ToInt64(await Database.ScalarAsync($"SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE {IdIs(kek).Replace("\"Id\"", "\"KekId\"", StringComparison.Ordinal)}"), null);
+
+    protected BankContext Writer(TransactionPoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point)));
+
+    /// <summary>Reached once, when a transaction is about to begin: the keys of a save are chosen by then, nothing is sent.</summary>
+    protected sealed class TransactionPoint : DbTransactionInterceptor
+    {
+        public Func<Task>? Reach { get; set; }
+
+        public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
+            DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
+        {
+            if (Reach is { } reach)
+            {
+                Reach = null;
+                await reach();
+            }
+
+            return result;
+        }
+    }
+}
