@@ -51,7 +51,12 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale, 
         => NamedKeys(column, cell).Select(id => keys.Blocked.GetValueOrDefault(id)).FirstOrDefault(why => why is not null);
 
     /// <summary>Awaits, before anything is opened, the keys that the batch's cells name and the keys that take over. What cannot be used is found out once in a pass.</summary>
-    public async Task<BatchKeys> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, CancellationToken cancellationToken)
+    /// <param name="table">The table.</param>
+    /// <param name="rows">The batch.</param>
+    /// <param name="pins">Takes the keys that open.</param>
+    /// <param name="lease">Takes the keys that seal.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    public async Task<BatchKeys> LoadKeysAsync(EncryptedTable table, IReadOnlyCollection<ScannedRow> rows, KeyPins pins, SealingLease lease, CancellationToken cancellationToken)
     {
         LetGo();
         var keys = new BatchKeys();
@@ -84,7 +89,7 @@ internal sealed class BatchResealer(EnvelopeSession session, StaleLookup stale, 
 
         await ExplainAsync(unopened, keys, store, cancellationToken).ConfigureAwait(false);
         _ofBatch.AddRange(old.Where(k => k.Kind == ScopeKind.Row && !held.Contains(k.Id)));
-        var successors = new SuccessorLoader(_ring, store, pins, blocked);
+        var successors = new SuccessorLoader(_ring, store, lease.Keys, blocked);
         var sealing = await successors.LoadAsync(old, _transient, cancellationToken).ConfigureAwait(false);
         _ofBatch.AddRange(sealing);
         _ofBatch.ForEach(k => k.LastUsed = 0);

@@ -70,12 +70,27 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
     /// <returns>Null when the cell was moved; else why not, or why only a part of it was: a document may hold envelopes under a key that cannot be used beside others.</returns>
     private async Task<string?> MoveAsync(DbConnection connection, BatchResealer resealer, TableScan scan, int index, ScannedRow row, QuarantinedCell cell, CancellationToken cancellationToken)
     {
+        while (true)
+        {
+            var (isDone, reason) = await TryMoveAsync(connection, resealer, scan, index, row, cell, cancellationToken).ConfigureAwait(false);
+            if (isDone)
+            {
+                return reason;
+            }
+        }
+    }
+
+    /// <returns>Not done when the key that took over was retired before the cell had reached the server: it is sealed again with what follows.</returns>
+    private async Task<(bool IsDone, string? Reason)> TryMoveAsync(
+        DbConnection connection, BatchResealer resealer, TableScan scan, int index, ScannedRow row, QuarantinedCell cell, CancellationToken cancellationToken)
+    {
         var replacement = new object?[row.Cells.Length];
         string? reason = null;
         using var pins = new KeyPins();
+        using var lease = new SealingLease(session.Ring);
         try
         {
-            var keys = await resealer.LoadKeysAsync(scan.Table, [row], pins, cancellationToken).ConfigureAwait(false);
+            var keys = await resealer.LoadKeysAsync(scan.Table, [row], pins, lease, cancellationToken).ConfigureAwait(false);
             replacement[index] = resealer.Reseal(scan.Table, index, row, keys);
             reason = resealer.FindBlocked(scan.Table.Columns[index], row.Cells[index], keys)?.GetType().Name;
         }
@@ -90,9 +105,17 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
             var writer = RowWriter.For(scan.Table, connection);
             await using (writer.ConfigureAwait(false))
             {
-                if ((reason is null || replacement[index] is not null) && await writer.WriteAsync(transaction, [new RowChange(row, replacement)], cancellationToken).ConfigureAwait(false) == 0)
+                if (reason is null || replacement[index] is not null)
                 {
-                    reason = "Conflict";
+                    if (await writer.WriteAsync(transaction, [new RowChange(row, replacement)], cancellationToken).ConfigureAwait(false) == 0)
+                    {
+                        reason = "Conflict";
+                    }
+                    else if (await lease.FindRetiredAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false) is not null)
+                    {
+                        await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
+                        return (false, null);
+                    }
                 }
             }
 
@@ -100,7 +123,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
                 ? _store.RemoveAsync(connection, transaction, cell.Id, cancellationToken)
                 : _store.KeepAsync(connection, transaction, cell.Id, reason, cancellationToken)).ConfigureAwait(false);
             await transaction.CommitAsync(cancellationToken).ConfigureAwait(false);
-            return reason;
+            return (true, reason);
         }
     }
 

@@ -102,14 +102,32 @@ internal sealed class UnitWorker(
 
     private static ValueTask DisposeAsync(RangeReader? range) => range?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    /// <summary>Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now. Once its transaction has begun, a stop no longer breaks it off, only the other token does.</summary>
+    /// <summary>
+    /// Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now. Once its transaction has begun, a stop no longer breaks it off, only the other token does.
+    /// </summary>
     private async Task<bool> RunBatchAsync(
+        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            if (await TryBatchAsync(connection, scan, writer, unit, batch, after, stop, cancellationToken).ConfigureAwait(false) is { } isOurs)
+            {
+                return isOurs;
+            }
+
+            stop.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <returns>Null when a key that took over was retired before the batch had reached the server: nothing was written, and the batch is sealed again with what follows.</returns>
+    private async Task<bool?> TryBatchAsync(
         DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken)
     {
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
         using var pins = new KeyPins();
-        var keys = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, stop).ConfigureAwait(false);
+        using var lease = new SealingLease(session.Ring);
+        var keys = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, lease, stop).ConfigureAwait(false);
         await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
         await using (transaction.ConfigureAwait(false))
@@ -118,6 +136,12 @@ internal sealed class UnitWorker(
             var newly = await quarantine.AddAsync(connection, transaction, jobId, runId, poisoned, cancellationToken).ConfigureAwait(false);
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
+            if (written > 0 && await lease.FindRetiredAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false) is not null)
+            {
+                await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
+                return null;
+            }
+
             if (!await jobs.CheckpointAsync(connection, transaction, jobId, unit, TableScan.Serialize(after), batch.IsLast, options.UnitLease, written, changes.Count - written, newly, cancellationToken).ConfigureAwait(false))
             {
                 // The lease was over and another worker has the unit: it does this batch again.
