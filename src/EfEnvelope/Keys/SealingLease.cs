@@ -69,5 +69,12 @@ internal sealed class SealingLease(KeyRing ring) : IDisposable
         }
     }
 
+    /// <summary>Lets the keys go, for others to be chosen.</summary>
+    public void Renew()
+    {
+        _confirmedAt = ring.ConfirmedAt;
+        Keys.Dispose();
+    }
+
     public void Dispose() => Keys.Dispose();
 }

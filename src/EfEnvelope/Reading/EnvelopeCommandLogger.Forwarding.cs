@@ -41,48 +41,6 @@ internal sealed partial class EnvelopeCommandLogger
             ? inner.CommandScalarExecutedAsync(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource, cancellationToken)
             : new ValueTask<object?>(methodResult);
 
-    public int CommandNonQueryExecuted(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, int methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
-        => _tellsExecution ? inner.CommandNonQueryExecuted(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource) : methodResult;
-
-    public ValueTask<int> CommandNonQueryExecutedAsync(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, int methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
-        CancellationToken cancellationToken = default)
-        => _tellsExecution
-            ? inner.CommandNonQueryExecutedAsync(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource, cancellationToken)
-            : new ValueTask<int>(methodResult);
-
-    public void CommandError(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, DbCommandMethod executeMethod, Guid commandId, Guid connectionId, Exception exception, DateTimeOffset startTime, TimeSpan duration,
-        CommandSource commandSource)
-    {
-        _frames.Remove(command);
-        inner.CommandError(connection, command, logCommandText, context, executeMethod, commandId, connectionId, exception, startTime, duration, commandSource);
-    }
-
-    public Task CommandErrorAsync(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, DbCommandMethod executeMethod, Guid commandId, Guid connectionId, Exception exception, DateTimeOffset startTime, TimeSpan duration,
-        CommandSource commandSource, CancellationToken cancellationToken = default)
-    {
-        _frames.Remove(command);
-        return inner.CommandErrorAsync(connection, command, logCommandText, context, executeMethod, commandId, connectionId, exception, startTime, duration, commandSource, cancellationToken);
-    }
-
-    public void CommandCanceled(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, DbCommandMethod executeMethod, Guid commandId, Guid connectionId, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
-    {
-        _frames.Remove(command);
-        inner.CommandCanceled(connection, command, logCommandText, context, executeMethod, commandId, connectionId, startTime, duration, commandSource);
-    }
-
-    public Task CommandCanceledAsync(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, DbCommandMethod executeMethod, Guid commandId, Guid connectionId, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
-        CancellationToken cancellationToken = default)
-    {
-        _frames.Remove(command);
-        return inner.CommandCanceledAsync(connection, command, logCommandText, context, executeMethod, commandId, connectionId, startTime, duration, commandSource, cancellationToken);
-    }
-
     public InterceptionResult DataReaderClosing(
         IRelationalConnection connection, DbCommand command, DbDataReader dataReader, Guid commandId, int recordsAffected, int readCount, DateTimeOffset startTime)
         => inner.DataReaderClosing(connection, command, dataReader, commandId, recordsAffected, readCount, startTime);

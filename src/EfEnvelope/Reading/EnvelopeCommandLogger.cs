@@ -72,7 +72,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public InterceptionResult<DbDataReader> CommandReaderExecuting(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
     {
-        Seal(command, commandSource);
+        Seal(command, commandSource, null);
         return _tellsExecution ? inner.CommandReaderExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
     }
 
@@ -88,7 +88,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
 
         async ValueTask<InterceptionResult<DbDataReader>> SealAndTellAsync()
         {
-            await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+            await SealAsync(command, commandSource, null, cancellationToken).ConfigureAwait(false);
             return await Tell().ConfigureAwait(false);
         }
     }
@@ -96,14 +96,14 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public InterceptionResult<object> CommandScalarExecuting(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
     {
-        Seal(command, commandSource);
+        Seal(command, commandSource, null);
         return _tellsExecution ? inner.CommandScalarExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
     }
 
     public async ValueTask<InterceptionResult<object>> CommandScalarExecutingAsync(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
     {
-        await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+        await SealAsync(command, commandSource, null, cancellationToken).ConfigureAwait(false);
         return _tellsExecution
             ? await inner.CommandScalarExecutingAsync(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource, cancellationToken).ConfigureAwait(false)
             : default;
@@ -112,14 +112,14 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public InterceptionResult<int> CommandNonQueryExecuting(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
     {
-        Seal(command, commandSource);
+        Seal(command, commandSource, connection);
         return _tellsExecution ? inner.CommandNonQueryExecuting(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource) : default;
     }
 
     public async ValueTask<InterceptionResult<int>> CommandNonQueryExecutingAsync(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
     {
-        await SealAsync(command, commandSource, cancellationToken).ConfigureAwait(false);
+        await SealAsync(command, commandSource, connection, cancellationToken).ConfigureAwait(false);
         return _tellsExecution
             ? await inner.CommandNonQueryExecutingAsync(connection, command, logCommandText, context, commandId, connectionId, startTime, commandSource, cancellationToken).ConfigureAwait(false)
             : default;
@@ -183,34 +183,73 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         }
     }
 
-    private void Seal(DbCommand command, CommandSource source)
+    private void Seal(DbCommand command, CommandSource source, IRelationalConnection? connection)
     {
-        if (FindPending(command) is not null || MustConfirm(source))
+        if (FindPending(command) is { } frame)
         {
-            SynchronousBridge.Run(() => SealAsync(command, source, CancellationToken.None));
+            SealPending(command, frame, new SealedStatement(session), connection);
+        }
+        else if (MustConfirm(source))
+        {
+            SynchronousBridge.Run(() => ConfirmAsync(CancellationToken.None));
         }
     }
 
-    /// <summary>Seals a query's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
-    private Task SealAsync(DbCommand command, CommandSource source, CancellationToken cancellationToken)
-        => FindPending(command) is { } frame ? SealPendingAsync(command, frame, cancellationToken)
-            : MustConfirm(source) && session.Save is { } save ? save.RequireAsync(session.OpenStore(), cancellationToken).AsTask()
+    private void SealPending(DbCommand command, CommandFrame frame, SealedStatement statement, IRelationalConnection? connection)
+        => SynchronousBridge.Run(() => SealPendingAsync(command, frame, statement, connection, CancellationToken.None));
+
+    /// <summary>Seals a statement's values now that keys can be awaited; a save sealed its own, and only asks whether it may still send them.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="source">Who made it.</param>
+    /// <param name="connection">Of a command that writes, unless it is a save's.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    private Task SealAsync(DbCommand command, CommandSource source, IRelationalConnection? connection, CancellationToken cancellationToken)
+        => FindPending(command) is { } frame ? SealPendingAsync(command, frame, new SealedStatement(session), connection, cancellationToken)
+            : MustConfirm(source) ? ConfirmAsync(cancellationToken)
             : Task.CompletedTask;
 
+    private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? save.RequireAsync(session.OpenStore(), cancellationToken).AsTask() : Task.CompletedTask;
+
     /// <summary>Whatever comes of it, the values themselves are let go.</summary>
-    private async Task SealPendingAsync(DbCommand command, CommandFrame frame, CancellationToken cancellationToken)
+    private async Task SealPendingAsync(DbCommand command, CommandFrame frame, SealedStatement statement, IRelationalConnection? connection, CancellationToken cancellationToken)
     {
         try
         {
-            await PendingValues.SealAsync(command, frame, session, cancellationToken).ConfigureAwait(false);
+            var own = statement.NeedsTransaction ? connection : null;
+            await PendingValues.SealAsync(command, frame, session, statement, own, cancellationToken).ConfigureAwait(false);
+            frame.Statement = connection is null ? null : statement;
         }
         finally
         {
             frame.Forget();
-            if (frame.Plan is null)
+            if (frame.Statement is null)
             {
-                _frames.Remove(command);
+                await statement.DisposeAsync().ConfigureAwait(false);
+                if (frame.Plan is null)
+                {
+                    _frames.Remove(command);
+                }
             }
+        }
+    }
+
+    /// <summary>What a command that ran or failed has left to do; null where that is nothing.</summary>
+    private SealedStatement? TakeStatement(DbCommand command)
+    {
+        if (!_hasFrames || !_frames.TryGet(command, out var frame) || frame.Statement is not { } statement)
+        {
+            return null;
+        }
+
+        frame.Statement = null;
+        return statement;
+    }
+
+    private static async Task CompleteAsync(SealedStatement statement, CancellationToken cancellationToken)
+    {
+        await using (statement.ConfigureAwait(false))
+        {
+            await statement.CompleteAsync(cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -34,6 +34,9 @@ internal sealed class CommandFrame
 
     public bool HasPending => _pending is { Count: > 0 };
 
+    /// <summary>The command's values after they were sealed, until it has run; null where it has none, or commits nothing.</summary>
+    public SealedStatement? Statement { get; set; }
+
     /// <summary>Lets the values go: they were sealed, or the command does not run.</summary>
     public void Forget() => _pending = null;
 

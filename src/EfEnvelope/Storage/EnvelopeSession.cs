@@ -97,6 +97,20 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// The transaction that the context's statements run in, whoever began it: EF's or a raw one (BeginTransaction, UseTransaction), one that the connection was enlisted in, or the
     /// ambient one of a TransactionScope. Null outside of any.
     /// </summary>
-    private object? FindTransaction()
+    public object? FindTransaction()
         => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction() ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction ?? Transaction.Current;
+
+    /// <summary>Rolls back the transaction that the context's statements run in, whoever began it: what it holds must not be committed.</summary>
+    /// <param name="ambient">What <see cref="FindTransaction"/> said on the caller's thread.</param>
+    public async Task RollBackAsync(object? ambient)
+    {
+        if (relationalConnection.CurrentTransaction is { } current)
+        {
+            await current.RollbackAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        else
+        {
+            (ambient as Transaction)?.Rollback();
+        }
+    }
 }

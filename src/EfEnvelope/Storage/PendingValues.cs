@@ -4,30 +4,54 @@ using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage.Ring;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Storage;
 
 /// <summary>Replaces the placeholders of a command's parameters by envelopes, when their keys are there.</summary>
 internal static class PendingValues
 {
-    public static async Task SealAsync(DbCommand command, CommandFrame frame, EnvelopeSession session, CancellationToken cancellationToken)
+    private const int MaxAttempts = 5;
+
+    /// <param name="command">The command.</param>
+    /// <param name="frame">What is known of it.</param>
+    /// <param name="session">The context's.</param>
+    /// <param name="statement">Takes the keys; made by the caller on its own thread.</param>
+    /// <param name="connection">Where the command is to have a transaction of its own; null where it runs in another, or writes nothing.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    public static async Task SealAsync(
+        DbCommand command, CommandFrame frame, EnvelopeSession session, SealedStatement statement, IRelationalConnection? connection, CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
         await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
-        var sealedValues = new Dictionary<object, object>(ReferenceEqualityComparer.Instance);
-        var armor = new Dictionary<string, string>(StringComparer.Ordinal);
-        using var pins = new KeyPins();
-        foreach (var pending in frame.Pending)
+        Dictionary<object, object> sealedValues;
+        Dictionary<string, string> armor;
+        var isBegun = false;
+        for (var attempt = 0; ; attempt++)
         {
-            var scope = Scope(pending.Column, frame, session);
-            var key = await session.Ring.GetForSealingAsync(scope, store, session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
-            var envelope = pending.Seal(new SealingFrame(key, rowId: null));
-            sealedValues[pending.Placeholder] = envelope;
-            armor[Convert.ToHexString(pending.Placeholder)] = TextArmor.Encode(envelope);
+            (sealedValues, armor) = await SealValuesAsync(frame, session, statement.Lease, store, cancellationToken).ConfigureAwait(false);
+
+            // Not before the keys are had: a statement that gets none leaves nothing behind.
+            await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+            if (connection is not null && !isBegun)
+            {
+                await statement.BeginAsync(command, connection, cancellationToken).ConfigureAwait(false);
+                (isBegun, store) = (true, session.OpenStore());
+            }
+
+            if (await statement.Lease.FindRetiredAsync(store, cancellationToken).ConfigureAwait(false) is not { } retired)
+            {
+                break;
+            }
+
+            if (attempt == MaxAttempts)
+            {
+                throw new KeyUnavailableException($"Key {retired.Id}, and those that followed it, were retired while they sealed a statement's values. Nothing was sent. Retry.") { KeyId = retired.Id };
+            }
+
+            statement.Lease.Renew();
         }
 
-        // Not before the keys are had: a statement that gets none leaves nothing behind.
-        await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
         var replaced = 0;
         foreach (DbParameter parameter in command.Parameters)
         {
@@ -40,6 +64,23 @@ internal static class PendingValues
             throw new EnvelopeQueryException(
                 $"Column '{columnId}': a value stands in a parameter where it cannot be sealed, such as a whole JSON document. Nothing was sent. Load the rows and use SaveChanges instead.") { ColumnId = columnId };
         }
+    }
+
+    private static async Task<(Dictionary<object, object> Values, Dictionary<string, string> Armor)> SealValuesAsync(
+        CommandFrame frame, EnvelopeSession session, SealingLease lease, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var sealedValues = new Dictionary<object, object>(ReferenceEqualityComparer.Instance);
+        var armor = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var pending in frame.Pending)
+        {
+            var scope = Scope(pending.Column, frame, session);
+            var key = await session.Ring.GetForSealingAsync(scope, store, session.TransientKeys, lease.Keys, cancellationToken).ConfigureAwait(false);
+            var envelope = pending.Seal(new SealingFrame(key, rowId: null));
+            sealedValues[pending.Placeholder] = envelope;
+            armor[Convert.ToHexString(pending.Placeholder)] = TextArmor.Encode(envelope);
+        }
+
+        return (sealedValues, armor);
     }
 
     private static object? Replace(object? value, Dictionary<object, object> sealedValues, Dictionary<string, string> armor, ref int replaced)

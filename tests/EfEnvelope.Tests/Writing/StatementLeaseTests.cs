@@ -1,0 +1,163 @@
+using System.Data.Common;
+using System.Transactions;
+using EfEnvelope.Keys;
+using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Lifecycle;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
+
+namespace EfEnvelope.Tests.Writing;
+
+public sealed class SqliteStatementLeaseTests() : StatementLeaseTests("SQLite");
+
+public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("PostgreSQL")
+{
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_statement_that_waited_behind_the_question_is_rolled_back(bool sync)
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        point.Reach = RetireElsewhereAsync;
+        var error = sync ? Assert.Throws<KeyUnavailableException>(() => Rename(context)) : await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
+        Assert.Contains("nothing was written", error.Message, StringComparison.Ordinal);
+        Assert.Null(context.Database.CurrentTransaction);
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(1, await RenameAsync(context));
+        Assert.Equal((await KeyAsync(context, ScopeA.Value, 2)).Id, await KeyOfCellAsync("b0"));
+    }
+
+    [Fact]
+    public async Task A_transaction_of_the_callers_whose_statement_waited_behind_the_question_is_rolled_back()
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        point.Reach = RetireElsewhereAsync;
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => transaction.CommitAsync());
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+    }
+
+    [Fact]
+    public async Task A_transaction_scope_whose_statement_waited_behind_the_question_is_rolled_back()
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
+        point.Reach = async () =>
+        {
+            using var outside = new TransactionScope(TransactionScopeOption.Suppress, TransactionScopeAsyncFlowOption.Enabled);
+            await RetireElsewhereAsync();
+        };
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
+        scope.Complete();
+        Assert.Throws<TransactionAbortedException>(scope.Dispose);
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+    }
+}
+
+/// <summary>ExecuteUpdate asks as a save does whether its keys may still seal, in a transaction of its own where none is open.</summary>
+public abstract class StatementLeaseTests(string provider) : LifecycleFixture(provider)
+{
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_statement_that_waited_longer_than_the_lease_is_sealed_with_the_successor(bool sync)
+    {
+        var point = new StatementPoint(ofTransactions: true);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        point.Reach = RetireElsewhereAsync;
+        Assert.Equal(1, sync ? Rename(context) : await RenameAsync(context));
+        Assert.Null(point.Reach);
+        Assert.Null(context.Database.CurrentTransaction);
+        Assert.Equal((await KeyAsync(context, ScopeA.Value, 2)).Id, await KeyOfCellAsync("b0"));
+        Assert.Equal("canary", (await ReadAsync(context)).FullName);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_statement_that_fails_leaves_no_transaction_open(bool sync)
+    {
+        await using var context = New();
+        await SeedAsync(context, 1, 0);
+        var rows = context.Customers.Where(c => c.TenantId == TenantA);
+        if (sync)
+        {
+            Assert.ThrowsAny<DbException>(() => rows.ExecuteUpdate(s => s.SetProperty(c => c.FullName, "x").SetProperty(c => c.Branch, (string)null!)));
+        }
+        else
+        {
+            await Assert.ThrowsAnyAsync<DbException>(() => rows.ExecuteUpdateAsync(s => s.SetProperty(c => c.FullName, "x").SetProperty(c => c.Branch, (string)null!)));
+        }
+
+        Assert.Null(context.Database.CurrentTransaction);
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        Assert.Equal(1, await RenameAsync(context));
+        Assert.Same(transaction, context.Database.CurrentTransaction);
+        await transaction.RollbackAsync();
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(1, await RenameAsync(context));
+        Assert.Equal("canary", (await ReadAsync(context)).FullName);
+    }
+
+    protected BankContext New(StatementPoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point, point.OfTransactions)));
+
+    protected static int Rename(BankContext context) => context.Customers.Where(c => c.TenantId == TenantA).ExecuteUpdate(s => s.SetProperty(c => c.FullName, "canary"));
+
+    protected static Task<int> RenameAsync(BankContext context) => context.Customers.Where(c => c.TenantId == TenantA).ExecuteUpdateAsync(s => s.SetProperty(c => c.FullName, "canary"));
+
+    /// <summary>Another process rotates, and the lease after it is over.</summary>
+    protected async Task RetireElsewhereAsync()
+    {
+        await using var other = New("b");
+        await new EnvelopeKeys(other).RotateAsync(ScopeA);
+        Database.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+    }
+
+    /// <summary>Reached once, when a statement's values are sealed and it is about to be sent; or before that, when its transaction is about to begin.</summary>
+    protected sealed class StatementPoint(bool ofTransactions) : DbCommandInterceptor
+    {
+        public Func<Task>? Reach { get; set; }
+
+        public IInterceptor OfTransactions => new TransactionPoint(ofTransactions ? this : null);
+
+        public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
+        {
+            Task.Run(ReachAsync).GetAwaiter().GetResult();
+            return result;
+        }
+
+        public override async ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
+        {
+            await ReachAsync();
+            return result;
+        }
+
+        private async Task ReachAsync()
+        {
+            if (Reach is { } reach)
+            {
+                Reach = null;
+                await reach();
+            }
+        }
+
+        private sealed class TransactionPoint(StatementPoint? point) : DbTransactionInterceptor
+        {
+            public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
+                DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
+            {
+                await (point?.ReachAsync() ?? Task.CompletedTask);
+                return result;
+            }
+        }
+    }
+}
