@@ -5,7 +5,8 @@ namespace EfEnvelope.Keys;
 /// had begun on the server before; so the question is asked when what is written has begun there: a statement of its transaction was answered, or it holds SQLite's write lock. Not thread safe.
 /// </summary>
 /// <param name="ring">The ring. Its last confirmation is noted here, before the first key is asked for: one that follows may be what retires a key that was chosen already.</param>
-internal sealed class SealingLease(KeyRing ring) : IDisposable
+/// <param name="isOfTransaction">Whether the keys are read in the caller's own transaction: SQLite lets that write only while nothing was committed since, so that the keys are what they were.</param>
+internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDisposable
 {
     private const int MaxAttempts = 5;
 
@@ -19,7 +20,7 @@ internal sealed class SealingLease(KeyRing ring) : IDisposable
     {
         get
         {
-            if (ring.IsFresh(_confirmedAt))
+            if (isOfTransaction || ring.IsFresh(_confirmedAt))
             {
                 return true;
             }
@@ -35,6 +36,9 @@ internal sealed class SealingLease(KeyRing ring) : IDisposable
             return true;
         }
     }
+
+    /// <summary>Whether the lease's second half has begun, in which no process that confirms in the background gets. No I/O.</summary>
+    public bool IsHalfOver => !IsValid || ring.IsRefreshDue(_confirmedAt);
 
     /// <summary>Asks the ring where its last answer is older than a lease.</summary>
     /// <returns>A key that was retired: nothing that it sealed may be written. Null when all still seal.</returns>
@@ -60,14 +64,11 @@ internal sealed class SealingLease(KeyRing ring) : IDisposable
         throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow. Nothing was written. Retry.");
     }
 
-    /// <exception cref="KeyUnavailableException">A key was retired meanwhile: what it sealed is to be sealed again, with its successor.</exception>
-    public async ValueTask RequireAsync(IKeyRingStore store, CancellationToken cancellationToken)
-    {
-        if (await FindRetiredAsync(store, cancellationToken).ConfigureAwait(false) is { } key)
-        {
-            throw new KeyUnavailableException($"Key {key.Id} was retired while what it had sealed waited longer than the sealing lease to be written. Nothing was written; save again.") { KeyId = key.Id };
-        }
-    }
+    /// <summary>What is told where what a key had sealed may not be written.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="outcome">What became of the rest, and what to do.</param>
+    public static KeyUnavailableException Refusal(RingKey key, string outcome)
+        => new($"Key {key.Id} was retired while what it had sealed waited longer than the sealing lease to be written. {outcome}") { KeyId = key.Id };
 
     /// <summary>Lets the keys go, for others to be chosen.</summary>
     public void Renew()

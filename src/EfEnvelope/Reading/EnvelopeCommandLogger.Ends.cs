@@ -6,9 +6,46 @@ using Microsoft.EntityFrameworkCore.Storage;
 
 namespace EfEnvelope.Reading;
 
-/// <summary>How a command ends: one whose values were sealed is committed when it has run, and rolled back when it failed, where its transaction is ours.</summary>
+/// <summary>
+/// How a command ends: a query's reader is wrapped; what was sealed has reached the server, so it is asked there whether its keys may still seal; and a statement that has a transaction of its own is committed, or rolled back where it failed.
+/// </summary>
 internal sealed partial class EnvelopeCommandLogger
 {
+    public DbDataReader CommandReaderExecuted(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
+    {
+        if (MustConfirm(commandSource) && session.FindTransaction() is { } transaction)
+        {
+            ConfirmSent(methodResult, transaction);
+        }
+
+        return Wrap(
+            command,
+            commandSource,
+            _tellsExecution ? inner.CommandReaderExecuted(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource) : methodResult);
+    }
+
+    public ValueTask<DbDataReader> CommandReaderExecutedAsync(
+        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
+        CancellationToken cancellationToken = default)
+    {
+        var transaction = MustConfirm(commandSource) ? session.FindTransaction() : null;
+        return _tellsExecution || transaction is not null ? TellAsync() : new ValueTask<DbDataReader>(Wrap(command, commandSource, methodResult));
+
+        async ValueTask<DbDataReader> TellAsync()
+        {
+            if (transaction is not null)
+            {
+                await ConfirmSentAsync(methodResult, transaction, cancellationToken).ConfigureAwait(false);
+            }
+
+            return Wrap(command, commandSource, _tellsExecution
+                ? await inner.CommandReaderExecutedAsync(
+                    connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource, cancellationToken).ConfigureAwait(false)
+                : methodResult);
+        }
+    }
+
     public int CommandNonQueryExecuted(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, int methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
     {
@@ -64,6 +101,12 @@ internal sealed partial class EnvelopeCommandLogger
         await EndAsync(command).ConfigureAwait(false);
         await inner.CommandCanceledAsync(connection, command, logCommandText, context, executeMethod, commandId, connectionId, startTime, duration, commandSource, cancellationToken).ConfigureAwait(false);
     }
+
+    private void ConfirmSent(DbDataReader reader, object transaction) => SynchronousBridge.Run(() => ConfirmSentAsync(reader, transaction, CancellationToken.None));
+
+    /// <summary>A save's statement was answered.</summary>
+    private Task ConfirmSentAsync(DbDataReader reader, object transaction, CancellationToken cancellationToken)
+        => session.Save is { } save ? session.RequireAsync(save, transaction, reader, cancellationToken) : Task.CompletedTask;
 
     private void End(DbCommand command)
     {

@@ -125,24 +125,6 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
             : default;
     }
 
-    public DbDataReader CommandReaderExecuted(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
-        => Wrap(
-            command,
-            commandSource,
-            _tellsExecution ? inner.CommandReaderExecuted(connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource) : methodResult);
-
-    public ValueTask<DbDataReader> CommandReaderExecutedAsync(
-        IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
-        CancellationToken cancellationToken = default)
-    {
-        return _tellsExecution ? TellAsync() : new ValueTask<DbDataReader>(Wrap(command, commandSource, methodResult));
-
-        async ValueTask<DbDataReader> TellAsync()
-            => Wrap(command, commandSource, await inner.CommandReaderExecutedAsync(
-                connection, command, logCommandText, context, commandId, connectionId, methodResult, startTime, duration, commandSource, cancellationToken).ConfigureAwait(false));
-    }
-
     public InterceptionResult DataReaderDisposing(
         IRelationalConnection connection, DbCommand command, DbDataReader dataReader, Guid commandId, int recordsAffected, int readCount, DateTimeOffset startTime, TimeSpan duration)
     {
@@ -208,7 +190,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
             : MustConfirm(source) ? ConfirmAsync(cancellationToken)
             : Task.CompletedTask;
 
-    private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? save.RequireAsync(session.OpenStore(), cancellationToken).AsTask() : Task.CompletedTask;
+    private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? session.RequireAsync(save, sentIn: null, answer: null, cancellationToken) : Task.CompletedTask;
 
     /// <summary>Whatever comes of it, the values themselves are let go.</summary>
     private async Task SealPendingAsync(DbCommand command, CommandFrame frame, SealedStatement statement, IRelationalConnection? connection, CancellationToken cancellationToken)

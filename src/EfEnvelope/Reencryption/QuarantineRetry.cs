@@ -87,7 +87,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
         var replacement = new object?[row.Cells.Length];
         string? reason = null;
         using var pins = new KeyPins();
-        using var lease = new SealingLease(session.Ring);
+        using var lease = new SealingLease(session.Ring, isOfTransaction: false);
         try
         {
             var keys = await resealer.LoadKeysAsync(scan.Table, [row], pins, lease, cancellationToken).ConfigureAwait(false);

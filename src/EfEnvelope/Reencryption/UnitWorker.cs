@@ -126,7 +126,7 @@ internal sealed class UnitWorker(
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
         using var pins = new KeyPins();
-        using var lease = new SealingLease(session.Ring);
+        using var lease = new SealingLease(session.Ring, isOfTransaction: false);
         var keys = await resealer.LoadKeysAsync(scan.Table, batch.Rows, pins, lease, stop).ConfigureAwait(false);
         await options.ReachAsync(JobStep.KeysLoaded).ConfigureAwait(false);
         var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);

@@ -62,6 +62,8 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     public bool HasAmbientTenant => source.AmbientTenant is not null;
 
+    public bool IsSqlite => RingStoreFactory.IsSqlite(relationalConnection.DbConnection);
+
     /// <summary>Whether the ring stands in a database of its own.</summary>
     public bool HasSeparateRing => source.RingConnection is not null;
 
@@ -100,17 +102,51 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public object? FindTransaction()
         => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction() ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction ?? Transaction.Current;
 
-    /// <summary>Rolls back the transaction that the context's statements run in, whoever began it: what it holds must not be committed.</summary>
-    /// <param name="ambient">What <see cref="FindTransaction"/> said on the caller's thread.</param>
-    public async Task RollBackAsync(object? ambient)
+    /// <summary>
+    /// Asks whether what was sealed may be written: before it is sent, and, in a transaction, when a statement was answered. One that began on the server before a key's lease was over has everybody wait for it who waits for the key's end.
+    /// </summary>
+    /// <param name="lease">What sealed it.</param>
+    /// <param name="sentIn">The transaction in which it was sent, as <see cref="FindTransaction"/> said on the caller's thread; null where nothing was sent yet.</param>
+    /// <param name="answer">The statement's open reader; disposed of where an exception is thrown: EF never gets it then, and would leave it open on the connection.</param>
+    /// <param name="cancellationToken">Cancels the question.</param>
+    /// <exception cref="KeyUnavailableException">A key was retired meanwhile. What was sent is undone: by EF, to its savepoint; else with the transaction, the caller's too.</exception>
+    public async Task RequireAsync(SealingLease lease, object? sentIn, DbDataReader? answer, CancellationToken cancellationToken)
     {
+        RingKey? key;
+        try
+        {
+            key = await lease.FindRetiredAsync(OpenStore(), cancellationToken).ConfigureAwait(false);
+        }
+        catch when (answer is not null)
+        {
+            await answer.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
+        if (key is null)
+        {
+            return;
+        }
+
+        if (answer is not null)
+        {
+            await answer.DisposeAsync().ConfigureAwait(false);
+        }
+
+        if (sentIn is null || (ReferenceEquals(lease, Save) && Context.Database.AutoSavepointsEnabled && relationalConnection.CurrentTransaction is { SupportsSavepoints: true }))
+        {
+            throw SealingLease.Refusal(key, "Nothing was written. Save again.");
+        }
+
         if (relationalConnection.CurrentTransaction is { } current)
         {
             await current.RollbackAsync(CancellationToken.None).ConfigureAwait(false);
         }
         else
         {
-            (ambient as Transaction)?.Rollback();
+            (sentIn as Transaction)?.Rollback();
         }
+
+        throw SealingLease.Refusal(key, "Its transaction was rolled back: nothing was written. Begin it again.");
     }
 }

@@ -14,7 +14,7 @@ internal sealed class SealedStatement(EnvelopeSession session) : IAsyncDisposabl
     private readonly object? _callers = session.FindTransaction();
     private IDbContextTransaction? _own;
 
-    public SealingLease Lease { get; } = new(session.Ring);
+    public SealingLease Lease { get; } = new(session.Ring, session.OpenStore().IsTransient);
 
     /// <summary>Whether the statement would commit by itself. Where EF is told to begin no transactions, it does.</summary>
     public bool NeedsTransaction => _callers is null && session.Context.Database.AutoTransactionBehavior != AutoTransactionBehavior.Never;
@@ -30,18 +30,13 @@ internal sealed class SealedStatement(EnvelopeSession session) : IAsyncDisposabl
     /// <exception cref="KeyUnavailableException">A key was retired before the statement had reached the server: its transaction was rolled back, the caller's too.</exception>
     public async Task CompleteAsync(CancellationToken cancellationToken)
     {
-        if (_own is null && _callers is null)
+        if ((_own?.GetDbTransaction() ?? _callers) is not { } transaction)
         {
             // Committed by itself.
             return;
         }
 
-        if (await Lease.FindRetiredAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false) is { } key)
-        {
-            await session.RollBackAsync(_callers).ConfigureAwait(false);
-            throw new KeyUnavailableException($"Key {key.Id} was retired while a statement whose values it had sealed waited longer than the sealing lease. Its transaction was rolled back: nothing was written. Begin again.") { KeyId = key.Id };
-        }
-
+        await session.RequireAsync(Lease, transaction, answer: null, cancellationToken).ConfigureAwait(false);
         if (_own is not null)
         {
             await _own.CommitAsync(cancellationToken).ConfigureAwait(false);

@@ -23,7 +23,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return inner.SaveChanges(entries);
         }
 
-        Begin(plan);
+        var behavior = Begin(plan);
         var saved = WithRing(plan, entries);
         try
         {
@@ -31,7 +31,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
         finally
         {
-            Finish(plan, entries, saved);
+            Finish(plan, behavior, entries, saved);
         }
     }
 
@@ -43,7 +43,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return await inner.SaveChangesAsync(entries, cancellationToken).ConfigureAwait(false);
         }
 
-        Begin(plan);
+        var behavior = Begin(plan);
         var saved = WithRing(plan, entries);
         try
         {
@@ -51,7 +51,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
         finally
         {
-            Finish(plan, entries, saved);
+            Finish(plan, behavior, entries, saved);
         }
     }
 
@@ -61,10 +61,22 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     public Expression<Func<QueryContext, TResult>> CompileQueryExpression<TResult>(Expression query, bool async)
         => inner.CompileQueryExpression<TResult>(query, async);
 
-    private void Begin(SavePlan plan)
+    /// <summary>
+    /// A save of a single statement has a transaction too where the statement may reach the server after its lease is over: on SQLite always, so that the keys are asked for with the write lock held, which a statement alone waits for behind that
+    /// question; elsewhere in the lease's second half.
+    /// </summary>
+    /// <returns>What the context said of transactions.</returns>
+    private AutoTransactionBehavior Begin(SavePlan plan)
     {
         Saves.Set(current.Context, plan);
         session.Save = plan.Lease;
+        var behavior = current.Context.Database.AutoTransactionBehavior;
+        if (behavior == AutoTransactionBehavior.WhenNeeded && (session.IsSqlite || plan.Lease.IsHalfOver))
+        {
+            current.Context.Database.AutoTransactionBehavior = AutoTransactionBehavior.Always;
+        }
+
+        return behavior;
     }
 
     private static IList<IUpdateEntry> WithRing(SavePlan plan, IList<IUpdateEntry> entries) => plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries];
@@ -73,8 +85,9 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     /// Outside of a transaction of the user's, what was saved is committed or gone: new keys are read again from their rows. What EF added to the list, unchanged entities that share a row with changed ones,
     /// it also takes for saved afterwards.
     /// </summary>
-    private void Finish(SavePlan plan, IList<IUpdateEntry> entries, IList<IUpdateEntry> saved)
+    private void Finish(SavePlan plan, AutoTransactionBehavior behavior, IList<IUpdateEntry> entries, IList<IUpdateEntry> saved)
     {
+        current.Context.Database.AutoTransactionBehavior = behavior;
         if (!ReferenceEquals(saved, entries))
         {
             for (var i = plan.RingEntries.Count + entries.Count; i < saved.Count; i++)

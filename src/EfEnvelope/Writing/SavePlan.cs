@@ -7,14 +7,14 @@ using Microsoft.EntityFrameworkCore.Update;
 namespace EfEnvelope.Writing;
 
 /// <summary>The keys of one save: which frame seals the cells of which entry. Made anew for every attempt; disposing lets the keys go.</summary>
-internal sealed class SavePlan(KeyRing ring) : IDisposable
+internal sealed class SavePlan(SealingLease lease) : IDisposable
 {
     private readonly Dictionary<IUpdateEntry, SealingFrame> _frames = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>Ring rows of new row keys, to be inserted together with their rows.</summary>
     public List<IUpdateEntry> RingEntries { get; } = [];
 
-    public SealingLease Lease { get; } = new(ring);
+    public SealingLease Lease => lease;
 
     public void Add(IUpdateEntry entry, SealingFrame frame) => _frames[entry] = frame;
 
@@ -56,5 +56,5 @@ internal sealed class SavePlan(KeyRing ring) : IDisposable
         return documents ?? first;
     }
 
-    public void Dispose() => Lease.Dispose();
+    public void Dispose() => lease.Dispose();
 }

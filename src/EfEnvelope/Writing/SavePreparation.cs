@@ -175,7 +175,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
     private async ValueTask<SavePlan> AssignKeysAsync(List<Row> rows, HashSet<Guid> made, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var plan = new SavePlan(session.Ring);
+        var plan = new SavePlan(new SealingLease(session.Ring, store.IsTransient));
         try
         {
             await AssignKeysAsync(plan, rows, made, store, cancellationToken).ConfigureAwait(false);

@@ -31,9 +31,111 @@ public sealed class SqliteSaveLeaseTests() : SaveLeaseTests("SQLite")
         Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("new"));
         Assert.Equal("Name 0", (await ReadAsync(reader)).FullName);
     }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_save_of_one_statement_asks_when_it_has_the_write_lock(bool sync)
+    {
+        var point = new SavePoint();
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 1, 0);
+        await RotateElsewhereAsync();
+        await using var holder = Database.Connect();
+        await holder.OpenAsync();
+        var held = await holder.BeginTransactionAsync();
+        Add(writer, "w0");
+        point.Reach = async () =>
+        {
+            // The save waits for the lock until its lease is over.
+            Database.Time.Advance(PastLease);
+            await held.DisposeAsync();
+        };
+        await AssertRefusedAsync(writer, sync);
+        Assert.Equal(1L, await RowsAsync());
+        Assert.Equal(AutoTransactionBehavior.WhenNeeded, writer.Database.AutoTransactionBehavior);
+        Assert.Equal(1, await writer.SaveChangesAsync());
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
+        Assert.Equal(AutoTransactionBehavior.WhenNeeded, writer.Database.AutoTransactionBehavior);
+    }
+
+    [Fact]
+    public async Task A_deferred_transaction_that_chose_its_keys_before_a_rotation_cannot_write_after_it()
+    {
+        await using var writer = new BankContext(Database.Options(connectionString: Database.ConnectionString + ";Default Timeout=1"));
+        await SeedAsync(writer, 1, 0);
+        await using var connection = (SqliteConnection)writer.Database.GetDbConnection();
+        await connection.OpenAsync();
+        await using var transaction = connection.BeginTransaction(deferred: true);
+        await writer.Database.UseTransactionAsync(transaction);
+        Assert.Equal("Name 0", (await ReadAsync(writer)).FullName);
+        await RotateElsewhereAsync();
+        var error = Assert.IsType<SqliteException>((await Assert.ThrowsAsync<DbUpdateException>(() => SaveAsync(writer, "w0"))).InnerException);
+        Assert.Equal(SQLitePCL.raw.SQLITE_BUSY, error.SqliteErrorCode);
+    }
 }
 
-public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL");
+public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
+{
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(1, true)]
+    [InlineData(2, false)]
+    [InlineData(2, true)]
+    public async Task A_save_that_waited_behind_the_question_is_rolled_back(int rows, bool sync)
+    {
+        var point = new SavePoint { IsOfTransactions = false };
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 1, 0);
+
+        // A single statement has a transaction in the lease's second half.
+        Database.Time.Advance(PastLease / 2);
+        for (var i = 0; i < rows; i++)
+        {
+            Add(writer, $"w{i}");
+        }
+
+        point.Reach = RetireElsewhereAsync;
+        await AssertRefusedAsync(writer, sync);
+        Assert.Equal(1L, await RowsAsync());
+        Assert.Equal(rows, await writer.SaveChangesAsync());
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_save_that_waited_behind_the_question_is_undone_in_the_callers_transaction_which_goes_on(bool sync)
+    {
+        var point = new SavePoint { IsOfTransactions = false };
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 1, 0);
+        await using var transaction = await writer.Database.BeginTransactionAsync();
+        Add(writer, "w0");
+        point.Reach = RetireElsewhereAsync;
+        await AssertRefusedAsync(writer, sync);
+        await writer.SaveChangesAsync();
+        await transaction.CommitAsync();
+        Assert.Equal(2L, await RowsAsync());
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
+    }
+
+    [Fact]
+    public async Task A_save_that_waited_behind_the_question_and_has_no_savepoint_takes_the_callers_transaction_with_it()
+    {
+        var point = new SavePoint { IsOfTransactions = false };
+        await using var writer = Writer(point);
+        writer.Database.AutoSavepointsEnabled = false;
+        await SeedAsync(writer, 1, 0);
+        await using var transaction = await writer.Database.BeginTransactionAsync();
+        Add(writer, "w0");
+        point.Reach = RetireElsewhereAsync;
+        var error = Assert.IsType<KeyUnavailableException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
+        Assert.Contains("was rolled back", error.Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => transaction.CommitAsync());
+        Assert.Equal(1L, await RowsAsync());
+    }
+}
 
 /// <summary>A save stands on the confirmation that its keys were chosen under, and asks again where that is a lease ago when it writes.</summary>
 public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provider)
@@ -45,7 +147,7 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
     {
         var kms = new ScriptedKeyService(Database.KeyService);
         Database.KeyService = kms;
-        var point = new TransactionPoint();
+        var point = new SavePoint();
         await using var writer = Writer(point);
         await SeedAsync(writer, 0, 1);
         var old = await KeyAsync(writer, ScopeA.Value, purpose: KeyPurpose.Kek);
@@ -75,7 +177,7 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
     [Fact]
     public async Task A_save_that_waited_longer_than_the_lease_asks_in_its_own_transaction()
     {
-        var point = new TransactionPoint();
+        var point = new SavePoint();
         await using var writer = Writer(point);
         await SeedAsync(writer, 1, 0);
         point.Reach = RetireElsewhereAsync;
@@ -87,9 +189,10 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
         Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w1"));
     }
 
-    protected static async Task AssertRefusedAsync(BankContext writer)
+    protected static async Task AssertRefusedAsync(BankContext writer, bool sync = false)
     {
-        var error = Assert.IsType<KeyUnavailableException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
+        var failed = sync ? Assert.Throws<DbUpdateException>(() => writer.SaveChanges()) : await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync());
+        var error = Assert.IsType<KeyUnavailableException>(failed.InnerException);
         Assert.Contains("Nothing was written", error.Message, StringComparison.Ordinal);
     }
 
@@ -120,23 +223,61 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
     private async Task<long> KeysUnderAsync(Guid kek)
         => Convert.ToInt64(await Database.ScalarAsync($"SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE {IdIs(kek).Replace("\"Id\"", "\"KekId\"", StringComparison.Ordinal)}"), null);
 
-    protected BankContext Writer(TransactionPoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point)));
+    protected BankContext Writer(SavePoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point, point.OfTransactions)));
 
-    /// <summary>Reached once, when a transaction is about to begin: the keys of a save are chosen by then, nothing is sent.</summary>
-    protected sealed class TransactionPoint : DbTransactionInterceptor
+    /// <summary>Reached once, when a transaction is about to begin: the keys of a save are chosen by then, nothing is sent. Or when a statement is about to be sent, whichever is first.</summary>
+    protected sealed class SavePoint : DbCommandInterceptor
     {
         public Func<Task>? Reach { get; set; }
 
-        public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
-            DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
+        public bool IsOfTransactions { get; init; } = true;
+
+        public IInterceptor OfTransactions => new TransactionPoint(this);
+
+        public override InterceptionResult<DbDataReader> ReaderExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result)
+        {
+            Task.Run(ReachAsync).GetAwaiter().GetResult();
+            return result;
+        }
+
+        public override async ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
+            DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
+        {
+            await ReachAsync();
+            return result;
+        }
+
+        private async Task ReachAsync()
         {
             if (Reach is { } reach)
             {
                 Reach = null;
                 await reach();
             }
+        }
 
-            return result;
+        private sealed class TransactionPoint(SavePoint point) : DbTransactionInterceptor
+        {
+            public override InterceptionResult<DbTransaction> TransactionStarting(DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result)
+            {
+                if (point.IsOfTransactions)
+                {
+                    Task.Run(point.ReachAsync).GetAwaiter().GetResult();
+                }
+
+                return result;
+            }
+
+            public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
+                DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
+            {
+                if (point.IsOfTransactions)
+                {
+                    await point.ReachAsync();
+                }
+
+                return result;
+            }
         }
     }
 }

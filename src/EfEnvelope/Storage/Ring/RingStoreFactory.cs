@@ -131,7 +131,7 @@ internal static class RingStoreFactory
         return settings.ConnectionString;
     }
 
-    private static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
+    public static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
     /// <summary>Where a connection leads, whether it is open or not: SQLite's own answer is the path as it was written while closed, and the absolute one while open.</summary>
     public static string DataSourceOf(DbConnection connection)
