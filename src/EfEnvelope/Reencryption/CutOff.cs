@@ -15,14 +15,21 @@ internal static class CutOff
     /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
     internal static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
 
-    /// <summary>Transactions that began before a moment; and sessions whose transactions the role may not see; and whether this is a standby, which knows neither.</summary>
-    private const string Horizon =
+    /// <summary>
+    /// The transactions that are open in this database. By their locks: each takes one on its own virtual id before its first statement and keeps it until its end is visible to others. These are told to every role, and of every
+    /// session; when a transaction began is neither (<c>track_activities</c>, <c>pg_read_all_stats</c>). Autovacuum runs under no role.
+    /// </summary>
+    private const string Open =
         """
-        SELECT (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' AND xact_start < $1),
-               (SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
-                AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_has_role(current_user, usesysid, 'USAGE')),
-               pg_is_in_recovery()
+        SELECT l.virtualxid FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND a.datname = current_database() AND a.usesysid IS NOT NULL AND a.pid <> pg_backend_pid()
         """;
+
+    /// <summary>The sessions whose transactions are open among those that were noted.</summary>
+    private const string StillOpen = "SELECT pid FROM pg_locks WHERE locktype = 'virtualxid' AND mode = 'ExclusiveLock' AND virtualxid = ANY($1) ORDER BY pid";
+
+    /// <summary>Process ids that a report names at most.</summary>
+    private const int MaxNamed = 5;
 
     /// <summary>Transactions that were prepared before a moment; when they began is not known any more.</summary>
     private const string Prepared = "SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1";
@@ -103,45 +110,34 @@ internal static class CutOff
     /// </summary>
     private static async Task<string?> WaitForOlderAsync(DbConnection connection, TimeProvider time, long started, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        var horizon = await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
-        object? prepared = null;
-        while (true)
+        if (await ScalarAsync(connection, "SELECT pg_is_in_recovery()", null, cancellationToken).ConfigureAwait(false) is true)
         {
-            long older = 0;
-            if (prepared is null)
-            {
-                using var command = Command(connection, Horizon, horizon);
-                var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-                await using (reader.ConfigureAwait(false))
-                {
-                    await reader.ReadAsync(cancellationToken).ConfigureAwait(false);
-                    older = reader.GetInt64(0);
-                    if (reader.GetBoolean(2))
-                    {
-                        return "the connection leads to a standby, which lags behind and does not know the primary's transactions: connect to the primary";
-                    }
+            return "the connection leads to a standby, which lags behind and does not know the primary's transactions: connect to the primary";
+        }
 
-                    if (reader.GetInt64(1) is > 0 and var hidden)
-                    {
-                        return $"{hidden} session(s) of other roles hide when their transactions began: grant pg_read_all_stats to the job's role";
-                    }
-                }
-
-                prepared = older > 0 ? null : await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
-            }
-
-            if (prepared is not null && (older = (long)(await ScalarAsync(connection, Prepared, prepared, cancellationToken).ConfigureAwait(false))!) == 0)
-            {
-                return null;
-            }
-
+        var noted = await ListAsync<string>(connection, Open, null, cancellationToken).ConfigureAwait(false);
+        while (await ListAsync<int>(connection, StillOpen, noted, cancellationToken).ConfigureAwait(false) is { Length: > 0 } older)
+        {
             if (time.GetElapsedTime(started) > timeout)
             {
-                return $"{older} transaction(s) that began before the cut-off are still open (see pg_stat_activity, pg_prepared_xacts)";
+                return $"{older.Length} transaction(s) that began before the cut-off are still open (pid {string.Join(", ", older.Take(MaxNamed))}{(older.Length > MaxNamed ? " and others" : "")}: see pg_stat_activity)";
             }
 
             await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
         }
+
+        var moment = await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
+        while ((long)(await ScalarAsync(connection, Prepared, moment, cancellationToken).ConfigureAwait(false))! is > 0 and var prepared)
+        {
+            if (time.GetElapsedTime(started) > timeout)
+            {
+                return $"{prepared} transaction(s) that began before the cut-off are prepared and not ended (see pg_prepared_xacts)";
+            }
+
+            await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
+        }
+
+        return null;
     }
 
     private static async Task<TimeSpan> LeaseAsync(EnvelopeSession session, CancellationToken cancellationToken)
@@ -151,19 +147,35 @@ internal static class CutOff
         return longest > own ? longest : own;
     }
 
-    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, object? moment, CancellationToken cancellationToken)
+    private static async Task<object?> ScalarAsync(DbConnection connection, string sql, object? parameter, CancellationToken cancellationToken)
     {
-        using var command = Command(connection, sql, moment);
+        using var command = Command(connection, sql, parameter);
         return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    private static DbCommand Command(DbConnection connection, string sql, object? moment)
+    private static async Task<T[]> ListAsync<T>(DbConnection connection, string sql, object? parameter, CancellationToken cancellationToken)
+    {
+        using var command = Command(connection, sql, parameter);
+        var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
+        {
+            var values = new List<T>();
+            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                values.Add(reader.GetFieldValue<T>(0));
+            }
+
+            return [.. values];
+        }
+    }
+
+    private static DbCommand Command(DbConnection connection, string sql, object? parameter)
     {
         var command = connection.CreateCommand();
         command.CommandText = sql;
-        if (moment is not null)
+        if (parameter is not null)
         {
-            command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = moment });
+            command.Parameters.Add(new Npgsql.NpgsqlParameter { Value = parameter });
         }
 
         return command;

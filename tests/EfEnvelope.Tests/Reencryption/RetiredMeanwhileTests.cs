@@ -22,7 +22,7 @@ public sealed class PostgresRetiredMeanwhileTests() : RetiredMeanwhileTests("Pos
         var keys = new EnvelopeKeys(context);
         await keys.RotateAsync(ScopeA);
         var job = keys.ReencryptAsync(Small with { CutOffTimeout = TimeSpan.FromSeconds(2) });
-        while (!job.IsCompleted && await Database.ScalarAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%xact_start < $1%' AND pid <> pg_backend_pid()") is not > 0L)
+        while (!job.IsCompleted && await Database.ScalarAsync("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%virtualxid = ANY($1)%' AND pid <> pg_backend_pid()") is not > 0L)
         {
             await Task.Yield();
         }
