@@ -11,8 +11,8 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace EfEnvelope.Census;
 
 /// <summary>
-/// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. On PostgreSQL with
-/// <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
+/// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. All of it in one snapshot
+/// (<see cref="CensusSnapshot"/>), on PostgreSQL with <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
 /// Columns that only another context over the same database knows are counted too, from the ring's table of columns; other databases over the same ring are named.
 /// What the database hands out is read as a stream and added up (<see cref="ColumnTally"/>): where rows have keys of their own there are as many groups as rows.
 /// </summary>
@@ -49,35 +49,20 @@ internal static class CensusTaker
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
-            var transaction = lease.Transaction is null && lease.Connection is Npgsql.NpgsqlConnection
-                ? await lease.Connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false)
-                : null;
-            try
+            var sql = context.GetService<ISqlGenerationHelper>();
+            var tables = EncryptedTable.Of(context.Model, sql).Concat(await ForeignColumns.FindAsync(lease.Connection, lease.Transaction, others, sql, cancellationToken).ConfigureAwait(false)).ToList();
+            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
+            await using (snapshot.ConfigureAwait(false))
             {
-                var current = transaction ?? lease.Transaction;
-                if (transaction is not null)
-                {
-                    using var security = Command(lease.Connection, current, "SET LOCAL row_security = off");
-                    await security.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
-                }
-
-                var sql = context.GetService<ISqlGenerationHelper>();
-                foreach (var table in EncryptedTable.Of(context.Model, sql).Concat(await ForeignColumns.FindAsync(lease.Connection, current, others, sql, cancellationToken).ConfigureAwait(false)))
+                foreach (var table in tables)
                 {
                     foreach (var (columns, form) in Scans(table))
                     {
                         var tallies = columns.ConvertAll(c => new ColumnTally(book, table.Name, c.Name, single));
-                        using var command = Command(lease.Connection, current, Statement(table, columns, form, lease.Connection is Npgsql.NpgsqlConnection));
+                        using var command = Command(lease.Connection, snapshot.Transaction, Statement(table, columns, form, lease.Connection is Npgsql.NpgsqlConnection));
                         await CountAsync(command, columns, form, tallies, cancellationToken).ConfigureAwait(false);
                         entries.AddRange(tallies.SelectMany(t => t.Entries()));
                     }
-                }
-            }
-            finally
-            {
-                if (transaction is not null)
-                {
-                    await transaction.DisposeAsync().ConfigureAwait(false);
                 }
             }
         }
