@@ -52,6 +52,7 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
         root.Add(new ProofVerbs(createContext, Print).CreateCommand());
         root.Add(new JobVerbs(createContext, Print).CreateCommand());
         root.Add(new DatabaseVerbs(createContext, Print).CreateCommand());
+        root.Add(new ColumnVerbs(createContext, Print).CreateCommand());
         root.Add(new QuarantineVerbs(createContext, Print).CreateCommand());
         foreach (var recovery in new RecoveryVerbs(createContext, Print).CreateCommands())
         {
@@ -124,6 +125,12 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
             {
                 Print($"not counted: database {database}, which the ring serves too");
             }
+
+            foreach (var column in census.MissingColumns)
+            {
+                Print($"not found: column {column.Table}.{column.Column}, which the ring lists");
+            }
+
             return EnvelopeCommandLine.Proven;
         });
 

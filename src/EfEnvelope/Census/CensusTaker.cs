@@ -13,7 +13,7 @@ namespace EfEnvelope.Census;
 /// <summary>
 /// Counts by header, in the database: <c>substr(col, 4, 16)</c> of binary cells, <c>substr(col, 10, 21)</c> of armour (the first 126 bits); JSON documents are scanned. All of it in one snapshot
 /// (<see cref="CensusSnapshot"/>), on PostgreSQL with <c>row_security = off</c>: an error instead of silently filtered rows. Tenant filters do not apply.
-/// Columns that only another context over the same database knows are counted too, from the ring's table of columns; other databases over the same ring are named.
+/// Columns that only another context over the same database knows are counted too, from the ring's table of columns; other databases over the same ring are named, and columns that are not found.
 /// What the database hands out is read as a stream and added up (<see cref="ColumnTally"/>): where rows have keys of their own there are as many groups as rows.
 /// </summary>
 internal static class CensusTaker
@@ -39,18 +39,32 @@ internal static class CensusTaker
         }
     }
 
+    /// <summary>Which of the registered columns the database does not have.</summary>
+    public static async Task<HashSet<(string Table, string Column)>> FindMissingAsync(EnvelopeSession session, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+    {
+        var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
+        await using (lease.ConfigureAwait(false))
+        {
+            var sql = session.Context.GetService<ISqlGenerationHelper>();
+            return [.. (await ForeignColumns.FindAsync(lease.Connection, lease.Transaction, registered, [], sql, cancellationToken).ConfigureAwait(false)).Missing];
+        }
+    }
+
     private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken)
     {
         var context = session.Context;
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
         var book = await KeyBook.OpenAsync(session, cancellationToken).ConfigureAwait(false);
-        var (others, databases) = await ColumnRegistry.FindOthersAsync(session, cancellationToken).ConfigureAwait(false);
+        var (registered, databases) = await ColumnRegistry.FindAsync(session, cancellationToken).ConfigureAwait(false);
+        List<(string Table, string Column)> missing;
         var entries = new List<CensusEntry>();
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
             var sql = context.GetService<ISqlGenerationHelper>();
-            var tables = EncryptedTable.Of(context.Model, sql).Concat(await ForeignColumns.FindAsync(lease.Connection, lease.Transaction, others, sql, cancellationToken).ConfigureAwait(false)).ToList();
+            var own = EncryptedTable.Of(context.Model, sql);
+            (var foreign, missing) = await ForeignColumns.FindAsync(lease.Connection, lease.Transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
+            List<EncryptedTable> tables = [.. own, .. foreign];
             var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
             await using (snapshot.ConfigureAwait(false))
             {
@@ -68,7 +82,7 @@ internal static class CensusTaker
         }
 
         entries.Sort(Compare);
-        return new EnvelopeCensus(takenAt, entries) { OtherDatabases = [.. databases.Select(DataDatabase.Show)] };
+        return new EnvelopeCensus(takenAt, entries) { OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
 
     /// <summary>

@@ -17,9 +17,19 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
     public IReadOnlyList<string> OtherDatabases { get; init; } = [];
 
-    /// <summary>What keeps this census from being one of all cells; null where the ring has no other database.</summary>
-    internal string? NotAllBecause => OtherDatabases.Count == 0 ? null
-        : $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list";
+    /// <summary>
+    /// Columns of this database that the ring lists and the database does not have, by that name and search path: a table was renamed, moved or dropped. Nobody can say where their cells are, so that while there is one no census proves
+    /// that a key is out of use. <see cref="EnvelopeKeys.ForgetColumnAsync"/> takes one off the list.
+    /// </summary>
+    public IReadOnlyList<RegisteredColumn> MissingColumns { get; init; } = [];
+
+    /// <summary>What keeps this census from being one of all cells; null where nothing does.</summary>
+    internal string? NotAllBecause
+        => OtherDatabases.Count > 0
+            ? $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list"
+            : MissingColumns is [var first, ..]
+            ? $"the ring lists {MissingColumns.Count} column(s) that are not found in the database: {string.Join(", ", MissingColumns.Take(10).Select(c => $"{c.Table}.{c.Column}"))}{(MissingColumns.Count > 10 ? " and others" : "")}. Where a table was renamed or moved, let the application of the new name save once, or run its job; then, and for one that was dropped, `columns forget --table \"{first.Table}\" --column \"{first.Column}\"` takes it off the ring's list"
+            : null;
 
     /// <summary>
     /// Cells of which nobody can say whether their key may stay in use: the ring does not hold it, or not the kek above it. Rows of a ring are never deleted by EfEnvelope, so its row was lost, or the cell is foreign. It stands

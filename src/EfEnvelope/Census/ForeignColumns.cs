@@ -4,44 +4,41 @@ using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Storage;
 using Npgsql;
+using NpgsqlTypes;
 
 namespace EfEnvelope.Census;
 
 /// <summary>
-/// Encrypted columns that another context over the same database registered: they are counted, so that no proof is silent about them. Nothing else is known of them, hence nobody rewrites them here. What no longer stands in the
-/// database (a renamed table) is left out. Other databases over the same ring are not counted here: the census names them.
+/// Encrypted columns that another context over the same database registered: they are counted, so that no proof is silent about them. Nothing else is known of them, hence nobody rewrites them here. A column is what the database takes for
+/// one, by whatever name and search path. What is not found (a table was renamed or dropped) is named: nobody can say where its cells are. Other databases over the same ring are not counted here: the census names them.
 /// </summary>
 internal static class ForeignColumns
 {
-    public static async Task<List<EncryptedTable>> FindAsync(
-        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> places, ISqlGenerationHelper sql, CancellationToken cancellationToken)
+    /// <param name="connection">The connection that is to count.</param>
+    /// <param name="transaction">The caller's transaction, if it is in one.</param>
+    /// <param name="registered">Every registered column of the database.</param>
+    /// <param name="own">The tables of the context's own model: their columns are no foreign ones.</param>
+    /// <param name="sql">The provider's syntax.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>Where the others stand; and registered columns that are not found.</returns>
+    public static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
+        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, IReadOnlyList<EncryptedTable> own, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
-        var tables = new List<EncryptedTable>();
-        foreach (var table in places.GroupBy(p => p.Table, StringComparer.Ordinal))
-        {
-            foreach (var (schema, plain) in Readings(table.Key))
-            {
-                var delimited = sql.DelimitIdentifier(plain, schema);
-                var columns = new List<EncryptedColumn>();
-                foreach (var (_, name, isDocument) in table)
-                {
-                    var storages = await FindStorageAsync(connection, transaction, plain, delimited, name, cancellationToken).ConfigureAwait(false);
-                    if (isDocument && storages is [EncryptedStorage.Armor])
-                    {
-                        storages = [EncryptedStorage.Document];
-                    }
-
-                    columns.AddRange(storages.Select(storage => new EncryptedColumn(name, sql.DelimitIdentifier(name), storage, null, new Dictionary<string, ColumnDeclaration>())));
-                }
-
-                if (columns.Count > 0)
-                {
-                    tables.Add(new EncryptedTable(table.Key, delimited, [], columns));
-                }
-            }
-        }
-
-        return tables;
+        var asked = own.SelectMany(t => t.Columns.Select(c => new Reading(null, t.Delimited, null, c.Name)))
+            .Concat(registered.SelectMany((place, at) => Readings(place.Table).Select(r => new Reading(at, sql.DelimitIdentifier(r.Table, r.Schema), r.Table, place.Column)))).ToList();
+        var found = connection is NpgsqlConnection
+            ? await FindAsync(connection, transaction, asked, sql, cancellationToken).ConfigureAwait(false)
+            : await FindOneByOneAsync(connection, transaction, asked, registered, cancellationToken).ConfigureAwait(false);
+        var declared = found.Where(f => f.Reading.Place is null).Select(f => (f.Id, f.Reading.Column)).ToHashSet();
+        var byName = own.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
+        var places = found.ToLookup(f => f.Reading.Place ?? -1);
+        var missing = registered.Where((place, at) => !places.Contains(at) && !byName.Contains((place.Table, place.Column))).Select(p => (p.Table, p.Column)).ToList();
+        var foreign = registered.SelectMany((place, at) => places[at].Select(f => (f.Id, f.Name, f.Delimited, f.Storages, place.Column, place.IsDocument))).Where(f => !declared.Contains((f.Id, f.Column)));
+        var tables = foreign.GroupBy(f => f.Id, StringComparer.Ordinal).Select(table => new EncryptedTable(
+            table.First().Name, table.First().Delimited, [],
+            [.. table.GroupBy(f => f.Column, StringComparer.Ordinal).SelectMany(column => (column.Any(f => f.IsDocument) && column.First().Storages is [EncryptedStorage.Armor] ? [EncryptedStorage.Document] : column.First().Storages)
+                .Select(storage => new EncryptedColumn(column.Key, sql.DelimitIdentifier(column.Key), storage, null, new Dictionary<string, ColumnDeclaration>())))]));
+        return ([.. tables.OrderBy(t => t.Name, StringComparer.Ordinal)], missing);
     }
 
     /// <summary>What a registered name may mean: a dot stands behind a schema or in a name. Whatever exists is counted; SQLite has no schemas, and leaves them out of the names of its tables.</summary>
@@ -58,30 +55,71 @@ internal static class ForeignColumns
     }
 
     /// <summary>
-    /// How a column may hold envelopes; none where there is no such column. On PostgreSQL its type tells, as it is now, of a domain the one below: what is neither bytes nor text (it was changed since) is searched for armour as a document
-    /// is. On SQLite any column holds anything, whatever it was declared as: each cell is counted as what it is.
+    /// Which of the columns there are on PostgreSQL, in one query. A column's type tells how it holds envelopes, as it is now, of a domain the one below: what is neither bytes nor text (it was changed since) is searched for armour as a
+    /// document is. Schemas are looked for in the catalogue: in one that the role may not use, a table is there all the same.
     /// </summary>
-    private static async Task<EncryptedStorage[]> FindStorageAsync(DbConnection connection, DbTransaction? transaction, string table, string delimited, string column, CancellationToken cancellationToken)
+    private static async Task<List<FoundColumn>> FindAsync(DbConnection connection, DbTransaction? transaction, List<Reading> asked, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
-        command.CommandText = connection is NpgsqlConnection
-            ? $"""
-               WITH RECURSIVE types AS (
-                   SELECT t.oid, t.typbasetype, t.typcategory FROM pg_attribute JOIN pg_type AS t ON t.oid = atttypid WHERE attrelid = to_regclass({Sql.Add(command, delimited)}) AND attname = {Sql.Add(command, column)} AND NOT attisdropped
-                   UNION ALL
-                   SELECT t.oid, t.typbasetype, t.typcategory FROM types JOIN pg_type AS t ON t.oid = types.typbasetype)
-               SELECT CASE WHEN oid = 'bytea'::regtype THEN 'BLOB' WHEN typcategory = 'S' THEN 'TEXT' ELSE '' END FROM types WHERE typbasetype = 0
-               """
-            : $"SELECT 'ANY' FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, column)}";
-        return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) switch
+        var tables = Sql.AddArray(command, NpgsqlDbType.Text, asked.ConvertAll(r => r.Delimited).ToArray());
+        var columns = Sql.AddArray(command, NpgsqlDbType.Text, asked.ConvertAll(r => r.Column).ToArray());
+        command.CommandText =
+            $"""
+             WITH RECURSIVE asked AS (
+                 SELECT place, a.attrelid AS relation, a.atttypid AS type
+                 FROM unnest({tables}, {columns}) WITH ORDINALITY AS u(name, col, place)
+                 CROSS JOIN LATERAL parse_ident(name) AS part
+                 JOIN pg_class AS c ON c.relname = part[cardinality(part)] AND CASE WHEN cardinality(part) = 1 THEN pg_table_is_visible(c.oid) ELSE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = part[1]) END
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped),
+             types AS (
+                 SELECT DISTINCT type, type AS base FROM asked
+                 UNION ALL
+                 SELECT types.type, t.typbasetype FROM types JOIN pg_type AS t ON t.oid = types.base WHERE t.typbasetype <> 0)
+             SELECT place::int - 1, n.nspname, c.relname, pg_table_is_visible(c.oid), CASE WHEN t.oid = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END
+             FROM asked JOIN types USING (type) JOIN pg_type AS t ON t.oid = types.base AND t.typbasetype = 0 JOIN pg_class AS c ON c.oid = relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY place
+             """;
+        var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+        await using (reader.ConfigureAwait(false))
         {
-            "BLOB" => [EncryptedStorage.Binary],
-            "TEXT" => [EncryptedStorage.Armor],
-            "ANY" => [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document],
-            string => [EncryptedStorage.Document],
-            _ => [],
-        };
+            var found = new List<FoundColumn>();
+            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                var (schema, table) = (reader.GetString(1), reader.GetString(2));
+                var delimited = sql.DelimitIdentifier(table, schema);
+                found.Add(new FoundColumn(
+                    asked[reader.GetInt32(0)], delimited, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited,
+                    reader.GetString(4) switch { "BLOB" => [EncryptedStorage.Binary], "TEXT" => [EncryptedStorage.Armor], _ => [EncryptedStorage.Document] }));
+            }
+
+            return found;
+        }
+    }
+
+    /// <summary>Which of the columns there are on SQLite. Any column holds anything there, whatever it was declared as: each cell is counted as what it is.</summary>
+    private static async Task<List<FoundColumn>> FindOneByOneAsync(
+        DbConnection connection, DbTransaction? transaction, List<Reading> asked, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+    {
+        var found = new List<FoundColumn>();
+        foreach (var reading in asked)
+        {
+            if (reading is not { Place: { } place, Table: { } table })
+            {
+                found.Add(new FoundColumn(reading, reading.Delimited, reading.Delimited, reading.Delimited, []));
+                continue;
+            }
+
+            using var command = connection.CreateCommand();
+            command.Transaction = transaction;
+            command.CommandText = $"SELECT 1 FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, reading.Column)}";
+            if (await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is not null)
+            {
+                found.Add(new FoundColumn(reading, reading.Delimited, registered[place].Table, reading.Delimited, [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document]));
+            }
+        }
+
+        return found;
     }
 
     /// <summary>
@@ -94,4 +132,19 @@ internal static class ForeignColumns
         EncryptedStorage.Armor => $"typeof({column}) = 'text' AND instr({column}, '{TextArmor.Prefix}') < 2",
         _ => $"typeof({column}) = 'text' AND instr({column}, '{TextArmor.Prefix}') > 1",
     };
+
+    /// <summary>One way to read a name.</summary>
+    /// <param name="Place">Which of the registered columns it is; null for one of the context's own model.</param>
+    /// <param name="Delimited">The table, with its schema where the reading has one.</param>
+    /// <param name="Table">The table's name alone; null for one of the context's own model.</param>
+    /// <param name="Column">The column.</param>
+    private sealed record Reading(int? Place, string Delimited, string? Table, string Column);
+
+    /// <summary>A column that is there.</summary>
+    /// <param name="Reading">As what it was looked for.</param>
+    /// <param name="Id">Tells its table from others of the database.</param>
+    /// <param name="Name">Its table, for people: on PostgreSQL with its schema where the search path does not lead to it, on SQLite as it is registered.</param>
+    /// <param name="Delimited">Its table, for statements.</param>
+    /// <param name="Storages">How it may hold envelopes.</param>
+    private sealed record FoundColumn(Reading Reading, string Id, string Name, string Delimited, EncryptedStorage[] Storages);
 }

@@ -79,6 +79,12 @@ internal sealed partial class EnvelopeAudit
         LogDatabaseForgotten(_logger, database);
     }
 
+    public void ColumnForgotten(string table, string column)
+    {
+        Telemetry.Count(nameof(ColumnForgotten));
+        LogColumnForgotten(_logger, table, column);
+    }
+
     public void KeyErased(Guid keyId)
     {
         Telemetry.Count(nameof(KeyErased));
@@ -174,6 +180,9 @@ internal sealed partial class EnvelopeAudit
 
     [LoggerMessage(EnvelopeEventId.DatabaseForgottenId, LogLevel.Warning, "Database {Database} was taken off the ring's list: no census counts it any more.", EventName = nameof(DatabaseForgotten))]
     private static partial void LogDatabaseForgotten(ILogger logger, string database);
+
+    [LoggerMessage(EnvelopeEventId.ColumnForgottenId, LogLevel.Warning, "Column {Table}.{Column}, which the database does not have, was taken off the ring's list: no proof waits for it any more.", EventName = nameof(EnvelopeEventId.ColumnForgotten))]
+    private static partial void LogColumnForgotten(ILogger logger, string table, string column);
 
     [LoggerMessage(EnvelopeEventId.RingExportedId, LogLevel.Warning, "Key ring {RingId} was exported, wrapped ({Keys} keys).", EventName = nameof(RingExported))]
     private static partial void LogRingExported(ILogger logger, Guid ringId, long keys);

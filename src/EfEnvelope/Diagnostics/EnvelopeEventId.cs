@@ -21,6 +21,7 @@ public static class EnvelopeEventId
     internal const int KeyDestructionCancelledId = 45110;
     internal const int QuarantineReleasedId = 45111;
     internal const int DatabaseForgottenId = 45112;
+    internal const int ColumnForgottenId = 45113;
     internal const int RingTamperedId = 45200;
     internal const int KeyRefusedId = 45201;
     internal const int ValueRefusedId = 45202;
@@ -65,6 +66,9 @@ public static class EnvelopeEventId
 
     /// <summary>A database was taken off the list of those that the ring serves: no census names it any more. Warning.</summary>
     public static EventId DatabaseForgotten { get; } = new(DatabaseForgottenId, nameof(DatabaseForgotten));
+
+    /// <summary>A column that the database does not have was taken off the ring's list of columns: no proof waits for it any more. Warning.</summary>
+    public static EventId ColumnForgotten { get; } = new(ColumnForgottenId, nameof(ColumnForgotten));
 
     /// <summary>A row of the ring is not what EfEnvelope wrote. Error.</summary>
     public static EventId RingTampered { get; } = new(RingTamperedId, nameof(RingTampered));

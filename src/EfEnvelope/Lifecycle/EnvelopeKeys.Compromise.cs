@@ -88,7 +88,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="keyId">The key.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), the cut-off is not reached, or its state does not allow it.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     public async Task<KeyInfo> RevokeAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
     {

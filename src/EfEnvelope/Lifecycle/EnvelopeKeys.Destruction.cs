@@ -26,7 +26,7 @@ public sealed partial class EnvelopeKeys
     /// <param name="window">How long it can be brought back: 7 to 365 days, default 30 days. It must cover the age of the backups that may come back.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <returns>The key, with <see cref="KeyInfo.DestructionDueAt"/>.</returns>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), the cut-off is not reached, or its state does not allow it.</exception>
     /// <exception cref="KeyDestroyedException">It is destroyed already.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     /// <exception cref="EnvelopeConfigurationException">The window is out of range, or the key neither seals values nor wraps row keys.</exception>
@@ -63,8 +63,8 @@ public sealed partial class EnvelopeKeys
 
     /// <summary>
     /// Destroys the keys whose waiting window is over and that no cell names, counted again after the cut-off: their wrapped forms are gone for ever, their rows stay as tombstones. A key that cells name (a backup came back, a row
-    /// was planted) is kept, scheduled, and listed; so is every key while the ring serves other databases that the census does not count. Row keys under a destroyed kek, which open nothing (a row that was saved while its scope was erased may leave one), are destroyed without a
-    /// census. Run it daily, or by hand.
+    /// was planted) is kept, scheduled, and listed; so is every key while the ring serves other databases that the census does not count, or lists columns that are not found. Row keys under a destroyed kek, which open nothing
+    /// (a row that was saved while its scope was erased may leave one), are destroyed without a census. Run it daily, or by hand.
     /// </summary>
     /// <param name="cancellationToken">Cancels the call.</param>
     public async Task<DestructionReport> DestroyDueAsync(CancellationToken cancellationToken = default)

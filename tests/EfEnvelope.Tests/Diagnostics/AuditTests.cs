@@ -50,7 +50,7 @@ public sealed class AuditTests : IAsyncLifetime
         Assert.Equal(
             [
                 "45100 KeyCreated", "45101 KeyRotated", "45102 KeyCompromised", "45103 KeyRevoked", "45104 KeyErased", "45105 KeyRewrapped", "45106 RingExported", "45107 RingImported",
-                "45108 RingReplaced", "45109 KeyDestructionScheduled", "45110 KeyDestructionCancelled", "45111 QuarantineReleased", "45112 DatabaseForgotten", "45200 RingTampered", "45201 KeyRefused", "45202 ValueRefused", "45203 PlaintextRefused", "45204 KeyServiceUnavailable",
+                "45108 RingReplaced", "45109 KeyDestructionScheduled", "45110 KeyDestructionCancelled", "45111 QuarantineReleased", "45112 DatabaseForgotten", "45113 ColumnForgotten", "45200 RingTampered", "45201 KeyRefused", "45202 ValueRefused", "45203 PlaintextRefused", "45204 KeyServiceUnavailable",
             ],
             ids);
     }

@@ -189,6 +189,15 @@ public abstract class JobShapeTests(string provider) : IAsyncLifetime
 
         await RunAsync(both, 1);
         await _database.ExecuteAsync($"DROP TABLE {(schema is null || provider == "SQLite" ? "" : $"\"{schema}\".")}\"{table}\"");
+        await using (var context = New(_database, Simple))
+        {
+            var keys = new EnvelopeKeys(context);
+            var missing = Assert.Single((await keys.TakeCensusAsync()).MissingColumns);
+            Assert.Equal((schema ?? (provider == "SQLite" ? null : "public")) is { } stands ? $"{stands}.{table}" : table, missing.Table);
+            Assert.Equal(("Name", false), (missing.Column, missing.IsFound));
+            await keys.ForgetColumnAsync(missing.Table, missing.Column);
+        }
+
         await RunAsync(Simple, 0);
     }
 

@@ -39,17 +39,24 @@ internal static class ColumnRegistry
         var table = Table(session);
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var declared = Declared(model);
+        var names = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
         await ((RelationalKeyRingStore)store).RunAsync(async (connection, transaction) =>
         {
             var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
-            foreach (var (place, property) in declared)
+            foreach (var ((inModel, column), property) in declared)
             {
                 var columnId = property?.FindEnvelope()!.ColumnId ?? Documents;
-                if (known.TryGetValue((database, place.Table, place.Column), out var registered))
+                var name = DataTables.NameOf(inModel);
+                var place = (Table: names[name], Column: column);
+                var isKnown = known.TryGetValue((database, place.Table, column), out var registered);
+
+                // Before its table was there, and by versions before, a column was registered by the model's name.
+                if (isKnown || known.TryGetValue((database, name, column), out registered))
                 {
-                    RequireSame(property, place, registered);
+                    RequireSame(property, place, registered!);
                 }
-                else if (insert)
+
+                if (!isKnown && insert)
                 {
                     (string, object?)[] values =
                     [
@@ -86,15 +93,14 @@ internal static class ColumnRegistry
         };
     }
 
-    /// <summary>What others over the same ring registered: columns of this database that the session's model does not hold, and other databases.</summary>
-    public static async Task<(List<(string Table, string Column, bool IsDocument)> Columns, List<string> Databases)> FindOthersAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    /// <summary>What is registered in the ring: columns of the session's own database, its model's among them, and other databases.</summary>
+    public static async Task<(List<(string Table, string Column, bool IsDocument)> Columns, List<string> Databases)> FindAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
-        var declared = Declared(session.Context.Model);
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var all = await ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
             (connection, transaction) => ReadAsync(Table(session), connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
         return (
-            [.. all.Where(c => c.Key.Database == database && !declared.ContainsKey((c.Key.Table, c.Key.Column))).Select(c => (c.Key.Table, c.Key.Column, c.Value == Documents)).Order()],
+            [.. all.Where(c => c.Key.Database == database).Select(c => (c.Key.Table, c.Key.Column, c.Value == Documents)).Order()],
             [.. all.Keys.Select(c => c.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
     }
 
@@ -110,6 +116,18 @@ internal static class ColumnRegistry
         return ((RelationalKeyRingStore)session.OpenStore()).ChangeAsync(
             async (connection, transaction, _) => await TableSql.ExecuteAsync(
                 connection, transaction, command => $"DELETE FROM {table.Name} WHERE {table.Where(command, (nameof(EnvelopeColumnRow.DatabaseName), database))}", cancellationToken).ConfigureAwait(false) > 0,
+            cancellationToken);
+    }
+
+    /// <summary>Removes one column of a database, as <see cref="ForgetAsync(EnvelopeSession, string, CancellationToken)"/> does with all of it.</summary>
+    public static Task<bool> ForgetAsync(EnvelopeSession session, string database, string tableName, string columnName, CancellationToken cancellationToken)
+    {
+        var table = Table(session);
+        return ((RelationalKeyRingStore)session.OpenStore()).ChangeAsync(
+            async (connection, transaction, _) => await TableSql.ExecuteAsync(
+                connection, transaction,
+                command => $"DELETE FROM {table.Name} WHERE {table.Where(command, (nameof(EnvelopeColumnRow.DatabaseName), database), (nameof(EnvelopeColumnRow.TableName), tableName), (nameof(EnvelopeColumnRow.ColumnName), columnName))}",
+                cancellationToken).ConfigureAwait(false) > 0,
             cancellationToken);
     }
 
@@ -131,23 +149,23 @@ internal static class ColumnRegistry
     }
 
     /// <summary>Envelope columns by table and column, with their property; null for columns of JSON documents with encrypted members.</summary>
-    private static Dictionary<(string Table, string Column), IProperty?> Declared(IModel model)
+    private static Dictionary<(ITable Table, string Column), IProperty?> Declared(IModel model)
     {
-        var places = new Dictionary<(string, string), IProperty?>();
+        var places = new Dictionary<(ITable, string), IProperty?>();
         foreach (var table in model.GetRelationalModel().Tables)
         {
             foreach (var column in table.Columns)
             {
                 if (column.PropertyMappings.Count == 0 && JsonMembers.Of(column).Any(m => m.Property.FindEnvelope() is not null))
                 {
-                    places[(NameOf(table), column.Name)] = null;
+                    places[(table, column.Name)] = null;
                 }
 
                 foreach (var mapping in column.PropertyMappings)
                 {
                     if (mapping.Property.FindEnvelope() is not null)
                     {
-                        places[(NameOf(table), column.Name)] = mapping.Property;
+                        places[(table, column.Name)] = mapping.Property;
                     }
                 }
             }
@@ -155,6 +173,4 @@ internal static class ColumnRegistry
 
         return places;
     }
-
-    private static string NameOf(ITable table) => table.Schema is null ? table.Name : $"{table.Schema}.{table.Name}";
 }

@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Storage;
 using Npgsql;
 
 namespace EfEnvelope.Storage.Ring;
@@ -16,8 +18,9 @@ internal static class DataDatabase
 
     private static readonly ConcurrentDictionary<(Type Provider, string ConnectionString), string> Identities = new();
 
-    /// <summary>Distinguishes the data databases of one ring within this process, without I/O.</summary>
-    public static string PlaceOf(EnvelopeSession session) => session.HasSeparateRing ? session.Context.Database.GetDbConnection().ConnectionString : "";
+    /// <summary>Distinguishes the places of one ring's data within this process, without I/O: databases, and on PostgreSQL also what the search path, which may be the role's, leads to.</summary>
+    public static string PlaceOf(EnvelopeSession session)
+        => session.Context.GetService<IRelationalConnection>().DbConnection is var connection && (session.HasSeparateRing || connection is NpgsqlConnection) ? connection.ConnectionString : "";
 
     /// <summary>A name as people see it.</summary>
     public static string Show(string name) => name.Length == 0 ? Ring : name;

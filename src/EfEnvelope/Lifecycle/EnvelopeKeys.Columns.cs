@@ -1,0 +1,44 @@
+using EfEnvelope.Census;
+using EfEnvelope.Storage.Ring;
+
+namespace EfEnvelope;
+
+/// <summary>Which columns of a database hold cells of the ring.</summary>
+public sealed partial class EnvelopeKeys
+{
+    /// <summary>The encrypted columns that the ring lists for the context's database, whichever context registered them. A context registers its own with its first save or re-encryption.</summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public async Task<IReadOnlyList<RegisteredColumn>> ListColumnsAsync(CancellationToken cancellationToken = default)
+    {
+        var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);
+        var missing = await CensusTaker.FindMissingAsync(_session, columns, cancellationToken).ConfigureAwait(false);
+        return [.. columns.Select(c => new RegisteredColumn(c.Table, c.Column, !missing.Contains((c.Table, c.Column))))];
+    }
+
+    /// <summary>
+    /// Takes a column that the database does not have (<see cref="EnvelopeCensus.MissingColumns"/>) off the ring's list, so that the end of a key can be proven: one that was dropped, or whose table was renamed or moved and is registered
+    /// under its new name. A process that still declares it registers it again within the sealing lease. Where its cells live on somewhere that nobody registered, they are lost when the key that they name is destroyed.
+    /// </summary>
+    /// <param name="table">As <see cref="ListColumnsAsync"/> names it.</param>
+    /// <param name="column">As <see cref="ListColumnsAsync"/> names it.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="EnvelopeConfigurationException">The database has it, the ring does not list it, or the context has an open transaction that the ring would share.</exception>
+    public async Task ForgetColumnAsync(string table, string column, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(table);
+        ArgumentException.ThrowIfNullOrWhiteSpace(column);
+        var listed = (await ListColumnsAsync(cancellationToken).ConfigureAwait(false)).SingleOrDefault(c => c.Table == table && c.Column == column);
+        if (listed is { IsFound: true })
+        {
+            throw new EnvelopeConfigurationException($"The database has column {table}.{column}: a census counts it, and it is not forgotten. Nothing was changed.");
+        }
+
+        if (listed is null || !await ColumnRegistry.ForgetAsync(_session, await DataDatabase.NameAsync(_session, cancellationToken).ConfigureAwait(false), table, column, cancellationToken).ConfigureAwait(false))
+        {
+            throw new EnvelopeConfigurationException($"The ring lists no column {table}.{column} in this database; `columns list` names those it does. Nothing was changed.");
+        }
+
+        _session.Runtime.Audit.ColumnForgotten(table, column);
+        await _session.Ring.ConfirmAsync(_session.OpenStore(), cancellationToken).ConfigureAwait(false);
+    }
+}
