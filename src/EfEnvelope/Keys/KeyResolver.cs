@@ -31,8 +31,14 @@ internal static class KeyResolver
     /// <summary>Compromised keys open until their rows are re-encrypted.</summary>
     public static bool MayOpen(KeyState state) => state is KeyState.PreActive or KeyState.Active or KeyState.Deactivated or KeyState.Compromised;
 
-    /// <summary>Whether what was confirmed a while ago still holds for sealing.</summary>
-    public static bool IsLeaseValid(TimeSpan sinceConfirmed, TimeSpan lease) => sinceConfirmed >= TimeSpan.Zero && sinceConfirmed <= lease;
+    /// <summary>
+    /// Whether what was confirmed a while ago still holds for sealing. The monotonic clock decides; but it stands still while the machine does, so that a lease ends by the wall clock too. One that was set back lengthens nothing; one that was set
+    /// ahead has the ring asked again.
+    /// </summary>
+    /// <param name="sinceConfirmed">By the monotonic clock.</param>
+    /// <param name="byWallClock">The same by the wall clock.</param>
+    /// <param name="lease">The lease.</param>
+    public static bool IsLeaseValid(TimeSpan sinceConfirmed, TimeSpan byWallClock, TimeSpan lease) => sinceConfirmed >= TimeSpan.Zero && sinceConfirmed <= lease && byWallClock <= lease;
 
     /// <summary>Refreshing starts at half the lease, so that a busy process never waits for it.</summary>
     public static bool IsRefreshDue(TimeSpan sinceConfirmed, TimeSpan lease) => sinceConfirmed > lease / 2;

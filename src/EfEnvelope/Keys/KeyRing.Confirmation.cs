@@ -11,7 +11,7 @@ internal sealed partial class KeyRing
         while (true)
         {
             // Taken before the query is sent: what it answers was true then, not when it arrived.
-            var asked = _time.GetTimestamp();
+            var asked = Confirmation.Now(_time);
             var invalidations = Interlocked.Read(ref _invalidations);
             var held = _identity;
             var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
@@ -56,7 +56,7 @@ internal sealed partial class KeyRing
                 if (held is null || !store.IsTransient)
                 {
                     _identity = identity;
-                    Volatile.Write(ref _confirmedAt, asked);
+                    _confirmed = asked;
                 }
 
                 return identity;

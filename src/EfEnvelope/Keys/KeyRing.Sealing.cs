@@ -43,10 +43,10 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>Whether what was sealed under a confirmation may be written without asking again.</summary>
-    public bool IsFresh(long confirmedAt) => KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmedAt), _options.SealingLease);
+    public bool IsFresh(Confirmation confirmed) => KeyResolver.IsLeaseValid(_time.GetElapsedTime(confirmed.At), _time.GetUtcNow() - confirmed.WallClock, _options.SealingLease);
 
     /// <summary>Whether a confirmation is to be renewed in the background.</summary>
-    public bool IsRefreshDue(long confirmedAt) => KeyResolver.IsRefreshDue(_time.GetElapsedTime(confirmedAt), _options.SealingLease);
+    public bool IsRefreshDue(Confirmation confirmed) => KeyResolver.IsRefreshDue(_time.GetElapsedTime(confirmed.At), _options.SealingLease);
 
     private async ValueTask<Dictionary<string, RingKey>> LoadForSealingAsync(
         Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)

@@ -36,7 +36,7 @@ internal sealed partial class KeyRing
     private volatile RingIdentity? _identity;
     private volatile RingKey? _macKey;
     private volatile ExceptionDispatchInfo? _confirmationFailure;
-    private long _confirmedAt;
+    private volatile Confirmation _confirmed = Confirmation.Never;
     private long _outageUntil;
     private long _generation;
     private long _invalidations;
@@ -83,13 +83,13 @@ internal sealed partial class KeyRing
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>Whether every held state was confirmed within the lease.</summary>
-    private bool IsConfirmed => _identity is not null && KeyResolver.IsLeaseValid(SinceConfirmed, _options.SealingLease);
+    private bool IsConfirmed => _identity is not null && IsFresh(_confirmed);
 
-    /// <summary>Timestamp at which the ring's state was last confirmed.</summary>
-    public long ConfirmedAt => Volatile.Read(ref _confirmedAt);
+    /// <summary>When the ring's state was last confirmed.</summary>
+    public Confirmation Confirmed => _confirmed;
 
-    /// <summary>How long ago the ring's state was confirmed.</summary>
-    public TimeSpan SinceConfirmed => _time.GetElapsedTime(Volatile.Read(ref _confirmedAt));
+    /// <summary>How long ago the ring's state was confirmed, by the monotonic clock.</summary>
+    public TimeSpan SinceConfirmed => _time.GetElapsedTime(_confirmed.At);
 
     /// <summary>Drops every key and forgets the ring's identity: the database was dropped, recreated or restored.</summary>
     public void Invalidate()

@@ -10,7 +10,7 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
 {
     private const int MaxAttempts = 5;
 
-    private long _confirmedAt = ring.ConfirmedAt;
+    private Confirmation _confirmed = ring.Confirmed;
 
     /// <summary>What seals. Keys that only open are pinned elsewhere: they may be retired.</summary>
     public KeyPins Keys { get; } = new();
@@ -20,25 +20,25 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
     {
         get
         {
-            if (isOfTransaction || ring.IsFresh(_confirmedAt))
+            if (isOfTransaction || ring.IsFresh(_confirmed))
             {
                 return true;
             }
 
             // Read before the states, which are at least as new then.
-            var confirmedAt = ring.ConfirmedAt;
-            if (!ring.IsFresh(confirmedAt) || Keys.FindRetired() is not null)
+            var confirmed = ring.Confirmed;
+            if (!ring.IsFresh(confirmed) || Keys.FindRetired() is not null)
             {
                 return false;
             }
 
-            _confirmedAt = confirmedAt;
+            _confirmed = confirmed;
             return true;
         }
     }
 
-    /// <summary>Whether the lease's second half has begun, in which no process that confirms in the background gets. No I/O.</summary>
-    public bool IsHalfOver => !IsValid || ring.IsRefreshDue(_confirmedAt);
+    /// <summary>Whether the lease's second half has begun: a process that is busy confirms in the background before. No I/O.</summary>
+    public bool IsHalfOver => !IsValid || ring.IsRefreshDue(_confirmed);
 
     /// <summary>Asks the ring where its last answer is older than a lease.</summary>
     /// <returns>A key that was retired: nothing that it sealed may be written. Null when all still seal.</returns>
@@ -73,7 +73,7 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
     /// <summary>Lets the keys go, for others to be chosen.</summary>
     public void Renew()
     {
-        _confirmedAt = ring.ConfirmedAt;
+        _confirmed = ring.Confirmed;
         Keys.Dispose();
     }
 

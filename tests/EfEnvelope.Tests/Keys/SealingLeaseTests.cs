@@ -218,9 +218,9 @@ public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
         Assert.Equal(old, await _here.SealAsync());
         var made = await _here.RotateAsync();
 
-        // The wall clock jumps to and fro, the monotonic one does not move: nothing ends and nothing begins.
+        // The wall clock jumps, the monotonic one does not move. Set back, it ends and begins nothing; set ahead, it has the ring asked before it had to be: the machine may have stood still.
         clock.Skew = -clock.Skew;
-        Assert.Equal(old, await skewed.SealAsync());
+        Assert.Equal(minutes > 0 ? old : made.Id, await skewed.SealAsync());
         clock.Monotonic.Advance(Lease + TimeSpan.FromMilliseconds(1));
         Assert.Equal(made.Id, await skewed.SealAsync());
 
@@ -231,6 +231,42 @@ public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
         await _here.ChangeAsync(old, KeyState.Revoked);
         clock.Monotonic.Advance(Lease + TimeSpan.FromMilliseconds(1));
         await Assert.ThrowsAsync<KeyRevokedException>(() => skewed.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_machine_that_stood_still_for_longer_than_the_lease_asks_before_it_seals()
+    {
+        var clock = new SkewedClock();
+        await using var guest = new RingProcess(_database, _kms, clock: clock);
+        var old = await guest.SealAsync();
+        using var lease = new SealingLease(guest.Ring, isOfTransaction: false);
+        Assert.Equal(old, (await guest.Ring.GetForSealingAsync(KeyScope.Global, guest.Store, guest.Transient, lease.Keys, default)).Id);
+        var made = await _here.RotateAsync();
+
+        // Paused, it sees the time pass by the wall clock alone.
+        clock.Skew = Lease;
+        Assert.True(lease.IsValid);
+        clock.Skew = Lease + TimeSpan.FromSeconds(1);
+        Assert.False(lease.IsValid);
+        Assert.Equal(old, (await lease.FindRetiredAsync(guest.Store, default))?.Id);
+        Assert.Equal(made.Id, await guest.SealAsync());
+        clock.Skew += Lease + TimeSpan.FromSeconds(1);
+        guest.Store.OutOfReach = true;
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => guest.SealAsync());
+        Assert.Equal(old, await guest.OpenAsync(old));
+    }
+
+    [Fact]
+    public async Task A_wall_clock_that_was_set_back_lengthens_no_lease()
+    {
+        var clock = new SkewedClock();
+        await using var skewed = new RingProcess(_database, _kms, clock: clock);
+        var old = await skewed.SealAsync();
+        var made = await _here.RotateAsync();
+        clock.Skew = -Lease;
+        Assert.Equal(old, await skewed.SealAsync());
+        clock.Monotonic.Advance(Lease + TimeSpan.FromMilliseconds(1));
+        Assert.Equal(made.Id, await skewed.SealAsync());
     }
 
     [Fact]
