@@ -25,4 +25,7 @@ internal static partial class ReencryptionLog
 
     [LoggerMessage(45307, LogLevel.Error, "Re-encryption of {Context} failed ({ErrorType}). What was committed stands; it runs again when it is next due.")]
     public static partial void Failed(ILogger logger, Exception error, string context, string errorType);
+
+    [LoggerMessage(45308, LogLevel.Debug, "Re-encryption of {Context}: no other key is retired since the last run that ended ({Outcome}). Unless one is, the tables are read again at {Until}.")]
+    public static partial void Saved(ILogger logger, string context, ReencryptionOutcome outcome, DateTimeOffset until);
 }

@@ -19,6 +19,9 @@ internal sealed class ReencryptionService<TContext>(
     private HashSet<Guid> _settled = [];
     private DateTimeOffset _settledUntil;
 
+    /// <summary>What a run ends as that the last one saves: nothing new is stale, or what was to be put right then still is.</summary>
+    private ReencryptionOutcome _settledAs;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         // Due at once, so that a process which is restarted often comes to a run at all.
@@ -94,29 +97,36 @@ internal sealed class ReencryptionService<TContext>(
 
             // The cheap check: two queries of the ring.
             var retired = await keys.FindRetiredAsync(cancellationToken).ConfigureAwait(false);
-            if (retired.Count == 0 || (retired.IsSubsetOf(_settled) && time.GetUtcNow() < _settledUntil))
+            if (retired.Count == 0)
             {
                 ReencryptionLog.NothingStale(logger, Name);
                 return (ReencryptionOutcome.NothingStale, null);
+            }
+
+            if (retired.IsSubsetOf(_settled) && time.GetUtcNow() < _settledUntil)
+            {
+                ReencryptionLog.Saved(logger, Name, _settledAs, _settledUntil);
+                return (_settledAs, null);
             }
 
             ReencryptionLog.Started(logger, Name, retired.Count);
             var report = await keys.ReencryptAsync(options.JobInWindow, new ScheduleProgress<TContext>(schedule, Name, time, logger), cancellationToken).ConfigureAwait(false);
             if (report.IsProven)
             {
-                (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.MaximumProofAge);
+                (_settled, _settledUntil, _settledAs) = (retired, time.GetUtcNow() + options.MaximumProofAge, ReencryptionOutcome.NothingStale);
                 ReencryptionLog.Proven(logger, Name, report.Rows, report.Conflicts, report.Elapsed);
                 return (ReencryptionOutcome.Proven, report);
             }
 
+            var outcome = report.Quarantined == 0 || report.Blocked.Count > 0 ? ReencryptionOutcome.NotProven : ReencryptionOutcome.Quarantined;
             ReencryptionLog.NotProven(logger, Name, report.Rows, report.Quarantined, report.NotProvenBecause);
             if (report.Quarantined > 0 || report.Blocked.Count > 0)
             {
                 // Somebody must act; the tables are not read again and again until then.
-                (_settled, _settledUntil) = (retired, time.GetUtcNow() + options.QuarantineInterval);
+                (_settled, _settledUntil, _settledAs) = (retired, time.GetUtcNow() + options.QuarantineInterval, outcome);
             }
 
-            return (report.Quarantined == 0 || report.Blocked.Count > 0 ? ReencryptionOutcome.NotProven : ReencryptionOutcome.Quarantined, report);
+            return (outcome, report);
         }
     }
 

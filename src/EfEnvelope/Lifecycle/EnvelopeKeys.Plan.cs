@@ -100,28 +100,35 @@ public sealed partial class EnvelopeKeys
     }
 
     /// <summary>
-    /// The keys whose rows a job would look for, by the ring alone: keys and keks of scopes that were retired, and row keys that were reported compromised by themselves, for each kek one id that is another when these are others. What
-    /// else retires a row key is its kek. Never opens an empty ring.
+    /// The keys whose rows a job would look for, by the ring alone: keys and keks of scopes that were retired, and row keys that were retired by themselves (reported compromised, or by an import), for each kek and state one id that is
+    /// another when these are others. What else retires a row key is its kek. Never opens an empty ring.
     /// </summary>
     internal async Task<HashSet<Guid>> FindRetiredAsync(CancellationToken cancellationToken)
     {
         var store = _session.OpenStore();
         var scopes = await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false);
-        var rowKeys = new Dictionary<Guid, UInt128>();
-        await store.VisitAsync(
-            RingFilter.RowKeys with { State = KeyState.Compromised },
-            rowKeys.Clear,
-            entry => rowKeys[entry.KekId!.Value] = rowKeys.GetValueOrDefault(entry.KekId.Value) ^ BinaryPrimitives.ReadUInt128BigEndian(entry.Id.ToByteArray(bigEndian: true)),
-            cancellationToken).ConfigureAwait(false);
-        return
-        [
-            .. scopes.Where(e => e.State is KeyState.Deactivated or KeyState.Compromised && e.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(e => e.Id),
-            .. rowKeys.Values.Select(ids =>
+        var keys = scopes.Where(e => e.State is KeyState.Deactivated or KeyState.Compromised && e.Purpose is KeyPurpose.Field or KeyPurpose.Kek).Select(e => e.Id).ToHashSet();
+        foreach (var state in new[] { KeyState.Deactivated, KeyState.Compromised })
+        {
+            keys.UnionWith(await SumRowKeysAsync(state).ConfigureAwait(false));
+        }
+
+        return keys;
+
+        async Task<IEnumerable<Guid>> SumRowKeysAsync(KeyState state)
+        {
+            var sums = new Dictionary<Guid, UInt128>();
+            await store.VisitAsync(
+                RingFilter.RowKeys with { State = state },
+                sums.Clear,
+                entry => sums[entry.KekId!.Value] = sums.GetValueOrDefault(entry.KekId.Value) ^ BinaryPrimitives.ReadUInt128BigEndian(entry.Id.ToByteArray(bigEndian: true)),
+                cancellationToken).ConfigureAwait(false);
+            return sums.Where(s => !keys.Contains(s.Key)).Select(s =>
             {
                 var bytes = new byte[16];
-                BinaryPrimitives.WriteUInt128BigEndian(bytes, ids);
+                BinaryPrimitives.WriteUInt128BigEndian(bytes, s.Value);
                 return new Guid(bytes, bigEndian: true);
-            }),
-        ];
+            });
+        }
     }
 }

@@ -166,6 +166,11 @@ public abstract class ScheduledReencryptionTests(string provider) : IAsyncLifeti
         Assert.Equal((ReencryptionOutcome.Quarantined, 1L), (first.LastOutcome, first.LastReport!.Quarantined));
         Assert.Equal(HealthStatus.Degraded, await HealthAsync(host));
 
+        // Runs that read no table meanwhile change nothing about it.
+        var saved = await UntilAsync(schedule, s => s.LastStartedAt > first.LastStartedAt && !s.IsRunning, TimeSpan.FromHours(1));
+        Assert.Equal((ReencryptionOutcome.Quarantined, first.LastReport), (saved.LastOutcome, saved.LastReport));
+        Assert.Equal(HealthStatus.Degraded, await HealthAsync(host));
+
         var again = await UntilAsync(schedule, s => s.LastOutcome == ReencryptionOutcome.Quarantined && s.LastReport != first.LastReport, TimeSpan.FromHours(1));
         Assert.InRange(again.LastStartedAt!.Value - first.LastEndedAt!.Value, TimeSpan.FromHours(24), TimeSpan.FromHours(27));
         await host.StopAsync();
@@ -185,6 +190,28 @@ public abstract class ScheduledReencryptionTests(string provider) : IAsyncLifeti
         using var host = await StartAsync();
         var status = await UntilAsync(Schedule(host), s => s.LastOutcome is not null, TimeSpan.Zero);
         Assert.Equal((ReencryptionOutcome.Proven, 1L), (status.LastOutcome, status.LastReport!.Rows));
+        await host.StopAsync();
+    }
+
+    [Fact]
+    public async Task A_row_key_that_an_import_retired_under_a_kek_that_seals_is_found_too()
+    {
+        await Loader.RunAsync(_target, 5, 2, ["Card"]);
+        await using (var context = _target.CreateContext())
+        {
+            var keys = new EnvelopeKeys(context);
+            using var export = new MemoryStream();
+            await keys.ExportAsync(export);
+            var row = (await keys.ListAsync(includeRowKeys: true)).First(k => k.Scope.StartsWith("row:", StringComparison.Ordinal));
+            await ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"Reason\" = 'changed' WHERE \"Scope\" = '{row.Scope}'");
+            export.Position = 0;
+            Assert.Equal(1, (await keys.ImportAsync(export)).Changed);
+            Assert.Equal(KeyState.Deactivated, (await keys.ListAsync(includeRowKeys: true)).Single(k => k.Id == row.Id).State);
+        }
+
+        using var host = await StartAsync();
+        var status = await UntilAsync(Schedule(host), s => s.LastOutcome is not null, TimeSpan.Zero);
+        Assert.Equal((ReencryptionOutcome.Proven, 1L), (status.LastOutcome, status.LastReport?.Rows));
         await host.StopAsync();
     }
 
