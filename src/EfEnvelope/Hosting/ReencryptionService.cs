@@ -95,7 +95,7 @@ internal sealed class ReencryptionService<TContext>(
         {
             var keys = new EnvelopeKeys(scope.ServiceProvider.GetRequiredService<TContext>());
 
-            // The cheap check: two queries of the ring.
+            // The cheap check: three queries of the ring.
             var retired = await keys.FindRetiredAsync(cancellationToken).ConfigureAwait(false);
             if (retired.Count == 0)
             {
