@@ -80,7 +80,7 @@ internal sealed class EventStream(TextWriter writer, TimeProvider time) : IProgr
         var report = whole.Reencryption;
         Write(new
         {
-            Event = "finished", At = Now, ExitCode = exitCode, Outcome = Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined, report.Blocked,
+            Event = "finished", At = Now, ExitCode = exitCode, Outcome = whole.IsComplete ? "complete" : Outcome(exitCode), report.IsProven, report.NotProvenBecause, report.JobId, report.Rows, report.Conflicts, report.Quarantined, report.Blocked,
             StaleKeys = report.Completion.StaleKeys.Sum(k => k.Keys), ElapsedMilliseconds = (long)report.Elapsed.TotalMilliseconds, ReportSha256 = report.Completion.Sha256, whole.IsComplete, whole.OpenBecause, whole.Revoked, whole.Open, whole.OpenTotal,
         });
         return exitCode;

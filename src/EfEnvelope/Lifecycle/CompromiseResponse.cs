@@ -36,7 +36,8 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
 
         if (late.LastChangeOfOpen is not { } lastChange)
         {
-            return new CompromiseReport(exposure, reencryption, 0, [], null);
+            // Nothing is left to refuse: what the job counted at its end tells whether the keys are out of use.
+            return new CompromiseReport(exposure, reencryption, 0, [], reencryption.Census.NotAllBecause ?? StillNamed(late, reencryption.Census));
         }
 
         if (await NotReachedAsync(lastChange, seen, cancellationToken).ConfigureAwait(false) is { } notReached)
@@ -67,7 +68,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         var revoked = await session.Ring.RevokeAsync(
             [.. open.Except(kept)], late.RowKeys.Count > 0 ? late.Meaning.RowKeys : null, IsUnused, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
         var cells = kept.Sum(e => census.CountOf(e.Id)) + (keptRowKeys.RowKeys <= ChangedEntries.MaxRowKeys ? keptRowKeys.Listed.Sum(e => census.CountOf(e.Id)) : kept.Sum(e => census.CountUnder(e.Id)));
-        var because = kept.Count == 0 && keptRowKeys.Count == 0 ? null
+        var because = kept.Count == 0 && keptRowKeys.Count == 0 ? StillNamed(late, census)
             : $"{cells} cell(s) still name {named + keptRowKeys.Count} of the keys{(reencryption.Quarantined > 0 ? $", {reencryption.Quarantined} of them in quarantine" : "")}{(reencryption.Blocked.Count > 0 ? $", {reencryption.Blocked.Sum(k => k.Cells)} of them passed over because a key cannot be used" : "")}: they open on until these are re-encrypted";
         return new CompromiseReport(exposure, reencryption, revoked.Count, [.. kept.Concat(keptRowKeys.Listed).Select(e => e.Id)], because) { OpenTotal = kept.Count + keptRowKeys.Count };
 
@@ -86,6 +87,24 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
 
             return true;
         }
+    }
+
+    /// <summary>
+    /// Whether cells name selected keys that are refused already, which a job cannot move therefore: they came back with a backup, or were planted. Row keys are told by kek and state. Null where none does; what is destroyed is meant to
+    /// be named.
+    /// </summary>
+    private static string? StillNamed(SelectedKeys selected, EnvelopeCensus census)
+    {
+        var scopes = selected.Covered.Where(e => e.KekId is null && IsRefused(e.State) && census.CountOf(e.Id) > 0).ToList();
+        var rowKeys = census.Entries.Where(e => e is { KekId: not null, State: { } state } && IsRefused(state) && IsSelected(e)).ToList();
+        var cells = scopes.Sum(e => census.CountOf(e.Id)) + rowKeys.Sum(e => e.Cells);
+        return cells == 0 ? null
+            : $"{cells} cell(s) name {scopes.Count + rowKeys.GroupBy(e => (e.KekId, e.State)).Sum(g => g.Max(e => e.Keys))} of the keys that are revoked or scheduled for destruction: these cells do not open, and cannot be re-encrypted. Cancel the destruction (`cancel-destruction`), or remove the cells";
+
+        bool IsSelected(CensusEntry e)
+            => selected.RowKeys.Any(k => k.KekId == e.KekId && k.State == e.State) || selected.Covered.Any(k => k.KekId == e.KekId && k.State == e.State && (e.KeyId is null || e.KeyId == k.Id));
+
+        static bool IsRefused(KeyState state) => state is KeyState.Revoked or KeyState.PendingDestruction;
     }
 
     private async Task<string?> NotReachedAsync(DateTimeOffset lastChange, long seen, CancellationToken cancellationToken)

@@ -217,6 +217,40 @@ public abstract class CompromiseTests(string provider) : LifecycleFixture(provid
     }
 
     [Fact]
+    public async Task A_key_whose_destruction_is_scheduled_and_that_cells_name_again_is_not_at_its_end()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var keys = new EnvelopeKeys(context);
+        await keys.DestroyAsync(key.Id);
+        PassLease();
+
+        // A backup came back.
+        await PlantAsync(stolen);
+        var report = await keys.CompromiseAsync(KeySelection.Key(key.Id), "backup came back", Options);
+        Assert.False(report.IsComplete);
+        Assert.Contains("1 cell(s) name 1 of the keys", report.OpenBecause, StringComparison.Ordinal);
+        Assert.Contains("scheduled for destruction", report.OpenBecause, StringComparison.Ordinal);
+        Assert.Equal((0L, 0L, 0), (report.Revoked, report.OpenTotal, report.Open.Count));
+
+        // Beside keys that come to their end: the one that replaced it, and the other tenant's.
+        report = await keys.CompromiseAsync(KeySelection.CreatedBefore(Database.Time.GetUtcNow()), "backup came back", Options with { Reencryption = Small with { FaultPoint = PassAsync } });
+        Assert.Contains("1 cell(s) name 1 of the keys", report.OpenBecause, StringComparison.Ordinal);
+        Assert.Equal((false, 2L, 0L, 0), (report.IsComplete, report.Revoked, report.OpenTotal, report.Open.Count));
+
+        ValueTask PassAsync(JobStep step)
+        {
+            if (step == JobStep.Worked)
+            {
+                PassLease();
+            }
+
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    [Fact]
     public async Task Two_responses_at_once_both_end_and_nothing_is_lost()
     {
         await using var context = Live();

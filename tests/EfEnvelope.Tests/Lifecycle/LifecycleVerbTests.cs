@@ -84,6 +84,31 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
         Assert.Equal(2, await RunAsync("compromise", "--key", key, "--reason", "test"));
     }
 
+    [Fact]
+    public async Task Compromise_of_a_key_that_is_scheduled_for_destruction_counts_the_cells_that_name_it()
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var good = await CellAsync("b0");
+        await new EnvelopeKeys(context).DestroyAsync(key.Id);
+        PassLease();
+        await PlantAsync(stolen);
+        Assert.Equal(4, await RunOnTestClockAsync("compromise", "--key", key.Id.ToString(), "--reason", "backup came back"));
+        Assert.Contains("Not complete: 1 cell(s)", Printed, StringComparison.Ordinal);
+        Assert.Equal((4, "stopped", false), await FinishedAsync());
+        await PlantAsync(good);
+        Assert.Equal((0, "complete", true), await FinishedAsync());
+
+        async Task<(int ExitCode, string? Outcome, bool IsComplete)> FinishedAsync()
+        {
+            await RunOnTestClockAsync("compromise", "--key", key.Id.ToString(), "--reason", "backup came back", "--json");
+            using var finished = JsonDocument.Parse(Printed.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1]);
+            var root = finished.RootElement;
+            return (root.GetProperty("exitCode").GetInt32(), root.GetProperty("outcome").GetString(), root.GetProperty("isComplete").GetBoolean());
+        }
+    }
+
     [Theory]
     [InlineData("--key")]
     [InlineData("--scope")]
