@@ -73,10 +73,13 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
 
         // In the updated table, or in another table of the same row, which the statement joins by its key (the root's, of a hierarchy with a table for each type).
         var own = new ColumnOrigin($"/{update.Table.Alias}", update.Table.Table, "");
-        HashSet<string> paths = [own.Path, .. RowLinks.Of(update.SelectExpression).Find(own, type, scope)];
+        var links = RowLinks.Of(update.SelectExpression);
         return Predicates(new QueryScope(update.SelectExpression, "", null))
-            .Select(p => Conjunct(p.Predicate, info.Scope, scope, side => ColumnOrigin.Trace(p.Scope, side) is { } origin && RowLinks.Maps(origin, scope) && paths.Contains(origin.Path)))
+            .Select(p => Conjunct(p.Predicate, info.Scope, scope, side => IsScope(ColumnTrace.Of(p.Scope, side))))
             .FirstOrDefault(plan => plan is not null);
+
+        // Where the predicate holds, its column's row is there.
+        bool IsScope(ColumnTrace side) => side.Known is { IsEmpty: false } origins && origins.All(o => o.Maps(scope) && (o.Path == own.Path || links.IsOfRow(o.Path, own, type, scope)));
     }
 
     /// <summary>What holds for every row of a select: its own predicate, and those of the subqueries that it joins, but by no outer join.</summary>

@@ -122,10 +122,10 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
             for (var i = 0; i < Math.Min(set.Source1.Projection.Count, set.Source2.Projection.Count); i++)
             {
                 var (left, right) = (set.Source1.Projection[i].Expression, set.Source2.Projection[i].Expression);
-                if (!string.Equals(Token(left), Token(right), StringComparison.Ordinal))
+                if (!string.Equals(Token(left), Token(right), StringComparison.Ordinal) || AreUnlikeDocuments(set, i))
                 {
-                    Refuse(left, "UNION ALL with another column");
-                    Refuse(right, "UNION ALL with another column");
+                    Within(set.Source1, () => Refuse(left, "UNION ALL with another column"));
+                    Within(set.Source2, () => Refuse(right, "UNION ALL with another column"));
                 }
             }
 
@@ -135,6 +135,19 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         var name = set switch { UnionExpression => "UNION", IntersectExpression => "INTERSECT", _ => "EXCEPT" };
         RefuseProjection(set.Source1, name);
         RefuseProjection(set.Source2, name);
+    }
+
+    private bool AreUnlikeDocuments(SetOperationBase set, int ordinal)
+    {
+        var (left, right) = (set.Source1.Projection[ordinal].Expression, set.Source2.Projection[ordinal].Expression);
+        return left is not SqlConstantExpression { Value: null } && right is not SqlConstantExpression { Value: null } && Member(set.Source1, left) != Member(set.Source2, right);
+
+        IProperty? Member(SelectExpression side, SqlExpression expression)
+        {
+            IProperty? member = null;
+            Within(side, () => member = DocumentMember(expression));
+            return member;
+        }
     }
 
     private void RefuseBinary(SqlBinaryExpression binary)
@@ -257,10 +270,11 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         }
 
         // What a subquery, or a function over the elements, took out of a document is plain but where it is a part with members of its own.
-        return Origin(column) is not { } origin || (origin.IsPart && expression.TypeMapping is not JsonTypeMapping) ? null : JsonDocuments.FindMember(origin);
+        return Origins(column).Where(o => !o.IsPart || expression.TypeMapping is JsonTypeMapping).Select(JsonDocuments.FindMember).FirstOrDefault(member => member is not null);
     }
 
-    private ColumnOrigin? Origin(ColumnExpression column) => _scope is null ? null : ColumnOrigin.Trace(_scope, column);
+    /// <summary>Whatever the column may hold, also where some rows hold something else.</summary>
+    private IEnumerable<ColumnOrigin> Origins(ColumnExpression column) => _scope is null ? [] : ColumnTrace.Of(_scope, column).Origins;
 
     /// <summary>Refuses documents with encrypted members, and paths to such members and parts, in a value that is set; not the document that a part of is set.</summary>
     private sealed class CopiedParts(CiphertextOperatorVisitor visitor, ColumnExpression target) : ExpressionVisitor
@@ -273,8 +287,8 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
                 return node;
             }
 
-            if (node is JsonScalarExpression { Path.Count: > 0, Json: ColumnExpression document } part && visitor.Origin(document) is { } origin
-                && (origin.IsPart ? JsonDocuments.FindMemberByName(origin, part.Path) : JsonDocuments.FindMember(origin, part.Path)) is { } member)
+            if (node is JsonScalarExpression { Path.Count: > 0, Json: ColumnExpression document } part
+                && visitor.Origins(document).Select(o => o.IsPart ? JsonDocuments.FindMemberByName(o, part.Path) : JsonDocuments.FindMember(o, part.Path)).FirstOrDefault(m => m is not null) is { } member)
             {
                 throw QueryRefusal.Operation(member, "ExecuteUpdate into another member or column");
             }

@@ -45,20 +45,22 @@ internal static class OwnerColumns
     /// <summary>The owned type whose encrypted column it is; null for any other column.</summary>
     private static IEntityType? FindOwned(SelectExpression select, ColumnExpression cell)
         => EnvelopeValueConverters.FindToken(cell.TypeMapping?.Converter) is not null
-            && ColumnOrigin.Trace(select, cell) is { } origin
+            && ColumnTrace.Of(select, cell).Known is [var origin, ..]
             && origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null)?.DeclaringType.ContainingEntityType is IEntityType type
             && type.FindOwnership() is not null
             ? type
             : null;
 
     private static bool IsReturned(SelectExpression select, ColumnExpression cell, IEntityType type, IProperty property)
-        => ColumnOrigin.Trace(select, cell) is { } origin && RowLinks.Of(select).Find(origin, type, property) is [var path, ..]
-            && select.Projection.Any(p => ColumnOrigin.Trace(select, p.Expression) is { } returned && returned.Path == path && RowLinks.Maps(returned, property));
+    {
+        var result = ResultColumns.Of(select);
+        return ColumnTrace.Of(select, cell).Known.Select(origin => result.FindLinkedChooser(origin, type, property)).Distinct().ToList() is [>= 0];
+    }
 
     /// <summary>The select with the property of the cell's owner behind its projection, and its name there; null where the query does not join the owner.</summary>
     private static (SelectExpression Select, string Name)? Ensure(SelectExpression select, ColumnExpression cell, IEntityType type, IProperty property)
     {
-        if (ColumnOrigin.Trace(select, cell) is { } origin && RowLinks.Of(select).Find(origin, type, property) is [var path, ..] && Add(select, path.Split('/').AsSpan(1), property) is { } added)
+        if (ColumnTrace.Of(select, cell).Known is [var origin, ..] && RowLinks.Of(select).Find(origin, type, property) is [var path, ..] && Add(select, path.Split('/').AsSpan(1), property) is { } added)
         {
             return added;
         }
@@ -91,7 +93,7 @@ internal static class OwnerColumns
             SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner when rest.Length > 0 => Add(inner, rest, property),
 
             // A hierarchy with a table for each type: each side reads one of them.
-            UnionExpression { IsDistinct: false } union when rest.Length == 0 && AddOnly(union.Source1, property) is { } one && AddOnly(union.Source2, property) is { } two => Both(union, one, two),
+            UnionExpression { IsDistinct: false } union when AddOnly(union.Source1, property) is { } one && AddOnly(union.Source2, property) is { } two => Both(union, one, two),
             _ => null,
         });
     }

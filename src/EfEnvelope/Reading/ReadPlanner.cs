@@ -22,7 +22,7 @@ internal sealed class ReadPlanner : IQueryPlanner
         }
 
         List<EnvelopeCell>? cells = null;
-        Result? result = null;
+        ResultColumns? result = null;
         for (var i = 0; i < select.Projection.Count; i++)
         {
             var projection = select.Projection[i];
@@ -30,14 +30,11 @@ internal sealed class ReadPlanner : IQueryPlanner
             var token = EnvelopeValueConverters.FindToken(expression.TypeMapping?.Converter);
             if (token is not null)
             {
-                result ??= Result.Of(select);
-                (cells ??= []).Add(Cell(select, i, result, ColumnDeclaration.Of(token)));
+                (cells ??= []).Add(Cell(select, i, result ??= ResultColumns.Of(select), ColumnDeclaration.Of(token)));
             }
-            else if (ColumnOrigin.Trace(select, expression) is { } origin && (expression.TypeMapping is JsonTypeMapping || !origin.IsPart) && JsonDocuments.FindOwner(origin) is { } owner)
+            else if (FindDocument(select, expression) is { } document)
             {
-                // A plain member on its own comes as its own type, and holds no armour.
-                result ??= Result.Of(select);
-                (cells ??= []).Add(Complete(i, projection.Alias is { Length: > 0 } alias ? alias : origin.IsPart ? "" : origin.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{origin.ColumnName}", owner, null, result) with { Members = JsonDocuments.MemberNames(origin), IsList = origin.IsPart ? null : JsonDocuments.IsList(origin) });
+                (cells ??= []).Add(Document(projection, i, result ??= ResultColumns.Of(select), document));
             }
         }
 
@@ -49,97 +46,97 @@ internal sealed class ReadPlanner : IQueryPlanner
         => select is { Tables: [FromSqlExpression only], IsDistinct: false, Predicate: null, GroupBy.Count: 0, Having: null, Orderings.Count: 0, Limit: null, Offset: null }
             && select.Projection.All(p => p.Expression is ColumnExpression column && column.TableAlias == only.Alias && (p.Alias.Length == 0 || p.Alias == column.Name));
 
-    /// <summary>The encrypted column of a CASE that chooses between it and NULL (mixed ones are refused): what it returns is of that column's row.</summary>
-    private static SqlExpression? Chosen(SqlExpression expression)
+    /// <summary>A document with encrypted members, or a part of one. A plain member on its own comes as its own type, and holds no armour.</summary>
+    private static ColumnOrigin? FindDocument(SelectExpression select, SqlExpression expression)
     {
-        if (expression is not CaseExpression choice || EnvelopeValueConverters.FindToken(choice.TypeMapping?.Converter) is null)
+        foreach (var origin in ColumnTrace.Of(select, expression).Origins)
         {
-            return null;
-        }
-
-        var results = choice.WhenClauses.Select(w => w.Result).Append(choice.ElseResult).Where(r => r is not (null or SqlConstantExpression { Value: null })).Distinct().ToList();
-        return results.Count == 1 ? results[0] : null;
-    }
-
-    private static EnvelopeCell Cell(SelectExpression select, int ordinal, Result result, ColumnDeclaration column)
-    {
-        var projection = select.Projection[ordinal];
-        var property = result.Origins[ordinal] is { } origin ? FindProperty(origin) : null;
-        var name = projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "";
-        var display = property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}";
-        var owner = property is null ? null : property.DeclaringType as IEntityType ?? ((IComplexType)property.DeclaringType).ContainingEntityType;
-        var document = result.Origins[ordinal] is { } whole ? JsonDocuments.FindOwner(whole) : null;
-        if (document is not null || projection.Expression is JsonScalarExpression)
-        {
-            // A member of a document is armour, whatever its declaration would be in a column of its own.
-            return Complete(ordinal, name, CellKind.Armor, column, display, document, property, result);
-        }
-
-        return Complete(ordinal, name, column.Armored ? CellKind.Armor : CellKind.Binary, column, display, owner, property, result);
-    }
-
-    private static EnvelopeCell Complete(
-        int ordinal, string name, CellKind kind, ColumnDeclaration? column, string display, IEntityType? owner, IProperty? property, Result result)
-    {
-        var type = owner is null ? null : EncryptedTypeInfo.Of(owner);
-        var scopeOrdinal = type?.ScopeProperty is { } scope ? result.FindChooser(ordinal, owner!, scope) : -1;
-        var rowIdOrdinal = type?.RowIdProperty is { } rowId ? result.FindChooser(ordinal, owner!, rowId) : -1;
-        IProperty[] keyProperties = [];
-        int[] keyOrdinals = [];
-        if (column is { RowBound: true })
-        {
-            keyProperties = owner?.FindPrimaryKey() is { } key ? [.. key.Properties] : [];
-            keyOrdinals = [.. keyProperties.Select(p => result.FindKey(ordinal, owner!, p))];
-            if (keyProperties.Length == 0 || keyOrdinals.Contains(-1))
+            if ((expression.TypeMapping is JsonTypeMapping || !origin.IsPart) && JsonDocuments.FindOwner(origin) is not null)
             {
-                throw new EnvelopeQueryException(
-                    $"{display} is row-bound: it opens only together with its row's primary key, which this query does not return. Project the key too, or load the entity.")
-                {
-                    Entity = owner?.DisplayName(),
-                    Property = property?.Name,
-                    ColumnId = column.ColumnId,
-                };
+                return origin;
             }
         }
 
-        return new EnvelopeCell(ordinal, name, kind, column, display, type, scopeOrdinal, rowIdOrdinal, keyOrdinals, keyProperties);
+        return null;
+    }
+
+    private static EnvelopeCell Document(ProjectionExpression projection, int ordinal, ResultColumns result, ColumnOrigin document)
+    {
+        var owner = JsonDocuments.FindOwner(document)!;
+        var cell = new EnvelopeCell(
+            ordinal, projection.Alias is { Length: > 0 } alias ? alias : document.IsPart ? "" : document.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{document.ColumnName}", null, -1, -1, [], [])
+        {
+            Members = JsonDocuments.MemberNames(document),
+            IsList = document.IsPart ? null : JsonDocuments.IsList(document),
+        };
+        return WithRow(cell, result, JsonDocuments.FindOwner);
+    }
+
+    private static EnvelopeCell Cell(SelectExpression select, int ordinal, ResultColumns result, ColumnDeclaration column)
+    {
+        var projection = select.Projection[ordinal];
+        var origins = result.Origins(ordinal);
+        var property = origins.Select(FindProperty).FirstOrDefault(p => p is not null);
+
+        // A member of a document is armour, whatever its declaration would be in a column of its own.
+        var isMember = projection.Expression is JsonScalarExpression || origins.Any(o => JsonDocuments.FindOwner(o) is not null);
+        var cell = WithRow(
+            new EnvelopeCell(
+                ordinal,
+                projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "",
+                isMember || column.Armored ? CellKind.Armor : CellKind.Binary,
+                column,
+                property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}",
+                null,
+                -1,
+                -1,
+                [],
+                []),
+            result,
+            origin => JsonDocuments.FindOwner(origin) ?? (FindProperty(origin) is { } of ? of.DeclaringType as IEntityType ?? ((IComplexType)of.DeclaringType).ContainingEntityType : null));
+        return !column.RowBound || cell.KeyOrdinals is { Length: > 0 } keys && !keys.Contains(-1)
+            ? cell
+            : throw new EnvelopeQueryException(
+                $"{cell.Display} is row-bound: it opens only together with its row's primary key, which this query does not return. Project the key too, or load the entity.")
+            {
+                Entity = property?.DeclaringType.ContainingEntityType.DisplayName(),
+                Property = property?.Name,
+                ColumnId = column.ColumnId,
+            };
+    }
+
+    /// <summary>The cell with the columns that say whose row it is: where it comes from several places, those that say so for each of them.</summary>
+    private static EnvelopeCell WithRow(EnvelopeCell cell, ResultColumns result, Func<ColumnOrigin, IEntityType?> findOwner)
+    {
+        EnvelopeCell? found = null;
+        foreach (var origin in result.Origins(cell.Ordinal))
+        {
+            if (findOwner(origin) is not { } owner)
+            {
+                return cell;
+            }
+
+            var type = EncryptedTypeInfo.Of(owner);
+            IProperty[] key = cell.Column is { RowBound: true } && owner.FindPrimaryKey() is { } primary ? [.. primary.Properties] : [];
+            var one = cell with
+            {
+                Type = type,
+                ScopeOrdinal = type.ScopeProperty is { } scope ? result.FindChooser(origin, owner, scope) : -1,
+                RowIdOrdinal = type.RowIdProperty is { } rowId ? result.FindChooser(origin, owner, rowId) : -1,
+                KeyOrdinals = [.. key.Select(p => result.FindKey(origin, owner, p))],
+                KeyProperties = key,
+            };
+            if (found is not null && !one.IsOfSameRoot(found))
+            {
+                return cell;
+            }
+
+            found ??= one;
+        }
+
+        return found ?? cell;
     }
 
     private static IProperty? FindProperty(ColumnOrigin origin)
         => origin.IsPart ? null : origin.Table.FindColumn(origin.ColumnName)?.PropertyMappings.Select(m => m.Property).FirstOrDefault(p => p.FindEnvelope() is not null);
-
-    /// <summary>What a query returns: where each column comes from, and which belong to one row.</summary>
-    private sealed class Result(ColumnOrigin?[] origins, RowLinks links)
-    {
-        public ColumnOrigin?[] Origins => origins;
-
-        public static Result Of(SelectExpression select)
-            => new([.. select.Projection.Select(p => ColumnOrigin.Trace(select, Chosen(p.Expression) ?? p.Expression))], RowLinks.Of(select));
-
-        /// <summary>The ordinal of the property that chooses the key of the cell's row; where the query does not say which that is, the only one of that property in the whole result.</summary>
-        public int FindChooser(int cell, IEntityType type, IProperty property)
-        {
-            var paths = Linked(cell, type, property);
-            return paths.Count == 0 ? Only(cell, property) : Find(property, path => path == paths[0]);
-        }
-
-        /// <summary>The ordinal of a part of the primary key of the cell's row, in whichever of the row's tables.</summary>
-        public int FindKey(int cell, IEntityType type, IProperty property)
-        {
-            var paths = Linked(cell, type, property);
-            return paths.Count == 0 ? Only(cell, property) : Find(property, paths.Contains);
-        }
-
-        private IReadOnlyList<string> Linked(int cell, IEntityType type, IProperty property) => origins[cell] is { } origin ? links.Find(origin, type, property) : [];
-
-        private int Find(IProperty property, Func<string, bool> isOfRow) => Array.FindIndex(origins, o => o is { } origin && RowLinks.Maps(origin, property) && isOfRow(origin.Path));
-
-        /// <summary>Another instance of the cell's own table is another row (a self-join): what it says is of that row.</summary>
-        private int Only(int cell, IProperty property)
-        {
-            var table = origins[cell]?.Table;
-            var found = Enumerable.Range(0, origins.Length).Where(i => origins[i] is { } origin && origin.Table != table && RowLinks.Maps(origin, property)).Take(2).ToList();
-            return found.Count == 1 ? found[0] : -1;
-        }
-    }
 }
