@@ -16,6 +16,11 @@ internal enum ScopeKind
 internal static class KeyScope
 {
     public const string Global = "global";
+
+    /// <summary>Stands for a parent that is not known; no scope is spelt so.</summary>
+    public const string Any = "*";
+
+    private const string AllRows = "row:*@";
     private const int MaxBytes = EnvelopeBinding.MaxScopeBytes;
 
     /// <summary>Of a row's scope before its parent's: the row id, and the two signs around it.</summary>
@@ -29,8 +34,15 @@ internal static class KeyScope
 
     public static string ForRow(Guid rowId, string parentScope) => $"row:{rowId:D}@{parentScope}";
 
-    /// <summary>All rows under a scope, in reports: <c>row:*@{parent}</c>. No key has it.</summary>
-    public static string ForAllRows(string parentScope) => $"row:*@{parentScope}";
+    /// <summary>All rows under a scope, in reports and for <see cref="Matches"/>: <c>row:*@{parent}</c>. No key has it.</summary>
+    public static string ForAllRows(string parentScope) => AllRows + parentScope;
+
+    /// <summary>Whether a key's scope is the expected one; or, where only a part of that is known, agrees with it: <c>row:*@{parent}</c> is any row of the parent, <c>row:{id}@*</c> that row under whatever parent.</summary>
+    public static bool Matches(string scope, string expected)
+        => string.Equals(scope, expected, StringComparison.Ordinal)
+            || (KindOf(scope) == ScopeKind.Row && scope.Length > RowPrefixBytes && (
+                expected.StartsWith(AllRows, StringComparison.Ordinal) ? scope.AsSpan(RowPrefixBytes).SequenceEqual(expected.AsSpan(AllRows.Length))
+                : expected.Length == RowPrefixBytes + Any.Length && expected.EndsWith('@' + Any, StringComparison.Ordinal) && scope.AsSpan(0, RowPrefixBytes).SequenceEqual(expected.AsSpan(0, RowPrefixBytes))));
 
     public static ScopeKind KindOf(string scope)
         => scope.StartsWith("row:", StringComparison.Ordinal) ? ScopeKind.Row

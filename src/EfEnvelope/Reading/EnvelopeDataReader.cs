@@ -46,7 +46,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         _ring = session.Ring;
         _plan = plan;
         _cells = [.. plan.Locate(inner).Where(c => c.Ordinal >= 0)];
-        var ambient = _cells.Any(c => c.Type?.Scope.IsAmbient == true) ? session.AmbientScope : null;
+        var ambient = _cells.Any(c => c.IsAmbient) ? session.AmbientScope : null;
         _checks = Checks(_cells, ambient);
         _opened = new Opened[_cells.Length];
         _values = new object?[_cells.Length];
@@ -293,7 +293,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
 
         _last = key;
-        if (expected is not null && !string.Equals(key.Scope, expected, StringComparison.Ordinal))
+        if (expected is not null && !KeyScope.Matches(key.Scope, expected))
         {
             throw Moved(keyId, _cells[index]);
         }
@@ -314,7 +314,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         {
             if (_pins.TryGet(keyId, out var key))
             {
-                if (!string.Equals(key.Scope, expected, StringComparison.Ordinal))
+                if (!KeyScope.Matches(key.Scope, expected))
                 {
                     throw Moved(keyId, _cells[index]);
                 }

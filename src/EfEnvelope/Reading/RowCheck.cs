@@ -27,20 +27,21 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
     private Guid _lastGuid;
     private string? _lastParent;
     private Guid _lastRowId;
+    private string? _lastRowParent;
     private string? _lastScope;
 
-    /// <summary>The scope that the row's values name; null where the query does not return them.</summary>
+    /// <summary>The scope that the row's values name, or what they say of it (<see cref="KeyScope.Matches"/>); null where the query returns none of them.</summary>
     /// <param name="reader">Stands on the row.</param>
     /// <param name="row">The row's number, from 1: asked about again, the row is not read again.</param>
     /// <exception cref="MissingScopeException">The row belongs to the context's tenant, and none is set.</exception>
     public string? Expected(DbDataReader reader, long row)
     {
-        if (ambientScope is null && cell.Type is { Scope.IsAmbient: true } ambient)
+        if (ambientScope is null && cell.IsAmbient)
         {
             throw new MissingScopeException(
                 $"{cell.Display} belongs to the context's tenant, but none is set, so it cannot be told whose value this is. Set the tenant before reading, or name it in the options: UseTenant(context => ...). It is not returned.")
             {
-                Entity = ambient.Root.DisplayName(),
+                Entity = cell.Type?.Root.DisplayName(),
                 Property = cell.Display,
             };
         }
@@ -71,15 +72,10 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
 
     private string? Find(DbDataReader reader)
     {
-        if (cell.Type is not { } type)
-        {
-            return null;
-        }
-
-        var parent = Parent(reader, type);
+        var parent = Parent(reader);
         if (cell.RowIdOrdinal < 0)
         {
-            return type.Scope.PerRow ? null : parent;
+            return parent is null or NoScope || !cell.IsPerRow ? parent : OfAllRows(parent);
         }
 
         if (reader.IsDBNull(cell.RowIdOrdinal))
@@ -88,15 +84,21 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         }
 
         var rowId = _rowIdConverter is null ? reader.GetFieldValue<Guid>(cell.RowIdOrdinal) : (Guid)_rowIdConverter.ConvertFromProvider(reader.GetValue(cell.RowIdOrdinal))!;
-        if (parent is null)
+        if (_lastScope is null || rowId != _lastRowId || !ReferenceEquals(parent, _lastRowParent))
         {
-            return null;
+            (_lastRowId, _lastRowParent) = (rowId, parent);
+            _lastScope = KeyScope.ForRow(rowId, parent ?? KeyScope.Any);
         }
 
-        if (_lastScope is null || rowId != _lastRowId || !ReferenceEquals(parent, _lastParent))
+        return _lastScope;
+    }
+
+    private string OfAllRows(string parent)
+    {
+        if (_lastScope is null || !ReferenceEquals(parent, _lastRowParent))
         {
-            _lastRowId = rowId;
-            _lastScope = KeyScope.ForRow(rowId, parent);
+            _lastRowParent = parent;
+            _lastScope = KeyScope.ForAllRows(parent);
         }
 
         return _lastScope;
@@ -111,7 +113,8 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         {
             for (var i = 0; i < parts.Length; i++)
             {
-                parts[i] = Read(reader, cell.KeyOrdinals[i], StoredType(cell.KeyProperties[i]));
+                // An outer join may have found no row.
+                parts[i] = reader.IsDBNull(cell.KeyOrdinals[i]) ? throw new InvalidCastException("NULL is no key.") : Read(reader, cell.KeyOrdinals[i], StoredType(cell.KeyProperties[i]));
             }
         }
         catch (Exception error) when (IsUnreadable(error))
@@ -126,11 +129,16 @@ internal sealed class RowCheck(EnvelopeCell cell, string? ambientScope)
         return ScopeValue.RowId(parts);
     }
 
-    private string? Parent(DbDataReader reader, EncryptedTypeInfo type)
+    private string? Parent(DbDataReader reader)
     {
-        if (type.Scope.IsAmbient)
+        if (cell.IsAmbient)
         {
             return ambientScope;
+        }
+
+        if (cell.Type is not { } type)
+        {
+            return null;
         }
 
         if (_scopeProperty is null)

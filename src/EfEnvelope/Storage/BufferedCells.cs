@@ -17,7 +17,7 @@ internal static class BufferedCells
     /// <summary>Remembers the row id of a row-bound cell for as long as the cell lives.</summary>
     public static void RememberRowId(object cell, string rowId) => RowIds.AddOrUpdate(cell, rowId);
 
-    /// <summary>Remembers which scope the row of a cell asks for, where its key did not open when the row was read: it may by the time the cell is opened.</summary>
+    /// <summary>Remembers which scope, or part of one, the row of a cell asks for, where its key did not open when the row was read: it may by the time the cell is opened.</summary>
     public static void RememberScope(object cell, string scope)
     {
         Volatile.Write(ref _hasUnchecked, true);
@@ -27,7 +27,7 @@ internal static class BufferedCells
     /// <exception cref="EnvelopeEncryptionException">No ring opens with the key, or it is of another scope than the cell's row.</exception>
     public static RingKey GetKey(object cell, Guid keyId, ColumnDeclaration column)
         => !KeyRingRegistry.TryResolveForOpening(keyId, out var key) ? throw Why(keyId, column)
-            : Volatile.Read(ref _hasUnchecked) && Unchecked.TryGetValue(cell, out var scope) && !string.Equals(scope, key.Scope, StringComparison.Ordinal)
+            : Volatile.Read(ref _hasUnchecked) && Unchecked.TryGetValue(cell, out var scope) && !KeyScope.Matches(key.Scope, scope)
                 ? throw new EnvelopeRefusedException($"A value of column '{column.ColumnId}' (key {keyId}) was sealed for another tenant, subject or row than the one it stands in: it was moved or forged. It is not returned.") { ColumnId = column.ColumnId, KeyId = keyId }
                 : key;
 

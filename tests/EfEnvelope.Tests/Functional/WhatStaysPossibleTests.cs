@@ -46,6 +46,8 @@ public abstract class WhatStaysPossibleTests(string provider) : IAsyncLifetime
             "Cells of rows that share their tenant's, subject's or the global key can be swapped within a column.",
             "An older value of the same cell can be put back, in row-bound columns too.",
             "A projection that does not return the row's tenant, subject or `EnvelopeRowId` cannot compare the cell with them: a cell of another row, tenant or subject passes, if its column and kind of scope fit.",
+            "Neither can one that takes the cell from a subquery, or by a condition from one of several rows, whatever it returns beside it.",
+            "What the query does return is compared: a row with a key of its own beside its tenant alone is of that tenant, beside its `EnvelopeRowId` alone of that row.",
             "NULL is not authenticated: a cell can be emptied.",
             "Rows can be deleted, and rows under a shared key copied.",
         })
@@ -87,6 +89,11 @@ public abstract class WhatStaysPossibleTests(string provider) : IAsyncLifetime
         }
 
         Assert.Equal("two", await context.Cards.Where(c => c.Label == "one").Select(c => c.Number).SingleAsync());
+        Assert.Equal("two", (await context.Cards.Where(c => c.Label == "one").Select(c => new { c.TenantId, c.Number }).SingleAsync()).Number);
+
+        // Beside its tenant it is that tenant's.
+        await SwapAsync("Cards", "one", "three", "Number");
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Cards.Where(c => c.Label == "one").Select(c => new { c.TenantId, c.Number }).SingleAsync());
     }
 
     [Fact]
@@ -137,6 +144,16 @@ public abstract class WhatStaysPossibleTests(string provider) : IAsyncLifetime
         Assert.Equal("three", await context.Customers.Where(c => c.Branch == "one").Select(c => c.FullName).SingleAsync());
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Customers.Where(c => c.Branch == "one").Select(c => new { c.TenantId, c.FullName }).SingleAsync());
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => context.Customers.Where(c => c.Branch == "one").SingleAsync());
+    }
+
+    [Fact]
+    public async Task A_cell_out_of_a_subquery_or_chosen_among_rows_is_compared_with_nothing()
+    {
+        await SwapAsync("Customers", "one", "three", "FullName");
+        await using var context = New();
+        var customers = context.Customers;
+        Assert.Equal("three", (await customers.Where(c => c.Branch == "one").Select(c => new { c.TenantId, Name = customers.Where(x => x.Id == c.Id).Select(x => x.FullName).FirstOrDefault() }).SingleAsync()).Name);
+        Assert.Equal("three", (await customers.Where(c => c.Branch == "one").Join(customers, c => c.Id, x => x.Id, (c, x) => new { c.TenantId, Name = c.Branch == "one" ? c.FullName : x.FullName }).SingleAsync()).Name);
     }
 
     [Fact]

@@ -70,6 +70,33 @@ public abstract class LateKeyTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_cell_whose_key_opens_only_later_is_compared_with_the_tenant_that_was_returned_beside_it()
+    {
+        await using (var writer = New('a'))
+        {
+            writer.Add(new PaymentCard { TenantId = TenantB, Label = "4", Number = "fourth" });
+            await writer.SaveChangesAsync();
+        }
+
+        await _database.ExecuteAsync("UPDATE \"Cards\" SET \"Number\" = (SELECT \"Number\" FROM \"Cards\" WHERE \"Label\" = '3') WHERE \"Label\" = '4'");
+        await using var context = New('b');
+        Assert.Equal("first", (await context.Cards.AsNoTracking().SingleAsync(c => c.Label == "1")).Number);
+        _kms.Failure = () => new KeyRefusedException("Not now.");
+        await using var rows = context.Cards.Where(c => c.TenantId == TenantB).OrderBy(c => c.Label).Select(c => new { c.TenantId, c.Number }).AsAsyncEnumerable().GetAsyncEnumerator();
+        Assert.True(await rows.MoveNextAsync());
+        Assert.Equal("first", rows.Current.Number);
+
+        _kms.Failure = null;
+        _database.Time.Advance(TimeSpan.FromSeconds(30));
+        await using (var other = New('b'))
+        {
+            Assert.Equal("third", (await other.Cards.AsNoTracking().SingleAsync(c => c.Label == "3")).Number);
+        }
+
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(async () => await rows.MoveNextAsync());
+    }
+
+    [Fact]
     public async Task A_buffered_document_whose_key_does_not_open_is_refused_before_the_first_row_is_handed_out()
     {
         await using (var context = New('a'))
