@@ -63,6 +63,15 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
                 return base.VisitExtension(node);
             case CaseExpression or ScalarSubqueryExpression or ProjectionExpression or ColumnExpression or SqlConstantExpression or SqlParameterExpression or SqlFragmentExpression or ExistsExpression or JsonScalarExpression:
                 RefuseMixedCase(node as CaseExpression);
+                RefuseIndexes(node as JsonScalarExpression);
+                return base.VisitExtension(node);
+            case TableValuedFunctionExpression function:
+                foreach (var argument in Children(function))
+                {
+                    // Those that the database itself has list the elements of a document.
+                    Refuse(argument, $"function {function.Name}", documents: function.StoreFunction is not null);
+                }
+
                 return base.VisitExtension(node);
             case InExpression { Subquery: { } subquery } contained:
                 // The subquery is no scalar: what it returns is compared all the same.
@@ -198,6 +207,14 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         }
     }
 
+    private void RefuseIndexes(JsonScalarExpression? expression)
+    {
+        foreach (var segment in expression?.Path ?? [])
+        {
+            Refuse(segment.ArrayIndex, "the index of an array");
+        }
+    }
+
     private void RefuseSetter(ColumnValueSetter setter)
     {
         // A provider may copy a document, or a part of one, as it is, armour and all.
@@ -226,7 +243,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         _ => expression.GetType().Name.Replace("Expression", "", StringComparison.Ordinal),
     };
 
-    private static List<SqlExpression> Children(SqlExpression expression)
+    private static List<SqlExpression> Children(Expression expression)
     {
         var collector = new ChildCollector(expression);
         collector.Visit(expression);

@@ -163,6 +163,10 @@ public sealed class VaultContext(DbContextOptions options) : DbContext(options)
 
     public DbSet<Word> Words => Set<Word>();
 
+    public IQueryable<Word> WordsLike(string text) => FromExpression(() => WordsLike(text));
+
+    public IQueryable<Word> WordsBelow(int score) => FromExpression(() => WordsBelow(score));
+
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
         modelBuilder.Entity<Person>(person =>
@@ -181,7 +185,9 @@ public sealed class VaultContext(DbContextOptions options) : DbContext(options)
             person.OwnsOne(p => p.Home);
             person.OwnsMany(p => p.Devices, devices => devices.HasKey(d => d.Id));
         });
-        modelBuilder.Entity<Word>();
+        modelBuilder.Entity<Word>().ToTable("Words");
+        modelBuilder.HasDbFunction(typeof(VaultContext).GetMethod(nameof(WordsLike))!);
+        modelBuilder.HasDbFunction(typeof(VaultContext).GetMethod(nameof(WordsBelow))!);
         modelBuilder.UseEnvelopeEncryption();
     }
 }
