@@ -16,8 +16,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
 {
     public int SaveChanges(IList<IUpdateEntry> entries)
     {
-        var preparing = new SavePreparation(current.Context, session).PrepareAsync(entries, CancellationToken.None);
-        var plan = preparing.IsCompletedSuccessfully ? preparing.Result : SynchronousBridge.Run(preparing.AsTask);
+        var plan = SynchronousBridge.Wait(() => new SavePreparation(current.Context, session).PrepareAsync(entries, CancellationToken.None));
         if (plan is null)
         {
             return inner.SaveChanges(entries);
