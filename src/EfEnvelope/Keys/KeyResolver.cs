@@ -151,6 +151,10 @@ internal static class KeyResolver
         _ => 5,
     };
 
+    /// <summary>Values are sealed with data keys only: one that names a key of another purpose was forged or damaged.</summary>
+    public static EnvelopeRefusedException NoDataKey(Guid id)
+        => new($"A value names key {id}, which is no data key but wraps others, or serves the ring itself: it was forged or damaged. It is not returned; the stored value is untouched.") { KeyId = id };
+
     /// <summary>The typed error of a key that may not be opened with.</summary>
     public static EnvelopeEncryptionException OpeningError(Guid id, KeyRingEntry? entry) => entry?.State switch
     {

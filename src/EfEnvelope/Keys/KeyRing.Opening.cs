@@ -24,11 +24,12 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>A held key whatever the time: for cells that were checked when they were read, and are opened later. Never a revoked, destroyed or refused one.</summary>
-    public bool TryGetHeld(Guid id, out RingKey key) => _keys.TryGetValue(id, out key!) && KeyResolver.MayOpen(key.State) && (key.Kek ?? key).Refusal is null;
+    public bool TryGetHeld(Guid id, out RingKey key)
+        => _keys.TryGetValue(id, out key!) && key.Key.Purpose == KeyPurpose.Field && KeyResolver.MayOpen(key.State) && (key.Kek ?? key).Refusal is null;
 
     /// <summary>Why a key does not open, where that is known.</summary>
     public EnvelopeEncryptionException? FindError(Guid id)
-        => _keys.TryGetValue(id, out var key) ? (key.Kek ?? key).Refusal : _unopenable.TryGetValue(id, out var known) ? known.Error : null;
+        => _keys.TryGetValue(id, out var key) ? key.Key.Purpose == KeyPurpose.Field ? (key.Kek ?? key).Refusal : KeyResolver.NoDataKey(id) : _unopenable.TryGetValue(id, out var known) ? known.Error : null;
 
     /// <summary>
     /// Makes keys ready to open with, and pins them: confirms the ring where the lease is over, loads what is missing in at most one ring query per 1,000 ids, unwraps each key once.
@@ -75,6 +76,11 @@ internal sealed partial class KeyRing
     {
         if (_keys.TryGetValue(id, out var key))
         {
+            if (key.Key.Purpose != KeyPurpose.Field)
+            {
+                throw KeyResolver.NoDataKey(id);
+            }
+
             if ((key.Kek ?? key).Refusal is { } refusal)
             {
                 throw refusal;
@@ -154,7 +160,7 @@ internal sealed partial class KeyRing
             }
             else if (!KeyResolver.MayOpen(entry.State) || entry.Purpose != KeyPurpose.Field)
             {
-                Remember(KeyResolver.OpeningError(entry.Id, entry.Purpose == KeyPurpose.Field ? entry : null));
+                Remember(entry.Purpose == KeyPurpose.Field ? KeyResolver.OpeningError(entry.Id, entry) : KeyResolver.NoDataKey(entry.Id));
             }
             else if (entry.KekId is not null)
             {
@@ -272,13 +278,13 @@ internal sealed partial class KeyRing
         for (var attempt = 0; attempt < MaxAttempts && missing.Count > 0; attempt++)
         {
             var generation = Interlocked.Read(ref _generation);
-            var unheld = missing.Where(id => !(_keys.TryGetValue(id, out var held) && held.IsAlive) && !(store.IsTransient && transient.TryGetForOpening(id, out _))).ToList();
+            var unheld = missing.Where(id => !(_keys.TryGetValue(id, out var held) && held.IsAlive) && !(store.IsTransient && transient.TryGet(id, out _))).ToList();
             var entries = unheld.Count == 0 ? [] : await store.FindByIdAsync(unheld, cancellationToken).ConfigureAwait(false);
             foreach (var id in missing.ToList())
             {
                 try
                 {
-                    if ((_keys.TryGetValue(id, out var kek) || (store.IsTransient && transient.TryGetForOpening(id, out kek))) && pins.TryPin(kek, out kek))
+                    if ((_keys.TryGetValue(id, out var kek) || (store.IsTransient && transient.TryGet(id, out kek))) && pins.TryPin(kek, out kek))
                     {
                         await RevalidateAsync(kek, cancellationToken).ConfigureAwait(false);
                         keks[id] = kek;

@@ -1,3 +1,5 @@
+using EfEnvelope.Cryptography;
+
 namespace EfEnvelope.Keys;
 
 /// <summary>
@@ -37,7 +39,11 @@ internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDi
         }
 
         _byId.Add(key.Id, key);
-        KeyRingRegistry.AddTransient(key);
+        if (key.Key.Purpose == KeyPurpose.Field)
+        {
+            KeyRingRegistry.AddTransient(key);
+        }
+
         return key;
     }
 
@@ -50,7 +56,11 @@ internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDi
 
     public bool TryGetDraft(string scope, out RingKey key) => _drafts.TryGetValue(scope, out key!);
 
-    public bool TryGetForOpening(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!);
+    /// <summary>A data key; no kek opens a value.</summary>
+    public bool TryGetForOpening(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!) && key.Key.Purpose == KeyPurpose.Field;
+
+    /// <summary>A key of any purpose.</summary>
+    public bool TryGet(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!);
 
     /// <summary>Forgets the keys of a transaction that is over: what it made is committed, and read again from its rows, or gone.</summary>
     public void ForgetEnded()

@@ -16,6 +16,12 @@ internal sealed partial class EnvelopeDataReader
         foreach (var keyId in _unopenable)
         {
             var error = Why(keyId);
+            if (error is EnvelopeRefusedException)
+            {
+                Audit.ValueRefused(null, keyId);
+                throw error;
+            }
+
             if (error is KeyNotFoundInRingException or KeyRingTamperedException || KeyRingRegistry.TryResolveForOpening(keyId, out _))
             {
                 throw error;
