@@ -1,4 +1,5 @@
 using System.Linq.Expressions;
+using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Query;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -32,7 +33,7 @@ internal sealed class RefusingDatabase(IDatabase inner, ICurrentDbContext curren
     {
         try
         {
-            return inner.CompileQueryExpression<TResult>(query, async);
+            return QueryPrecompilation.Run(() => inner.CompileQueryExpression<TResult>(query, async));
         }
         catch (Exception error) when (Refuse(query, error) is { } refused)
         {

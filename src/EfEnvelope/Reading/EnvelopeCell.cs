@@ -39,9 +39,6 @@ internal sealed record EnvelopeCell(
     /// <summary>Whether its rows have keys of their own.</summary>
     public bool IsPerRow => Type is { } type ? type.Scope.PerRow : Column is { PerRow: true };
 
-    /// <summary>As <see cref="IsOfSameRow"/>, where they may be of two types of one hierarchy: the root says whose row it is.</summary>
-    public bool IsOfSameRoot(EnvelopeCell other) => Type?.Root == other.Type?.Root && IsOfSameRow(other with { Type = Type });
-
     /// <summary>Whether the same columns of the result say whose row both cells are.</summary>
     public bool IsOfSameRow(EnvelopeCell other)
         => ReferenceEquals(Type, other.Type) && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);

@@ -78,13 +78,13 @@ internal sealed class ReadPlanner : IQueryPlanner
         var origins = result.Origins(ordinal);
         var property = origins.Select(FindProperty).FirstOrDefault(p => p is not null);
 
-        // A member of a document is armour, whatever its declaration would be in a column of its own.
-        var isMember = projection.Expression is JsonScalarExpression || origins.Any(o => JsonDocuments.FindOwner(o) is not null);
+        // A member of a document is armour, whatever its declaration would be in a column of its own, and wherever it comes from.
+        var isArmor = column.Armored || projection.Expression is JsonScalarExpression || projection.Expression.TypeMapping?.Converter?.ProviderClrType == typeof(string) || origins.Any(o => JsonDocuments.FindOwner(o) is not null);
         var cell = WithRow(
             new EnvelopeCell(
                 ordinal,
                 projection.Alias is { Length: > 0 } alias ? alias : (projection.Expression as ColumnExpression)?.Name ?? "",
-                isMember || column.Armored ? CellKind.Armor : CellKind.Binary,
+                isArmor ? CellKind.Armor : CellKind.Binary,
                 column,
                 property is null ? column.ColumnId : $"{property.DeclaringType.DisplayName()}.{property.Name}",
                 null,
@@ -126,7 +126,7 @@ internal sealed class ReadPlanner : IQueryPlanner
                 KeyOrdinals = [.. key.Select(p => result.FindKey(origin, owner, p))],
                 KeyProperties = key,
             };
-            if (found is not null && !one.IsOfSameRoot(found))
+            if (found is not null && !one.IsOfSameRow(found))
             {
                 return cell;
             }

@@ -36,7 +36,13 @@ internal sealed class EnvelopeQuerySqlGeneratorFactory(IQuerySqlGeneratorFactory
 
             var seals = EncryptedParameterFinder.Any(queryExpression);
             var command = inner.GetCommand(queryExpression);
-            return plans is null && !seals ? command : new PlannedCommand(command, new Marker([.. plans ?? []]));
+            if (plans is null && !seals)
+            {
+                return command;
+            }
+
+            QueryPrecompilation.Refuse();
+            return new PlannedCommand(command, new Marker([.. plans ?? []]));
         }
     }
 
