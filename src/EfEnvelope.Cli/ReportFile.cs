@@ -20,18 +20,26 @@ internal sealed class ReportFile : IDisposable
 
         try
         {
-            if (new FileInfo(path) is { Exists: true, Length: 0 } left)
-            {
-                left.Delete();
-            }
-
-            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+            // The lock tells a process that was killed from one that still works and has nothing to write yet.
+            var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.Write, Share = FileShare.None };
             if (!OperatingSystem.IsWindows())
             {
                 options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             }
 
-            return new ReportFile(new FileStream(path, options));
+            var stream = new FileStream(path, options);
+            if (stream.Length > 0)
+            {
+                stream.Dispose();
+                throw new IOException("there is such a file");
+            }
+
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(stream.SafeFileHandle, options.UnixCreateMode!.Value);
+            }
+
+            return new ReportFile(stream);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
@@ -48,11 +56,16 @@ internal sealed class ReportFile : IDisposable
         _isWritten = true;
     }
 
-    /// <summary>An empty file is no report.</summary>
+    /// <summary>An empty file is no report. It goes before its lock does, where that can be: else it might be another process's by then.</summary>
     public void Dispose()
     {
+        if (!_isWritten && !OperatingSystem.IsWindows())
+        {
+            File.Delete(_stream.Name);
+        }
+
         _stream.Dispose();
-        if (!_isWritten)
+        if (!_isWritten && OperatingSystem.IsWindows())
         {
             File.Delete(_stream.Name);
         }

@@ -90,8 +90,14 @@ internal sealed class EncryptedTypeInfo
     /// <summary>Whether the entry is inserted with a row id: each row of a table whose rows have keys of their own, also of a type that holds no cells.</summary>
     public bool GetsRowId(IUpdateEntry entry) => entry.EntityState == EntityState.Added && HasRowId(entry);
 
-    /// <summary>Whether an owned row with cells, or whose owned rows hold some, is given to another owner: its foreign key is then no part of its key.</summary>
-    public bool ChangesOwner(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified && Array.Exists(_owner, entry.IsModified);
+    /// <summary>The foreign key by which an owned row with cells, or whose owned rows hold some, belongs to its owner, where it is no part of its primary key; else empty.</summary>
+    public IReadOnlyList<IProperty> OwnerKey => _owner;
+
+    /// <summary>Whether the entry changes a row that can belong to any owner.</summary>
+    public bool IsOwnedByForeignKey(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified;
+
+    /// <summary>Whether the entry's foreign key is written: its row may be given to another owner.</summary>
+    public bool ChangesOwner(IUpdateEntry entry) => Array.Exists(_owner, entry.IsModified);
 
     private bool HasRowId(IUpdateEntry entry) => Scope.PerRow && !entry.EntityType.IsOwned();
 

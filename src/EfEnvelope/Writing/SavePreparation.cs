@@ -19,13 +19,14 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     public async ValueTask<SavePlan?> PrepareAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken)
     {
         List<Row>? rows = null;
+        List<IUpdateEntry>? owned = null;
         RootIndex? roots = null;
         foreach (var entry in entries)
         {
             var info = EncryptedTypeInfo.Of(entry.EntityType);
-            if (info.ChangesOwner(entry))
+            if (info.IsOwnedByForeignKey(entry) && (info.ChangesOwner(entry) || info.Writes(entry)))
             {
-                RequireSameKey(entry, info, roots ??= new RootIndex(context, entries));
+                (owned ??= []).Add(entry);
             }
 
             if (info.Writes(entry))
@@ -38,8 +39,10 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             }
         }
 
+        var moved = owned is null ? [] : await OwnedRows.RequireAsync(context, owned, roots ??= new RootIndex(context, entries), cancellationToken).ConfigureAwait(false);
         if (rows is null)
         {
+            await StoredScopes.RequireAsync(context, moved, cancellationToken).ConfigureAwait(false);
             return null;
         }
 
@@ -47,7 +50,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         session.TransientKeys.ForgetEnded();
         await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
         var made = await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
-        var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).ToList();
+        var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).Concat(moved).ToList();
         if (besides.Count > 0)
         {
             await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
@@ -66,24 +69,6 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var known = StoredScopes.RowId(former, property);
         return known != Guid.Empty ? known : await RowIds.FindAsync(context, former.EntityType, property, former.GetOriginalValue, cancellationToken).ConfigureAwait(false);
-    }
-
-    /// <summary>An owned row that is given to another owner keeps its cells, and those of the rows that it owns, under the former owner's key.</summary>
-    private static void RequireSameKey(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
-    {
-        var owner = roots.Find(entry);
-        var former = roots.FindFormerOwner(entry);
-        if (owner is not null && former is not null
-            && (ReferenceEquals(owner.Entity, former.Entity) || (!info.Scope.PerRow && info.ScopeProperty is { } chooser && chooser.GetValueComparer().Equals(owner.Property(chooser.Name).CurrentValue, former.Property(chooser.Name).CurrentValue))))
-        {
-            return;
-        }
-
-        throw new MissingScopeException(
-            $"{entry.EntityType.DisplayName()} is given to another owner, whose row has another data key{(former is null ? ", as far as can be told: its former owner is not tracked by the context" : "")}. Its encrypted values would open under neither. Remove it and add a new one with its values to the other owner{(former is null && !info.Scope.PerRow ? ", or load its former owner too" : "")}. Nothing was written.")
-        {
-            Entity = entry.EntityType.DisplayName(),
-        };
     }
 
     private Row Describe(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)

@@ -70,6 +70,75 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
         Assert.Equal(moves ? (0, 2) : (1, 1), (tools[0].Count, tools[1].Count));
     }
 
+    [Theory]
+    [InlineData(false, "graph")]
+    [InlineData(true, "graph")]
+    [InlineData(false, "one value")]
+    [InlineData(true, "one value")]
+    [InlineData(false, "stub owner")]
+    public async Task What_the_entities_say_of_an_owner_is_compared_with_the_database(bool rowKeys, string what)
+    {
+        Action<ModelBuilder> model = rowKeys ? RowKeyed : PerTenant;
+        await using (var context = New(model))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.AddRange(
+                new Person { Id = 1, Tenant = 1, Tools = [new Tool { Id = 7, Serial = "canary", Parts = [new Part { Id = 70, Code = "canary part" }] }] },
+                new Person { Id = 2, Tenant = 2 });
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(model))
+        {
+            switch (what)
+            {
+                case "graph":
+                    context.Update(new Person { Id = 2, Tenant = 2, Name = "evil", Tools = [new Tool { Id = 7, Serial = "evil" }] });
+                    break;
+                case "one value":
+                    var stub = new Person { Id = 2, Tenant = 2, Tools = [new Tool { Id = 7, Serial = "?" }] };
+                    context.Attach(stub);
+                    stub.Tools[0].Serial = "evil";
+                    break;
+                default:
+                    var person = await context.Set<Person>().SingleAsync(p => p.Id == 1);
+                    context.Attach(new Person { Id = 2, Tenant = 1 });
+                    context.Entry(person.Tools[0]).Property("PersonId").CurrentValue = 2;
+                    break;
+            }
+
+            await Assert.ThrowsAsync<DbUpdateConcurrencyException>(() => context.SaveChangesAsync());
+        }
+
+        await using var reader = New(model);
+        var read = (await reader.Set<Person>().AsNoTracking().SingleAsync(p => p.Id == 1)).Tools.Single();
+        Assert.Equal(("canary", "canary part"), (read.Serial, read.Parts.Single().Code));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_graph_that_was_not_loaded_is_updated_though_its_rows_do_not_say_whose_they_are(bool rowKeys)
+    {
+        Action<ModelBuilder> model = rowKeys ? RowKeyed : PerTenant;
+        await using (var context = New(model))
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Person { Id = 1, Tenant = 1, Tools = [new Tool { Id = 7, Serial = "canary" }], Badges = [new Badge { Id = 9, Number = "canary" }] });
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New(model))
+        {
+            context.Update(new Person { Id = 1, Tenant = 1, Tools = [new Tool { Id = 7, Serial = "canary two" }], Badges = [new Badge { Id = 9, Number = "canary two" }] });
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New(model);
+        var read = await reader.Set<Person>().AsNoTracking().SingleAsync();
+        Assert.Equal(("canary two", "canary two"), (read.Tools.Single().Serial, read.Badges.Single().Number));
+    }
+
     [Fact]
     public async Task A_save_that_makes_row_keys_leaves_unchanged_owners_of_changed_parts_unchanged()
     {
@@ -102,6 +171,12 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
             p.HasDataKeyPerTenant(x => x.Tenant);
             p.Property(x => x.Id).ValueGeneratedNever();
             p.OwnsOne(x => x.Home);
+            p.OwnsMany(x => x.Badges, b =>
+            {
+                b.WithOwner().HasForeignKey(x => x.PersonId);
+                b.HasKey(x => x.Id);
+                b.Property(x => x.Id).ValueGeneratedNever();
+            });
             p.OwnsMany(x => x.Tools, t =>
             {
                 t.HasKey(x => x.Id);
@@ -130,6 +205,18 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
         public Home Home { get; set; } = new();
 
         public List<Tool> Tools { get; set; } = [];
+
+        public List<Badge> Badges { get; set; } = [];
+    }
+
+    private sealed class Badge
+    {
+        public int Id { get; set; }
+
+        public int PersonId { get; set; }
+
+        [Encrypted]
+        public string? Number { get; set; }
     }
 
     private sealed class Home

@@ -1,0 +1,90 @@
+using EfEnvelope.Scoping;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Update;
+
+namespace EfEnvelope.Writing;
+
+/// <summary>
+/// Owned rows with a primary key of their own belong to whom their foreign key says, and are sealed under that owner's key. The database is asked whose they are: a graph that was not loaded may hang a row under another owner, and a change of
+/// the foreign key gives it to one; cells that the save does not write, and rows that it owns, would stay under the former owner's key.
+/// </summary>
+internal static class OwnedRows
+{
+    private const int ChunkSize = 100;
+
+    /// <returns>Of rows that are given to another owner with the same key: both owners, whose scopes are to be compared with the database's.</returns>
+    /// <exception cref="MissingScopeException">A row is given to an owner whose row has another key.</exception>
+    /// <exception cref="DbUpdateConcurrencyException">A row is gone, or belongs to another owner than the entities say.</exception>
+    public static async Task<List<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)>> RequireAsync(DbContext context, List<IUpdateEntry> entries, RootIndex roots, CancellationToken cancellationToken)
+    {
+        var moved = new List<(IUpdateEntry, EntityEntry, IUpdateEntry?, EncryptedTypeInfo)>();
+        foreach (var group in entries.GroupBy(e => e.EntityType))
+        {
+            var info = EncryptedTypeInfo.Of(group.Key);
+            var table = RowTable.Of(group.Key, info.OwnerKey, context.GetService<ISqlGenerationHelper>())[0];
+            foreach (var chunk in group.Chunk(ChunkSize))
+            {
+                if (await CountAsync(context, table, chunk, static (e, p) => e.GetCurrentValue(p), cancellationToken).ConfigureAwait(false) == chunk.Length)
+                {
+                    continue;
+                }
+
+                foreach (var entry in chunk)
+                {
+                    if (await CountAsync(context, table, [entry], static (e, p) => e.GetCurrentValue(p), cancellationToken).ConfigureAwait(false) == 1)
+                    {
+                        continue;
+                    }
+
+                    if (!info.ChangesOwner(entry) || await CountAsync(context, table, [entry], static (e, p) => e.GetOriginalValue(p), cancellationToken).ConfigureAwait(false) != 1)
+                    {
+                        throw new DbUpdateConcurrencyException(
+                            $"{group.Key.DisplayName()} takes its data key from the row of its owner, but its row is gone, or belongs to another owner in the database than the tracked entities say. Load it with its owner instead of attaching it. Nothing was written.",
+                            [entry]);
+                    }
+
+                    moved.AddRange(RequireSameKey(entry, info, roots).Where(o => o.State != EntityState.Added).Select(o => (entry, o, (IUpdateEntry?)null, info)));
+                }
+            }
+        }
+
+        return moved;
+    }
+
+    private static EntityEntry[] RequireSameKey(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
+    {
+        var owner = roots.Find(entry);
+        var former = roots.FindFormerOwner(entry);
+        if (owner is not null && former is not null
+            && (ReferenceEquals(owner.Entity, former.Entity) || (!info.Scope.PerRow && info.ScopeProperty is { } chooser && chooser.GetValueComparer().Equals(owner.Property(chooser.Name).CurrentValue, former.Property(chooser.Name).CurrentValue))))
+        {
+            return [owner, former];
+        }
+
+        throw new MissingScopeException(
+            $"{entry.EntityType.DisplayName()} is given to another owner, whose row has another data key{(former is null ? ", as far as can be told: its former owner is not tracked by the context" : "")}. Its encrypted values would open under neither. Remove it and add a new one with its values to the other owner{(former is null && !info.Scope.PerRow ? ", or load its former owner too" : "")}. Nothing was written.")
+        {
+            Entity = entry.EntityType.DisplayName(),
+        };
+    }
+
+    private static async Task<long> CountAsync(DbContext context, RowTable table, IUpdateEntry[] entries, Func<IUpdateEntry, IProperty, object?> owner, CancellationToken cancellationToken)
+    {
+        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            using var command = context.Database.GetDbConnection().CreateCommand();
+            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
+            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", entries.Select(e => $"({table.Condition(command, p => table.Properties.Contains(p) ? owner(e, p) : e.GetCurrentValue(p), table.Properties)})"))}";
+            return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+        }
+        finally
+        {
+            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
+        }
+    }
+}
