@@ -126,12 +126,17 @@ internal sealed class ReadPlanner : IQueryPlanner
                 KeyOrdinals = [.. key.Select(p => result.FindKey(origin, owner, p))],
                 KeyProperties = key,
             };
-            if (found is not null && !one.IsOfSameRow(found))
+            if (found is not null && !ReferenceEquals(found.Type, type))
             {
                 return cell;
             }
 
-            found ??= one;
+            found = found is null ? one : found with
+            {
+                ScopeOrdinal = found.ScopeOrdinal == one.ScopeOrdinal ? one.ScopeOrdinal : -1,
+                RowIdOrdinal = found.RowIdOrdinal == one.RowIdOrdinal ? one.RowIdOrdinal : -1,
+                KeyOrdinals = found.KeyOrdinals.SequenceEqual(one.KeyOrdinals) ? one.KeyOrdinals : [],
+            };
         }
 
         return found ?? cell;
