@@ -47,6 +47,15 @@ internal sealed class KeyPins : IDisposable
         return true;
     }
 
+    /// <summary>Lets one key go that was loaded and not chosen.</summary>
+    public void Release(RingKey key)
+    {
+        if (_keys.Remove(key.Id, out var pinned))
+        {
+            pinned.Unpin();
+        }
+    }
+
     public void Dispose()
     {
         foreach (var key in _keys.Values)

@@ -155,6 +155,7 @@ internal sealed partial class KeyRing
             {
                 // Its kek was rotated or reported compromised, and the row key's own row does not say so.
                 retired.Add((key.Scope, versions.Where(v => v.Scope == key.Scope).Max(v => v.Version)));
+                pins.Release(key);
             }
         }
 
