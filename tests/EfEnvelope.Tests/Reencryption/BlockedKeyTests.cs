@@ -189,9 +189,11 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         var schedule = host.Services.GetRequiredService<ReencryptionSchedule<LoadContext>>();
         var first = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NotProven, IsRunning: false });
         Assert.Equal((6L, 1), (first.LastReport!.Rows, first.LastReport.Blocked.Count));
-        var saved = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NothingStale, IsRunning: false });
+        var saved = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s.LastStartedAt > first.LastStartedAt && !s.IsRunning);
         Assert.Same(first.LastReport, saved.LastReport);
-        var later = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => s is { LastOutcome: ReencryptionOutcome.NotProven, IsRunning: false });
+        Assert.Equal(ReencryptionOutcome.NotProven, saved.LastOutcome);
+        var later = await ScheduledReencryptionTests.UntilAsync(time, schedule, s => !ReferenceEquals(s.LastReport, first.LastReport) && !s.IsRunning);
+        Assert.Equal(ReencryptionOutcome.NotProven, later.LastOutcome);
         Assert.InRange(later.LastStartedAt!.Value - first.LastEndedAt!.Value, TimeSpan.FromHours(5), TimeSpan.FromHours(7));
 
         Service.Refused = null;

@@ -18,9 +18,14 @@ internal static class DataDatabase
 
     private static readonly ConcurrentDictionary<(Type Provider, string ConnectionString), string> Identities = new();
 
-    /// <summary>Distinguishes the places of one ring's data within this process, without I/O: databases, and on PostgreSQL also what the search path, which may be the role's, leads to.</summary>
+    /// <summary>
+    /// Distinguishes the places of one ring's data within this process, without I/O: databases, and in the ring's own one roles, whose search paths may differ. What a connection string says of it is the ring's place already.
+    /// </summary>
     public static string PlaceOf(EnvelopeSession session)
-        => session.Context.GetService<IRelationalConnection>().DbConnection is var connection && (session.HasSeparateRing || connection is NpgsqlConnection) ? connection.ConnectionString : "";
+    {
+        var connection = session.Context.GetService<IRelationalConnection>().DbConnection;
+        return session.HasSeparateRing ? connection.ConnectionString : (connection as NpgsqlConnection)?.UserName ?? "";
+    }
 
     /// <summary>A name as people see it.</summary>
     public static string Show(string name) => name.Length == 0 ? Ring : name;
