@@ -249,7 +249,7 @@ internal sealed partial class KeyRing
 
     private RingKey UnwrapRowKey(KeyRingEntry entry, Dictionary<Guid, RingKey> keks, IKeyRingStore store, TransientKeys transient)
     {
-        if ((_keys.TryGetValue(entry.Id, out var held) && held.IsAlive) || (store.IsTransient && transient.TryGetForOpening(entry.Id, out held)))
+        if ((_keys.TryGetValue(entry.Id, out var held) && held.IsAlive) || (store.IsTransient && transient.TryGet(entry.Id, out held)))
         {
             return held;
         }

@@ -236,7 +236,7 @@ internal sealed partial class KeyRing
         }
 
         // A key of the caller's own never enters the shared cache: it ends with the caller.
-        if (store.IsTransient && transient.TryGetForOpening(entry.Id, out held))
+        if (store.IsTransient && transient.TryGet(entry.Id, out held))
         {
             return held;
         }

@@ -32,7 +32,7 @@ internal sealed partial class KeyRing
             var versions = await store.FindByScopeAsync([KeyScope.Global], KeyPurpose.Mac, cancellationToken).ConfigureAwait(false);
             if (KeyResolver.FindSealing(versions) is { } entry)
             {
-                if (store.IsTransient && transient.TryGetForOpening(entry.Id, out var read))
+                if (store.IsTransient && transient.TryGet(entry.Id, out var read))
                 {
                     Verify(read.Key, identity.Id, entry);
                     return read;

@@ -85,7 +85,7 @@ public abstract class KeyBudgetTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Two_hundred_readers_at_the_revalidation_make_one_call()
+    public async Task Two_hundred_readers_at_the_revalidation_make_one_call_for_their_key()
     {
         var key = await _maker.SealAsync();
         var before = _kms.Unwrapped;
@@ -100,7 +100,9 @@ public abstract class KeyBudgetTests(string provider) : IAsyncLifetime
 
         goOn.SetResult();
         await Task.WhenAll(readers);
-        Assert.Equal(1, _kms.Unwrapped - before);
+
+        // And the ring's mac key is asked for in the background.
+        Assert.InRange(_kms.Unwrapped - before, 1, 2);
     }
 
     [Fact]
