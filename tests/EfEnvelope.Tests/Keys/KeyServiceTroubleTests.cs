@@ -181,24 +181,26 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
             await Task.Delay(10);
         }
 
-        Assert.Equal(1, _server.Count("Decrypt") - before);
+        // The mac key may have followed by now.
+        Assert.InRange(_server.Count("Decrypt") - before, 1, 2);
     }
 
     /// <summary>Nothing else of a ring is under a former root key after a rotation, and a process asks for it once: disabled or deleted, it stops the next process that starts.</summary>
     [Fact]
     public async Task The_root_key_that_only_the_mac_key_is_under_is_asked_too_until_it_is_rewrapped()
     {
-        await using (var former = Process())
+        await using (var maker = Process())
         {
-            await former.SealAsync();
+            await maker.SealAsync();
         }
 
         _server.PointAlias("alias/banking", _server.CreateKey());
         await using var warm = new RingProcess(_database, new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking", FormerKeyArns = _arn }, _server.CreateClient()), Options);
         await warm.RotateAsync();
         var key = await warm.SealAsync();
+        var former = Of(_arn).Count();
         _server.SetState(_arn, "Disabled");
-        Assert.Equal(2, await AskedAsync(2));
+        Assert.Equal(former + 1, await AskedAsync());
         Assert.Equal(key, await warm.OpenAsync(key));
         Assert.Equal(key, await warm.SealAsync());
 
@@ -206,14 +208,14 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
         var mac = (await warm.Ring.ListAsync(includeRowKeys: false, warm.Store, default)).Single(e => e.Purpose == KeyPurpose.Mac);
         Assert.True(await warm.Ring.RewrapAsync(mac.Id, warm.Store, default));
         _server.SetState(_arn, "Disabled");
-        Assert.Equal((3, 1), (await AskedAsync(3), Of(_arn).Count(r => r.Operation == "ReEncrypt")));
+        Assert.Equal((former + 2, 1), (await AskedAsync(), Of(_arn).Count(r => r.Operation == "ReEncrypt")));
 
         // Both root keys' share of the calls: the field key's and the mac key's.
-        async Task<int> AskedAsync(int expected)
+        async Task<int> AskedAsync()
         {
             var before = _server.Count("Decrypt");
             warm.Time.Advance(Options.KeyRevalidationInterval * 0.8);
-            Assert.Equal(key, await warm.OpenAsync(key));
+            Assert.Equal(key, await warm.SealAsync());
             for (var i = 0; i < 500 && _server.Count("Decrypt") < before + 2; i++)
             {
                 await Task.Delay(10);

@@ -149,9 +149,19 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
         await StopAfterABatchAsync(OnlyPapers);
         await _database.ExecuteAsync("ALTER TABLE \"Papers\" RENAME TO \"Sheets\"");
         await using var renamed = New(Renamed);
-        var report = await new EnvelopeKeys(renamed).ReencryptAsync(Small);
-        Assert.True(report.IsProven, report.NotProvenBecause);
+        var keys = new EnvelopeKeys(renamed);
+        var report = await keys.ReencryptAsync(Small);
         Assert.Equal(20, report.Rows);
+
+        // Nobody can tell a table that was renamed from another application's that is not to be seen.
+        Assert.Contains("Papers", report.NotProvenBecause, StringComparison.Ordinal);
+        foreach (var missing in (await keys.ListColumnsAsync()).Where(c => !c.IsFound))
+        {
+            await keys.ForgetColumnAsync(missing.Table, missing.Column);
+        }
+
+        report = await keys.ReencryptAsync(Small);
+        Assert.True(report.IsProven, report.NotProvenBecause);
 
         // What can never be taken up again is not listed as waiting for ever.
         Assert.All(await new EnvelopeKeys(renamed).ListJobsAsync(), j => Assert.Equal(ReencryptionJobState.Finished, j.State));
