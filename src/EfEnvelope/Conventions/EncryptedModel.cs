@@ -23,6 +23,7 @@ internal static class EncryptedModel
     public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
         if (services is not null && !model.IsEnvelopeEnabled() && !model.GetEntityTypes().Any(e => EncryptedProperties(e).Any()))
+        MarkedStructures.Refuse(model);
         {
             // Nothing to encrypt. Not only the user's models come by here: EF builds one for its migrations history with the same conventions.
             return;

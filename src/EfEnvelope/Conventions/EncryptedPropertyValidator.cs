@@ -73,7 +73,7 @@ internal static class EncryptedPropertyValidator
             : throw Error(property, $"has HasConversion<{providerType.Name}>(), for which no built-in converter exists. Give HasConversion the two expressions");
     }
 
-    public static EnvelopeConfigurationException Error(IReadOnlyProperty property, string what)
+    public static EnvelopeConfigurationException Error(IReadOnlyPropertyBase property, string what)
         => new($"Encrypted property {property.DeclaringType.DisplayName()}.{property.Name} {what}.")
         {
             Entity = property.DeclaringType.DisplayName(),

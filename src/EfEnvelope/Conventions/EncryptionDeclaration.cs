@@ -18,6 +18,9 @@ internal sealed record EncryptionDeclaration(string ColumnId, IReadOnlyList<stri
             _ => Attribute(property) is not null,
         };
 
+    /// <summary>Whether the member, of whatever kind, carries the attribute.</summary>
+    public static bool IsMarked(IReadOnlyPropertyBase member) => Attribute(member) is not null;
+
     public static EncryptionDeclaration Of(IReadOnlyProperty property)
     {
         var attribute = Attribute(property);
@@ -54,7 +57,7 @@ internal sealed record EncryptionDeclaration(string ColumnId, IReadOnlyList<stri
 
     private static string[]? FormerIds(string? annotation) => annotation is null ? null : annotation.Length == 0 ? [] : [.. annotation.Split(',').Select(Uri.UnescapeDataString)];
 
-    private static EncryptedAttribute? Attribute(IReadOnlyProperty property)
+    private static EncryptedAttribute? Attribute(IReadOnlyPropertyBase property)
         => property.PropertyInfo?.GetCustomAttribute<EncryptedAttribute>(inherit: true)
             ?? property.FieldInfo?.GetCustomAttribute<EncryptedAttribute>(inherit: true);
 

@@ -8,7 +8,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Refuses a ready-made model (<c>UseModel</c>) that leaves an <c>[Encrypted]</c> property in the clear: one that was compiled before the attribute was added, or without EfEnvelope. No convention runs over such a model.
+/// Refuses a ready-made model (<c>UseModel</c>) that leaves an <c>[Encrypted]</c> member in the clear: one that was compiled before the attribute was added, or without EfEnvelope. No convention runs over such a model.
 /// </summary>
 internal sealed class UnencryptedModelGuard(IModelRuntimeInitializer inner) : IModelRuntimeInitializer
 {
@@ -19,6 +19,7 @@ internal sealed class UnencryptedModelGuard(IModelRuntimeInitializer inner) : IM
         var initialized = inner.Initialize(model, designTime, validationLogger);
         if (!_checked.TryGetValue(initialized, out _))
         {
+            MarkedStructures.Refuse(initialized);
             foreach (var entityType in initialized.GetEntityTypes())
             {
                 Check(entityType);

@@ -1,0 +1,56 @@
+using EfEnvelope.Metadata;
+using Microsoft.EntityFrameworkCore.Metadata;
+
+namespace EfEnvelope.Conventions;
+
+/// <summary>
+/// Refuses <c>[Encrypted]</c> on what has no column of its own to encrypt: complex properties, owned types and other navigations, whose values would stand in the clear.
+/// </summary>
+internal static class MarkedStructures
+{
+    public static void Refuse(IReadOnlyModel model)
+    {
+        foreach (var entityType in model.GetEntityTypes())
+        {
+            if (entityType.IsRingTable())
+            {
+                continue;
+            }
+
+            Refuse(entityType.GetDeclaredNavigations());
+            Refuse(entityType.GetDeclaredSkipNavigations());
+            RefuseComplex(entityType);
+        }
+    }
+
+    private static void RefuseComplex(IReadOnlyTypeBase type)
+    {
+        var properties = type.GetDeclaredComplexProperties().ToList();
+        Refuse(properties);
+        foreach (var property in properties)
+        {
+            RefuseComplex(property.ComplexType);
+        }
+    }
+
+    private static void Refuse(IEnumerable<IReadOnlyPropertyBase> members)
+    {
+        foreach (var member in members)
+        {
+            if (!EncryptionDeclaration.IsMarked(member))
+            {
+                continue;
+            }
+
+            var (what, whose) = member switch
+            {
+                IReadOnlyComplexProperty complex => ("a complex property", complex.ComplexType.ClrType),
+                IReadOnlyNavigationBase navigation => (navigation.TargetEntityType.FindOwnership()?.PrincipalToDependent == navigation ? "an owned type" : "a navigation", navigation.TargetEntityType.ClrType),
+                _ => ("no scalar property", member.ClrType),
+            };
+            throw EncryptedPropertyValidator.Error(
+                member,
+                $"is {what}: [Encrypted] on it encrypts nothing, and its values would stand in the clear. Put [Encrypted] on the scalar properties of {whose.Name} instead, or map {member.Name} to one column (Property(x => x.{member.Name}).HasConversion(...))");
+        }
+    }
+}
