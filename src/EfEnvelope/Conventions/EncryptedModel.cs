@@ -34,8 +34,7 @@ internal static class EncryptedModel
         model.SetAnnotation(EnvelopeAnnotationNames.Enabled, ambient ? "1;ambient" : "1");
         RingModel.EnsureMapped(model);
 
-        var columnIds = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
-        var columns = new Dictionary<(StoreObjectIdentifier, string), IMutableProperty>();
+        var shared = new SharedColumns();
         var entityTypes = model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList();
         foreach (var entityType in entityTypes)
         {
@@ -54,23 +53,19 @@ internal static class EncryptedModel
             {
                 EncryptedPropertyValidator.Validate(property, entityType);
                 var token = ApplyTo(property, ambient, services);
-                var columnId = ColumnDeclaration.Of(token).ColumnId;
-                if (!columnIds.TryAdd(columnId, property) && columnIds[columnId] is var other && !SameColumn(other, property))
-                {
-                    throw EncryptedPropertyValidator.Error(
-                        property,
-                        $"has column id '{columnId}', which {other.DeclaringType.DisplayName()}.{other.Name} has already. Give one of them another: [Encrypted(ColumnId = \"...\")] or IsEncrypted(e => e.HasColumnId(\"...\"))");
-                }
-
+                shared.AddId(property, ColumnDeclaration.Of(token).ColumnId);
                 if (services is not null)
                 {
-                    // Only now: until the model is finalized, siblings of a hierarchy still have one column name.
-                    RefuseTwoDeclarations(columns, property, token);
+                    shared.AddColumns(property, token);
                 }
             }
         }
 
-        RefuseForeignFormerIds(columnIds);
+        shared.RefuseForeignFormerIds();
+        if (services is not null)
+        {
+            shared.RefusePlain(entityTypes);
+        }
     }
 
     /// <summary>EF makes a model of its own for the type of each <c>SqlQuery</c>: it does not say which entity's columns the query returns, so neither whose key opens them nor which row they are of.</summary>
@@ -87,23 +82,6 @@ internal static class EncryptedModel
             throw EncryptedPropertyValidator.Error(
                 property,
                 $"is returned by SqlQuery<{type}>, which does not say which entity's column it is, so that no value of it opens. Query the entity by SQL (Set<TEntity>().FromSql(...)) and project it, map {type} to a view or query (HasNoKey().ToView(...)) with the entity's data key and column id, or let {type} hold the raw envelope (a byte[] without [Encrypted]) and open it by EnvelopeProtector");
-        }
-    }
-
-    /// <summary>A former id that another column has, or had, would let values of that column open in this one.</summary>
-    private static void RefuseForeignFormerIds(Dictionary<string, IMutableProperty> columnIds)
-    {
-        var former = new Dictionary<string, IMutableProperty>(StringComparer.Ordinal);
-        foreach (var property in columnIds.Values)
-        {
-            foreach (var id in EncryptionDeclaration.Of(property).FormerColumnIds)
-            {
-                if ((columnIds.TryGetValue(id, out var other) || !former.TryAdd(id, property)) && (other ?? former[id]) is var owner && owner != property && !SameColumn(owner, property))
-                {
-                    throw EncryptedPropertyValidator.Error(
-                        property, $"names '{id}' as a former column id, which is or was {owner.DeclaringType.DisplayName()}.{owner.Name}'s: values of that column would open in this one. Declare it for one of them only");
-                }
-            }
         }
     }
 
@@ -242,43 +220,4 @@ internal static class EncryptedModel
             IReadOnlyComplexType complexType => complexType.IsMappedToJson(),
             _ => false,
         };
-
-    /// <summary>Two properties may share a column id only when they share the table column, when one of them reads it through a view or query, or when one keeps the other's former values.</summary>
-    private static bool SameColumn(IMutableProperty one, IMutableProperty other)
-        => ReadsOnly(one) || ReadsOnly(other) || HistoryDeclaration.Related(one, other) || Columns(one).Intersect(Columns(other)).Any();
-
-    private static bool ReadsOnly(IMutableProperty property)
-        => (property.DeclaringType is IMutableComplexType complex ? complex.ContainingEntityType : (IMutableEntityType)property.DeclaringType).GetTableName() is null;
-
-    /// <summary>Properties that share a table column (table splitting, siblings of a hierarchy) must declare the same, or one could not open what the other sealed.</summary>
-    private static void RefuseTwoDeclarations(Dictionary<(StoreObjectIdentifier Table, string Name), IMutableProperty> columns, IMutableProperty property, string token)
-    {
-        foreach (var column in Columns(property))
-        {
-            if (columns.TryAdd(column, property) || columns[column] is not { } other)
-            {
-                continue;
-            }
-
-            if (ScopeDeclaration.OwningRoot(property.DeclaringType) != ScopeDeclaration.OwningRoot(other.DeclaringType))
-            {
-                throw EncryptedPropertyValidator.Error(
-                    property,
-                    $"shares column {column.Name} of table {column.Table.Name} with {other.DeclaringType.DisplayName()}.{other.Name} of another entity of the same row: each would seal the value, and EF finds two envelopes of one value different. Map the column in one of them only");
-            }
-
-            if (other.FindAnnotation(EnvelopeAnnotationNames.Column)?.Value is string otherToken && otherToken != token)
-            {
-                throw EncryptedPropertyValidator.Error(
-                    property,
-                    $"shares column {column.Name} of table {column.Table.Name} with {other.DeclaringType.DisplayName()}.{other.Name}, but is declared differently (column id, data key, padding, row binding or armour). Declare both alike: [Encrypted(ColumnId = \"{ColumnDeclaration.Of(otherToken).ColumnId}\")]");
-            }
-        }
-    }
-
-    /// <summary>The table columns that a property is mapped to; none for members of JSON documents and for views.</summary>
-    private static List<(StoreObjectIdentifier Table, string Name)> Columns(IMutableProperty property)
-        => IsInJson(property.DeclaringType)
-            ? []
-            : [.. property.GetMappedStoreObjects(StoreObjectType.Table).Select(t => (t, property.GetColumnName(t))).Where(c => c.Item2 is not null).Select(c => (c.t, c.Item2!))];
 }

@@ -16,7 +16,7 @@ internal static class HistoryDeclaration
 
     /// <summary>Whether one of two properties keeps former values of the other, or both of a third one: they share a column id.</summary>
     public static bool Related(IReadOnlyProperty one, IReadOnlyProperty other)
-        => one.Name == other.Name && Source(one) == Source(other);
+        => (SourceOf(one.DeclaringType) ?? SourceOf(other.DeclaringType)) is not null && Source(one) == Source(other) && Path(one) == Path(other);
 
     public static void Apply(IMutableEntityType history)
     {
@@ -104,6 +104,17 @@ internal static class HistoryDeclaration
             }
         }
     }
+
+    /// <summary>The member's path from the root, by which a history takes up the declarations of its source.</summary>
+    private static string Path(IReadOnlyProperty property) => Path(property.DeclaringType) + property.Name;
+
+    private static string Path(IReadOnlyTypeBase type)
+        => type switch
+        {
+            IReadOnlyComplexType complex => $"{Path(complex.ComplexProperty.DeclaringType)}{complex.ComplexProperty.Name}.",
+            IReadOnlyEntityType entityType when entityType.FindOwnership() is { } ownership => $"{Path(ownership.PrincipalEntityType)}{ownership.PrincipalToDependent?.Name}.",
+            _ => "",
+        };
 
     private static IReadOnlyEntityType Source(IReadOnlyProperty property) => SourceOf(property.DeclaringType)?.GetRootType() ?? ScopeDeclaration.OwningRoot(property.DeclaringType);
 
