@@ -6,7 +6,8 @@ using Microsoft.EntityFrameworkCore.Migrations.Operations;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Refuses a migration that would change in place whether, or in which form, an existing column holds envelopes: PostgreSQL fails half-way, SQLite would keep the plaintext under a new type.
+/// Refuses a migration that would change in place whether, in which form, or under which column id an existing column holds envelopes: PostgreSQL fails half-way, SQLite would keep the plaintext under a new type,
+/// and nothing opens under another id. Takes from encrypted columns the default that EF gives to rows which are there.
 /// Works on the model snapshot, so it speaks at <c>migrations add</c> already, and without a key service. Columns and tables that the same migration renames are followed.
 /// </summary>
 internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigrationsModelDiffer
@@ -19,6 +20,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
         if (source is not null && target is not null)
         {
             Check(source, target, operations);
+            RemoveDefaults(target, operations);
         }
 
         return operations;
@@ -50,6 +52,20 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
         }
     }
 
+    /// <summary>
+    /// Rows that are there would get EF's default for a required column, which is no envelope: without it the database refuses the migration while a row has no value.
+    /// </summary>
+    private static void RemoveDefaults(IRelationalModel target, IReadOnlyList<MigrationOperation> operations)
+    {
+        foreach (var operation in operations.OfType<ColumnOperation>().Where(o => o is AddColumnOperation or AlterColumnOperation))
+        {
+            if (target.FindTable(operation.Table, operation.Schema)?.FindColumn(operation.Name) is { } column && Encrypted(column) is not null)
+            {
+                operation.DefaultValue = null;
+            }
+        }
+    }
+
     private static void Check(IColumn before, IColumn column)
     {
         var (was, becomes) = (Encrypted(before), Encrypted(column));
@@ -69,14 +85,31 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
                 $"column {before.Table.Name}.{before.Name} exists and holds envelopes of column id '{former.FindEnvelope()?.ColumnId}'; a migration cannot decrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Plain\")), add it by a migration, copy the values through the application, and drop the old column afterwards");
         }
 
-        if (becomes?.FindEnvelope() is { } now && was?.FindEnvelope() is { } then && now.Armored != then.Armored)
+        if (becomes?.FindEnvelope() is not { } now || was?.FindEnvelope() is not { } then)
+        {
+            return;
+        }
+
+        if (now.Armored != then.Armored)
         {
             throw Refused(
                 becomes,
                 column,
                 $"column {before.Table.Name}.{before.Name} exists and holds envelopes {(then.Armored ? "as text armour" : "in binary")}; a migration cannot change the form in place. Map the property to a new column, add it by a migration, copy the values through the application, and drop the old column afterwards");
         }
+
+        if (!Opens(then, now))
+        {
+            throw Refused(becomes, column, $"column {before.Table.Name}.{before.Name} exists and holds values of column id '{then.ColumnId}', {KeepId(then, now)}");
+        }
     }
+
+    /// <summary>Whether values of the former declaration open under the present one, or the reverse: the same differences are asked for a migration's way back.</summary>
+    private static bool Opens(ColumnDeclaration then, ColumnDeclaration now)
+        => now.ColumnId == then.ColumnId || now.FormerColumnIds.Contains(then.ColumnId, StringComparer.Ordinal) || then.FormerColumnIds.Contains(now.ColumnId, StringComparer.Ordinal);
+
+    private static string KeepId(ColumnDeclaration then, ColumnDeclaration now)
+        => $"which would not open under '{now.ColumnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{then.ColumnId}\")], or declare it as a former one: [Encrypted(FormerColumnIds = [\"{then.ColumnId}\"])]";
 
     /// <summary>A document stays where it is, and no operation shows that one of its members is to be encrypted.</summary>
     private static void CheckMembers(IColumn before, IColumn column)
@@ -86,21 +119,31 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
             return;
         }
 
-        var former = new Dictionary<string, bool>(StringComparer.Ordinal);
+        var former = new Dictionary<string, ColumnDeclaration?>(StringComparer.Ordinal);
         foreach (var (path, property) in JsonMembers.Of(before))
         {
-            former[path] = property.FindEnvelope() is not null;
+            former[path] = property.FindEnvelope();
         }
 
         foreach (var (path, property) in JsonMembers.Of(column))
         {
-            var becomes = property.FindEnvelope() is not null;
-            if (former.TryGetValue(path, out var was) && was != becomes)
+            if (!former.TryGetValue(path, out var then))
+            {
+                continue;
+            }
+
+            var (now, was) = (property.FindEnvelope(), then is not null);
+            if (was != (now is not null))
             {
                 throw Refused(
                     property,
                     column,
                     $"documents of column {before.Table.Name}.{before.Name} exist, and hold '{path[1..]}' as {(was ? "envelopes" : "plaintext")}; a migration cannot change that in place. Give the member another name in the document (HasJsonPropertyName(\"{property.Name}{(was ? "Plain" : "Encrypted")}\")), copy the values through the application, and remove the old member afterwards");
+            }
+
+            if (then is not null && now is not null && !Opens(then, now))
+            {
+                throw Refused(property, column, $"documents of column {before.Table.Name}.{before.Name} exist, and hold '{path[1..]}' under column id '{then.ColumnId}', {KeepId(then, now)}");
             }
         }
     }
