@@ -13,7 +13,7 @@ internal static partial class EncryptedColumnType
     private const int Overhead = 55;
     private const int MaxUtf8BytesPerChar = 3;
 
-    public static void Apply(IMutableProperty property, bool armored, int padding)
+    public static void Apply(IMutableProperty property, bool armored, int padding, bool inDocument)
     {
         if (property.GetColumnType() is { } columnType)
         {
@@ -32,6 +32,13 @@ internal static partial class EncryptedColumnType
         var plaintextLength = PlaintextLength(property);
         if (plaintextLength is not { } length)
         {
+            return;
+        }
+
+        if (inDocument)
+        {
+            // No column has the length, and the armour of a shorter value is longer.
+            property.SetMaxLength(null);
             return;
         }
 

@@ -4,6 +4,7 @@ using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Metadata;
 
 namespace EfEnvelope.Conventions;
@@ -22,8 +23,8 @@ internal static class EncryptedModel
     /// <param name="ambientTenant">Whether entities without a scope of their own belong to the context's tenant.</param>
     public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
-        if (services is not null && !model.IsEnvelopeEnabled() && !model.GetEntityTypes().Any(e => EncryptedProperties(e).Any()))
         MarkedStructures.Refuse(model);
+        if (services is not null && !model.IsEnvelopeEnabled() && !model.GetEntityTypes().Any(e => EncryptedProperties(e).Any()))
         {
             // Nothing to encrypt. Not only the user's models come by here: EF builds one for its migrations history with the same conventions.
             return;
@@ -99,10 +100,11 @@ internal static class EncryptedModel
         var modelType = Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType;
         if (user is null && property.GetProviderClrType() is null && !ValueCodec.IsSupported(modelType))
         {
-            property.SetElementType(null);
+            TakeElements(property);
         }
 
         var declaration = EncryptionDeclaration.Of(property);
+        property.SetProviderValueComparer((ValueComparer?)null);
         property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, ColumnDeclaration.CreateToken(declaration.ColumnId, ScopeDeclaration.Global, declaration.RowBound, declaration.Armored, declaration.Padding), declaration.Armored));
     }
 
@@ -176,8 +178,9 @@ internal static class EncryptedModel
                 }
 
                 var comparer = property.GetValueComparer() ?? mapping.Comparer;
-                property.SetElementType(null);
+                TakeElements(property);
                 property.SetProviderClrType(null);
+                property.SetProviderValueComparer((ValueComparer?)null);
                 property.SetValueConverter(EnvelopeValueConverters.Json(property.ClrType, readerWriter, token));
                 property.SetValueComparer(comparer);
                 return Finish(property, token, armored: false);
@@ -188,7 +191,7 @@ internal static class EncryptedModel
                 // Eager form: the finalizing convention knows the conversion. Until it ran, this converter refuses every value, so nothing is stored as plaintext.
                 if (!deferred)
                 {
-                    property.SetElementType(null);
+                    TakeElements(property);
                     property.SetProviderClrType(null);
                 }
 
@@ -202,14 +205,28 @@ internal static class EncryptedModel
         }
 
         property.SetProviderClrType(null);
+        property.SetProviderValueComparer((ValueComparer?)null);
         property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, token, armored));
         return Finish(property, token, armored);
+    }
+
+    /// <summary>A primitive collection becomes one value; EF's element type, and a conversion in it, would be dropped with what it says.</summary>
+    private static void TakeElements(IMutableProperty property)
+    {
+        if (property.GetElementType() is { } element && (element.GetValueConverter() is not null || element.GetProviderClrType() is not null))
+        {
+            throw EncryptedPropertyValidator.Error(
+                property,
+                "is a collection whose elements have a conversion of their own (ElementType(e => e.HasConversion(...))), which its envelope would not hold. Remove it, convert the whole collection (Property(...).HasConversion(...)), or the elements' type in the whole model (ConfigureConventions: Properties<T>().HaveConversion<...>())");
+        }
+
+        property.SetElementType(null);
     }
 
     private static string Finish(IMutableProperty property, string token, bool armored)
     {
         property.SetAnnotation(EnvelopeAnnotationNames.Column, token);
-        EncryptedColumnType.Apply(property, armored, ColumnDeclaration.Of(token).Padding);
+        EncryptedColumnType.Apply(property, armored, ColumnDeclaration.Of(token).Padding, IsInJson(property.DeclaringType));
         return token;
     }
 

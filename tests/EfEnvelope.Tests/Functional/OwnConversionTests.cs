@@ -1,4 +1,6 @@
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace EfEnvelope.Tests.Functional;
 
@@ -35,6 +37,54 @@ public abstract class OwnConversionTests(string provider)
         context.Entry(context.Set<Form>().Local.First(f => f.Grade == "canary")).State = EntityState.Detached;
         Assert.Equal(1, await context.SaveChangesAsync());
     }
+
+    /// <summary>The comparer of the application's provider values is not one of envelopes.</summary>
+    [Theory]
+    [InlineData("instances", false)]
+    [InlineData("instances", true)]
+    [InlineData("types", false)]
+    [InlineData("types", true)]
+    [InlineData("provider type", false)]
+    [InlineData("provider type", true)]
+    public async Task One_that_brings_comparers_is_served(string how, bool fluent)
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        AdHocContext New() => new(database.Options(more: AdHocContext.Cached), m =>
+        {
+            var grade = m.Entity<Form>().Property(f => f.Grade);
+            if (fluent)
+            {
+                grade.IsEncrypted();
+            }
+
+            _ = how switch
+            {
+                "instances" => grade.HasConversion(new Reversed(), new ValueComparer<string>(favorStructuralComparisons: false), new Stored()),
+                "types" => grade.HasConversion<Reversed, Ordinal, Stored>(),
+                _ => grade.HasConversion<string>(new ValueComparer<string>(favorStructuralComparisons: false), new ValueComparer<string>(favorStructuralComparisons: false)),
+            };
+            if (fluent)
+            {
+                grade.IsEncrypted();
+            }
+        });
+        await using (var context = New())
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.Add(new Form { Grade = "canary" });
+            await context.SaveChangesAsync();
+        }
+
+        await using var reader = New();
+        Assert.Equal("canary", (await reader.Set<Form>().SingleAsync()).Grade);
+        Assert.Equal(1, await StoredCells.AssertSealedAsync(database, reader, "canary", "yranac"));
+    }
+
+    private sealed class Reversed() : ValueConverter<string, string>(value => new string(value.Reverse().ToArray()), stored => new string(stored.Reverse().ToArray()));
+
+    private sealed class Ordinal() : ValueComparer<string>(favorStructuralComparisons: false);
+
+    private sealed class Stored() : ValueComparer<string>(favorStructuralComparisons: false);
 
     private static string Check(string grade) => grade == "canary" ? throw new FormatException($"no such grade: {grade}") : grade;
 
