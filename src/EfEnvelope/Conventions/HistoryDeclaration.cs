@@ -1,4 +1,3 @@
-using System.Reflection;
 using EfEnvelope.Metadata;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -20,8 +19,7 @@ internal static class HistoryDeclaration
 
     public static void Apply(IMutableEntityType history)
     {
-        var inherit = history.BaseType is null && history.FindOwnership() is null;
-        if ((history.FindAnnotation(EnvelopeAnnotationNames.HistoryOf)?.Value as string ?? history.ClrType.GetCustomAttribute<EncryptedHistoryOfAttribute>(inherit)?.Source.FullName) is not { } name)
+        if ((history.FindAnnotation(EnvelopeAnnotationNames.HistoryOf)?.Value as string ?? ScopeProperties.Attribute<EncryptedHistoryOfAttribute>(history)?.Source.FullName) is not { } name)
         {
             return;
         }
@@ -105,6 +103,8 @@ internal static class HistoryDeclaration
         }
     }
 
+    private static IReadOnlyEntityType Source(IReadOnlyProperty property) => SourceOf(property.DeclaringType)?.GetRootType() ?? ScopeDeclaration.OwningRoot(property.DeclaringType);
+
     /// <summary>The member's path from the root, by which a history takes up the declarations of its source.</summary>
     private static string Path(IReadOnlyProperty property) => Path(property.DeclaringType) + property.Name;
 
@@ -115,8 +115,6 @@ internal static class HistoryDeclaration
             IReadOnlyEntityType entityType when entityType.FindOwnership() is { } ownership => $"{Path(ownership.PrincipalEntityType)}{ownership.PrincipalToDependent?.Name}.",
             _ => "",
         };
-
-    private static IReadOnlyEntityType Source(IReadOnlyProperty property) => SourceOf(property.DeclaringType)?.GetRootType() ?? ScopeDeclaration.OwningRoot(property.DeclaringType);
 
     private static Type Plain(IReadOnlyProperty property) => Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType;
 

@@ -24,9 +24,8 @@ internal static partial class ScopeProperties
     /// </summary>
     public static void ApplyAttributes(IMutableEntityType entityType)
     {
-        var inherit = entityType.BaseType is null && entityType.FindOwnership() is null;
-        var tenant = entityType.ClrType.GetCustomAttribute<DataKeyPerTenantAttribute>(inherit);
-        var subject = entityType.ClrType.GetCustomAttribute<DataKeyPerSubjectAttribute>(inherit);
+        var tenant = Attribute<DataKeyPerTenantAttribute>(entityType);
+        var subject = Attribute<DataKeyPerSubjectAttribute>(entityType);
         if (tenant is not null && subject is not null)
         {
             throw Error(entityType, "has [DataKeyPerTenant] and [DataKeyPerSubject]. Keep one of them");
@@ -43,11 +42,31 @@ internal static partial class ScopeProperties
             }
         }
 
-        if (entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow) is null && entityType.ClrType.GetCustomAttribute<DataKeyPerRowAttribute>(inherit) is { } perRow)
+        if (entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow) is null && Attribute<DataKeyPerRowAttribute>(entityType) is { } perRow)
         {
             ArgumentException.ThrowIfNullOrWhiteSpace(perRow.RowIdProperty);
             entityType.SetAnnotation(EnvelopeAnnotationNames.PerRow, perRow.RowIdProperty);
         }
+    }
+
+    /// <summary>An attribute of the entity type's own: of a root also on any base class, of a derived type also on the classes between it and its mapped base.</summary>
+    public static TAttribute? Attribute<TAttribute>(IReadOnlyEntityType entityType)
+        where TAttribute : Attribute
+    {
+        if (entityType.BaseType is not { } mapped)
+        {
+            return entityType.ClrType.GetCustomAttribute<TAttribute>(inherit: entityType.FindOwnership() is null);
+        }
+
+        for (var type = entityType.ClrType; type is not null && type != mapped.ClrType; type = type.BaseType)
+        {
+            if (type.GetCustomAttribute<TAttribute>(inherit: false) is { } attribute)
+            {
+                return attribute;
+            }
+        }
+
+        return null;
     }
 
     public static void Validate(IMutableEntityType entityType)
