@@ -169,7 +169,7 @@ public static class EnvelopeConverterFunctions
         if (!EnvelopeCodec.TryReadKeyId(envelope, out var keyId))
         {
             throw new EnvelopeRefusedException(
-                $"Column '{column.ColumnId}' holds a value that is not an envelope (plaintext, truncated or foreign). It is not returned. Adopt existing plaintext with a migration, never by editing the column.")
+                $"Column '{column.ColumnId}' holds a value that is not an envelope (plaintext, truncated or foreign). It is not returned. Existing plaintext is adopted through a new column that a migration adds and the application fills, never in the column itself.")
             {
                 ColumnId = column.ColumnId,
             };
