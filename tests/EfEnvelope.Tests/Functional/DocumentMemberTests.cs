@@ -34,7 +34,7 @@ public abstract class DocumentMemberTests(string provider)
 
         Assert.DoesNotContain("canary", (string)(await database.ScalarAsync("SELECT CAST(\"Detail\" AS text) FROM \"Holders\""))!, StringComparison.Ordinal);
         await using var reader = New(database, complex);
-        Assert.Equal(("canary " + new string('x', 100), "o"), await reader.Set<Holder>().AsNoTracking().Select(h => ValueTuple.Create(h.Detail.Secret, h.Detail.Other)).SingleAsync());
+        Assert.Equal(new { Secret = "canary " + new string('x', 100), Other = "o" }, await reader.Set<Holder>().AsNoTracking().Select(h => new { h.Detail.Secret, h.Detail.Other }).SingleAsync());
         Assert.Equal("canary " + new string('x', 100), (await reader.Set<Holder>().SingleAsync()).Detail.Secret);
     }
 
@@ -48,7 +48,7 @@ public abstract class DocumentMemberTests(string provider)
             Owned(m);
             m.Entity<Holder>().OwnsOne(h => h.Detail, detail => detail.Property(d => d.Secret).IsNotEncrypted());
         });
-        Assert.Equal(20, context.Model.FindEntityType(typeof(Detail), "Detail", context.Model.FindEntityType(typeof(Holder))!)!.FindProperty("Secret")!.GetMaxLength());
+        Assert.Equal(20, context.Model.FindEntityType(typeof(Holder))!.FindNavigation("Detail")!.TargetEntityType.FindProperty("Secret")!.GetMaxLength());
     }
 
     private static void Configure(ModelBuilder model, Action<Microsoft.EntityFrameworkCore.Metadata.Builders.EntityTypeBuilder<Holder>> map)
