@@ -10,7 +10,7 @@ namespace EfEnvelope.Census;
 
 /// <summary>
 /// Encrypted columns that another context over the same database registered: they are counted, so that no proof is silent about them. Nothing else is known of them, hence nobody rewrites them here. A column is what the database takes for
-/// one, by whatever name and search path. What is not found (a table was renamed or dropped) is named: nobody can say where its cells are. Other databases over the same ring are not counted here: the census names them.
+/// one, by whatever name and search path. A name without a schema, which versions before registered on PostgreSQL, is nobody's: it led whoever registered it somewhere, by his search path. What is not found (a table was renamed or dropped) is named: nobody can say where its cells are. Other databases over the same ring are not counted here: the census names them.
 /// </summary>
 internal static class ForeignColumns
 {
@@ -24,13 +24,14 @@ internal static class ForeignColumns
     public static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
         DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, IReadOnlyList<EncryptedTable> own, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
+        var isPostgres = connection is NpgsqlConnection;
         var asked = own.SelectMany(t => t.Columns.Select(c => new Reading(null, t.Delimited, null, c.Name)))
-            .Concat(registered.SelectMany((place, at) => Readings(place.Table).Select(r => new Reading(at, sql.DelimitIdentifier(r.Table, r.Schema), r.Table, place.Column)))).ToList();
-        var found = connection is NpgsqlConnection
+            .Concat(registered.SelectMany((place, at) => Readings(place.Table, isPostgres).Select(r => new Reading(at, sql.DelimitIdentifier(r.Table, r.Schema), r.Table, place.Column)))).ToList();
+        var found = isPostgres
             ? await FindAsync(connection, transaction, asked, sql, cancellationToken).ConfigureAwait(false)
             : await FindOneByOneAsync(connection, transaction, asked, registered, cancellationToken).ConfigureAwait(false);
         var declared = found.Where(f => f.Reading.Place is null).Select(f => (f.Id, f.Reading.Column)).ToHashSet();
-        var byName = own.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
+        var byName = own.Where(_ => !isPostgres).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var places = found.ToLookup(f => f.Reading.Place ?? -1);
         var missing = registered.Where((place, at) => !places.Contains(at) && !byName.Contains((place.Table, place.Column))).Select(p => (p.Table, p.Column)).ToList();
         var foreign = registered.SelectMany((place, at) => places[at].Select(f => (f.Id, f.Name, f.Delimited, f.Storages, place.Column, place.IsDocument))).Where(f => !declared.Contains((f.Id, f.Column)));
@@ -42,9 +43,13 @@ internal static class ForeignColumns
     }
 
     /// <summary>What a registered name may mean: a dot stands behind a schema or in a name. Whatever exists is counted; SQLite has no schemas, and leaves them out of the names of its tables.</summary>
-    private static IEnumerable<(string? Schema, string Table)> Readings(string name)
+    private static IEnumerable<(string? Schema, string Table)> Readings(string name, bool isPostgres)
     {
-        yield return (null, name);
+        if (!isPostgres)
+        {
+            yield return (null, name);
+        }
+
         for (var dot = name.IndexOf('.', StringComparison.Ordinal); dot >= 0; dot = name.IndexOf('.', dot + 1))
         {
             if (dot > 0 && dot < name.Length - 1)

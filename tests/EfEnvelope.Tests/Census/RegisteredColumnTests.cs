@@ -12,20 +12,80 @@ public sealed class PostgresRegisteredColumnTests() : RegisteredColumnTests("Pos
     [Fact]
     public async Task Tables_that_the_search_path_tells_apart_are_each_counted()
     {
-        static void Model(ModelBuilder model)
-        {
-            model.Entity<Order>().ToTable("Orders").Property(o => o.Id).ValueGeneratedNever();
-            model.UseEnvelopeEncryption(o => o.HasSchema("keys"));
-        }
-
-        await Database.ExecuteAsync("CREATE SCHEMA bank_a; CREATE SCHEMA bank_b");
-        await using var a = New(Model, "bank_a");
-        await using var b = New(Model, "bank_b");
-        await a.Database.ExecuteSqlRawAsync(a.Database.GenerateCreateScript());
-        await Database.ExecuteAsync("CREATE TABLE bank_b.\"Orders\" (LIKE bank_a.\"Orders\" INCLUDING ALL)");
+        await using var a = await CreateBankAsync();
+        await using var b = New(Bank, "bank_b");
+        await AddBankAsync("bank_b");
         await SaveAsync(a, new Order { Id = 1, Iban = "a" });
         await SaveAsync(b, new Order { Id = 1, Iban = "b" });
         await AssertBothMustMoveAsync(a, b, "bank_b.Orders.Iban");
+    }
+
+    [Theory]
+    [InlineData("bank_b", false)]
+    [InlineData("bank_b,public", true)]
+    public async Task A_table_is_listed_where_the_transaction_that_saves_has_just_made_it(string searchPath, bool isBefore)
+    {
+        await using var a = await CreateBankAsync();
+        await using var b = New(Bank, searchPath);
+        if (isBefore)
+        {
+            await AddBankAsync("public");
+        }
+
+        await SaveAsync(a, new Order { Id = 1, Iban = "a" });
+        await using (var transaction = await b.Database.BeginTransactionAsync())
+        {
+            await b.Database.ExecuteSqlRawAsync(AddBank("bank_b"));
+            await SaveAsync(b, new Order { Id = 1, Iban = "b" });
+            await transaction.CommitAsync();
+        }
+
+        await AssertBothMustMoveAsync(a, b, "bank_b.Orders.Iban");
+    }
+
+    [Fact]
+    public async Task A_table_that_was_rolled_back_is_looked_for_again()
+    {
+        await using var a = await CreateBankAsync();
+        await using var b = New(Bank, "bank_b,public");
+        await AddBankAsync("public");
+        await SaveAsync(a, new Order { Id = 1, Iban = "a" });
+        await using (await b.Database.BeginTransactionAsync())
+        {
+            await b.Database.ExecuteSqlRawAsync(AddBank("bank_b"));
+            await SaveAsync(b, new Order { Id = 1, Iban = "b" });
+        }
+
+        b.ChangeTracker.Clear();
+        await SaveAsync(b, new Order { Id = 2, Iban = "c" });
+        Assert.Equal(
+            [("bank_a.Orders", true), ("bank_b.Orders", false), ("public.Orders", true)],
+            (await new EnvelopeKeys(a).ListColumnsAsync()).Select(c => (c.Table, c.IsFound)));
+    }
+
+    [Fact]
+    public async Task A_name_without_a_schema_that_a_version_before_registered_withholds_every_proof_where_several_tables_have_it()
+    {
+        await using var a = await CreateBankAsync();
+        await using var b = New(Bank, "bank_b");
+        await AddBankAsync("bank_b");
+        await SaveAsync(a, new Order { Id = 1, Iban = "a" });
+        await SaveAsync(b, new Order { Id = 1, Iban = "b" });
+        await Database.ExecuteAsync("DELETE FROM keys.\"EnvelopeColumns\" WHERE \"TableName\" = 'bank_b.Orders'; UPDATE keys.\"EnvelopeColumns\" SET \"TableName\" = 'Orders', \"ColumnId\" = 'Order.Other'");
+        var keys = new EnvelopeKeys(a);
+        var old = await RotateAsync(keys);
+        var report = await keys.ReencryptAsync();
+        Assert.Equal((1L, false), (report.Rows, report.IsProven));
+        Assert.Contains("not found", report.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Equal([new("Orders", "Iban", false)], (await keys.TakeCensusAsync()).MissingColumns);
+
+        // Whose it was nobody knows: it refuses nobody.
+        await SaveAsync(b, new Order { Id = 2, Iban = "b" });
+        Assert.Contains("bank_b.Orders.Iban", (await keys.ReencryptAsync()).NotProvenBecause, StringComparison.Ordinal);
+        await keys.ForgetColumnAsync("Orders", "Iban");
+        report = await new EnvelopeKeys(b).ReencryptAsync();
+        Assert.True(report.IsProven, report.NotProvenBecause);
+        Assert.Equal((1L, 0L), (report.Rows, report.Census.CountOf(old)));
     }
 
     [Fact]
@@ -39,6 +99,25 @@ public sealed class PostgresRegisteredColumnTests() : RegisteredColumnTests("Pos
         await SaveAsync(b, new Order { Id = 1, Iban = "b" });
         await AssertBothMustMoveAsync(a, b, "app_b.Orders.Iban");
     }
+
+    private static void Bank(ModelBuilder model)
+    {
+        model.Entity<Order>().ToTable("Orders").Property(o => o.Id).ValueGeneratedNever();
+        model.UseEnvelopeEncryption(o => o.HasSchema("keys"));
+    }
+
+    /// <summary>A bank's context over a schema of its own, with the ring that all banks share, and an empty schema for another.</summary>
+    private async Task<AdHocContext> CreateBankAsync()
+    {
+        await Database.ExecuteAsync("CREATE SCHEMA bank_a; CREATE SCHEMA bank_b");
+        var bank = New(Bank, "bank_a");
+        await bank.Database.ExecuteSqlRawAsync(bank.Database.GenerateCreateScript());
+        return bank;
+    }
+
+    private Task AddBankAsync(string schema) => Database.ExecuteAsync(AddBank(schema));
+
+    private static string AddBank(string schema) => $"CREATE TABLE {schema}.\"Orders\" (LIKE bank_a.\"Orders\" INCLUDING ALL)";
 
     /// <summary>Of two contexts with a row each, neither proves anything before the other has moved its row.</summary>
     private async Task AssertBothMustMoveAsync(AdHocContext a, AdHocContext b, string place)
@@ -78,15 +157,7 @@ public abstract class RegisteredColumnTests(string provider) : IAsyncLifetime
             model.UseEnvelopeEncryption();
         }
 
-        await using (var both = New(m =>
-        {
-            m.Entity<Ticket>().Property(t => t.Id).ValueGeneratedNever();
-            Orders(m);
-        }))
-        {
-            await both.Database.EnsureCreatedAsync();
-        }
-
+        await CreateBothAsync();
         await using var a = New(Tickets);
         await SaveAsync(a, new Ticket { Id = 1, Code = "a" });
         await using (var b = New(Orders))
@@ -140,10 +211,21 @@ public abstract class RegisteredColumnTests(string provider) : IAsyncLifetime
         var report = await keys.ReencryptAsync();
         Assert.True(report.IsProven, report.NotProvenBecause);
         Assert.Equal((1L, 1L), (report.Rows, report.Census.Cells));
+        Assert.Equal([new(provider == "SQLite" ? "Orders" : "public.Orders", "Iban", true)], await keys.ListColumnsAsync());
         await Database.ExecuteAsync("UPDATE \"EnvelopeColumns\" SET \"ColumnId\" = 'Order.Other'");
         await using var cold = New(Orders);
         await keys.RotateAsync(EnvelopeScope.Global);
         Assert.Contains("Order.Other", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => SaveAsync(cold, new Order { Id = 2, Iban = "b" }))).Message, StringComparison.Ordinal);
+    }
+
+    protected async Task CreateBothAsync()
+    {
+        await using var both = New(m =>
+        {
+            m.Entity<Ticket>().Property(t => t.Id).ValueGeneratedNever();
+            Orders(m);
+        });
+        await both.Database.EnsureCreatedAsync();
     }
 
     protected static void Orders(ModelBuilder model)

@@ -39,42 +39,74 @@ internal static class ColumnRegistry
         var table = Table(session);
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var declared = Declared(model);
-        var names = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
+        var (names, isSettled) = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
+        var known = await ((RelationalKeyRingStore)store).RunAsync((connection, transaction) => ReadAsync(table, connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var missing = new List<(string Table, string Column, string Id)>();
+        var outdated = new List<(string Table, string Column)>();
+        foreach (var ((inModel, column), property) in declared)
+        {
+            // What is not found is in nobody's place: the statement itself would fail.
+            var name = DataTables.NameOf(inModel);
+            if (!names.TryGetValue(name, out var found))
+            {
+                continue;
+            }
+
+            if (known.TryGetValue((database, found, column), out var registered))
+            {
+                RequireSame(property, (found, column), registered);
+            }
+            else
+            {
+                missing.Add((found, column, property?.FindEnvelope()!.ColumnId ?? Documents));
+            }
+
+            // Versions before registered the model's name. That is this column where no other has the name; else it may be another's, and stays until it is forgotten.
+            if (name != found && known.TryGetValue((database, name, column), out registered) && await DataTables.FindOnlyAsync(session, name, column, cancellationToken).ConfigureAwait(false) == found)
+            {
+                RequireSame(property, (found, column), registered);
+                outdated.Add((name, column));
+            }
+        }
+
+        if (insert)
+        {
+            await WriteAsync(store, table, database, missing, outdated, cancellationToken).ConfigureAwait(false);
+            if (isSettled && !store.IsTransient && stamp is { } at)
+            {
+                Registered.GetOrCreateValue(model)[(session.Ring, DataDatabase.PlaceOf(session))] = at;
+            }
+        }
+    }
+
+    /// <summary>What is new is there before what it replaces is gone.</summary>
+    private static async ValueTask WriteAsync(
+        IKeyRingStore store, TableSql table, string database, List<(string Table, string Column, string Id)> missing, List<(string Table, string Column)> outdated, CancellationToken cancellationToken)
+    {
+        if (missing.Count == 0 && outdated.Count == 0)
+        {
+            return;
+        }
+
         await ((RelationalKeyRingStore)store).RunAsync(async (connection, transaction) =>
         {
-            var known = await ReadAsync(table, connection, transaction, cancellationToken).ConfigureAwait(false);
-            foreach (var ((inModel, column), property) in declared)
+            foreach (var (place, column, id) in missing)
             {
-                var columnId = property?.FindEnvelope()!.ColumnId ?? Documents;
-                var name = DataTables.NameOf(inModel);
-                var place = (Table: names[name], Column: column);
-                var isKnown = known.TryGetValue((database, place.Table, column), out var registered);
+                (string, object?)[] values = [.. At(database, place, column), (nameof(EnvelopeColumnRow.ColumnId), id)];
+                await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, values)} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
+            }
 
-                // Before its table was there, and by versions before, a column was registered by the model's name.
-                if (isKnown || known.TryGetValue((database, name, column), out registered))
-                {
-                    RequireSame(property, place, registered!);
-                }
-
-                if (!isKnown && insert)
-                {
-                    (string, object?)[] values =
-                    [
-                        (nameof(EnvelopeColumnRow.DatabaseName), database), (nameof(EnvelopeColumnRow.TableName), place.Table),
-                        (nameof(EnvelopeColumnRow.ColumnName), place.Column), (nameof(EnvelopeColumnRow.ColumnId), columnId),
-                    ];
-                    await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, values)} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
-                }
+            foreach (var (name, column) in outdated)
+            {
+                await TableSql.ExecuteAsync(connection, transaction, command => $"DELETE FROM {table.Name} WHERE {table.Where(command, At(database, name, column))}", cancellationToken).ConfigureAwait(false);
             }
 
             return true;
         }, cancellationToken).ConfigureAwait(false);
-
-        if (insert && !store.IsTransient && stamp is { } at)
-        {
-            Registered.GetOrCreateValue(model)[(session.Ring, DataDatabase.PlaceOf(session))] = at;
-        }
     }
+
+    private static (string, object)[] At(string database, string tableName, string columnName)
+        => [(nameof(EnvelopeColumnRow.DatabaseName), database), (nameof(EnvelopeColumnRow.TableName), tableName), (nameof(EnvelopeColumnRow.ColumnName), columnName)];
 
     private static void RequireSame(IProperty? property, (string Table, string Column) place, string registered)
     {
@@ -126,7 +158,7 @@ internal static class ColumnRegistry
         return ((RelationalKeyRingStore)session.OpenStore()).ChangeAsync(
             async (connection, transaction, _) => await TableSql.ExecuteAsync(
                 connection, transaction,
-                command => $"DELETE FROM {table.Name} WHERE {table.Where(command, (nameof(EnvelopeColumnRow.DatabaseName), database), (nameof(EnvelopeColumnRow.TableName), tableName), (nameof(EnvelopeColumnRow.ColumnName), columnName))}",
+                command => $"DELETE FROM {table.Name} WHERE {table.Where(command, At(database, tableName, columnName))}",
                 cancellationToken).ConfigureAwait(false) > 0,
             cancellationToken);
     }
