@@ -31,8 +31,11 @@ internal static class CutOff
     /// <summary>Process ids that a report names at most.</summary>
     private const int MaxNamed = 5;
 
-    /// <summary>Transactions that were prepared before a moment; when they began is not known any more.</summary>
-    private const string Prepared = "SELECT COUNT(*) FROM pg_prepared_xacts WHERE database = current_database() AND prepared < $1";
+    /// <summary>The transactions that are prepared in this database. When they began is not known any more; when they were prepared a clock said that may have been set since.</summary>
+    private const string Prepared = "SELECT transaction::text || ' ' || gid FROM pg_prepared_xacts WHERE database = current_database()";
+
+    /// <summary>How many are left among the prepared transactions that were noted.</summary>
+    private const string StillPrepared = $"SELECT COUNT(*) FROM ({Prepared}) AS p(id) WHERE id = ANY($1)";
 
     /// <summary>Waits for what <see cref="WaitAsync"/> waits for, where a key is retired and waiting is wanted, and keeps the record of it for the report.</summary>
     public static async Task<CompletionCutOff> ReachAsync(EnvelopeSession session, StaleKeys retired, long seen, TimeSpan timeout, CancellationToken cancellationToken)
@@ -105,8 +108,8 @@ internal static class CutOff
     }
 
     /// <summary>
-    /// Waits for every transaction that began before now: first for the sessions, then for all that was prepared by the time when none of those was left. One that is prepared while it is waited for leaves its session, and
-    /// takes that moment for its own.
+    /// Waits for every transaction that began before now: first for the sessions, then for all that is prepared when none of those is left. One that is prepared while it is waited for is there before it leaves its session. No
+    /// clock is compared.
     /// </summary>
     private static async Task<string?> WaitForOlderAsync(DbConnection connection, TimeProvider time, long started, TimeSpan timeout, CancellationToken cancellationToken)
     {
@@ -126,8 +129,8 @@ internal static class CutOff
             await Task.Delay(Poll, time, cancellationToken).ConfigureAwait(false);
         }
 
-        var moment = await ScalarAsync(connection, "SELECT clock_timestamp()", null, cancellationToken).ConfigureAwait(false);
-        while ((long)(await ScalarAsync(connection, Prepared, moment, cancellationToken).ConfigureAwait(false))! is > 0 and var prepared)
+        var left = await ListAsync<string>(connection, Prepared, null, cancellationToken).ConfigureAwait(false);
+        while ((long)(await ScalarAsync(connection, StillPrepared, left, cancellationToken).ConfigureAwait(false))! is > 0 and var prepared)
         {
             if (time.GetElapsedTime(started) > timeout)
             {
