@@ -30,17 +30,20 @@ internal static class ForeignColumns
         var found = isPostgres
             ? await FindAsync(connection, transaction, asked, sql, cancellationToken).ConfigureAwait(false)
             : await FindOneByOneAsync(connection, transaction, asked, registered, cancellationToken).ConfigureAwait(false);
-        var declared = found.Where(f => f.Reading.Place is null).Select(f => (f.Id, f.Reading.Column)).ToHashSet();
+        var declared = found.Where(f => f.Reading.Place is null).Select(f => (f.Id, f.ColumnId)).ToHashSet();
         var byName = own.Where(_ => !isPostgres).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var places = found.ToLookup(f => f.Reading.Place ?? -1);
         var missing = registered.Where((place, at) => !places.Contains(at) && !byName.Contains((place.Table, place.Column))).Select(p => (p.Table, p.Column)).ToList();
-        var foreign = registered.SelectMany((place, at) => places[at].Select(f => (f.Id, f.Name, f.Delimited, f.Storages, place.Column, place.IsDocument))).Where(f => !declared.Contains((f.Id, f.Column)));
-        var tables = foreign.GroupBy(f => f.Id, StringComparer.Ordinal).Select(table => new EncryptedTable(
-            table.First().Name, table.First().Delimited, [],
-            [.. table.GroupBy(f => f.Column, StringComparer.Ordinal).SelectMany(column => (column.Any(f => f.IsDocument) && column.First().Storages is [EncryptedStorage.Armor] ? [EncryptedStorage.Document] : column.First().Storages)
-                .Select(storage => new EncryptedColumn(column.Key, sql.DelimitIdentifier(column.Key), storage, null, new Dictionary<string, ColumnDeclaration>())))]));
+        var foreign = registered.SelectMany((place, at) => places[at].Select(f => (Found: f, place.IsDocument))).Where(f => !declared.Contains((f.Found.Id, f.Found.ColumnId)));
+        var tables = foreign.GroupBy(f => f.Found.Id, StringComparer.Ordinal).Select(table => new EncryptedTable(
+            table.First().Found.Name, table.First().Found.Delimited, [],
+            [.. table.GroupBy(f => f.Found.ColumnId, StringComparer.Ordinal).SelectMany(column => Columns(column.First().Found, column.Any(f => f.IsDocument), sql))]));
         return ([.. tables.OrderBy(t => t.Name, StringComparer.Ordinal)], missing);
     }
+
+    private static IEnumerable<EncryptedColumn> Columns(FoundColumn found, bool isDocument, ISqlGenerationHelper sql)
+        => (isDocument && found.Storages is [EncryptedStorage.Armor] ? [EncryptedStorage.Document] : found.Storages)
+            .Select(storage => new EncryptedColumn(found.Column, sql.DelimitIdentifier(found.Column), storage, null, new Dictionary<string, ColumnDeclaration>()));
 
     /// <summary>What a registered name may mean: a dot stands behind a schema or in a name. Whatever exists is counted; SQLite has no schemas, and leaves them out of the names of its tables.</summary>
     private static IEnumerable<(string? Schema, string Table)> Readings(string name, bool isPostgres)
@@ -93,8 +96,9 @@ internal static class ForeignColumns
             {
                 var (schema, table) = (reader.GetString(1), reader.GetString(2));
                 var delimited = sql.DelimitIdentifier(table, schema);
+                var reading = asked[reader.GetInt32(0)];
                 found.Add(new FoundColumn(
-                    asked[reader.GetInt32(0)], delimited, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited,
+                    reading, delimited, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited, reading.Column, reading.Column,
                     reader.GetString(4) switch { "BLOB" => [EncryptedStorage.Binary], "TEXT" => [EncryptedStorage.Armor], _ => [EncryptedStorage.Document] }));
             }
 
@@ -102,7 +106,7 @@ internal static class ForeignColumns
         }
     }
 
-    /// <summary>Which of the columns there are on SQLite. Any column holds anything there, whatever it was declared as: each cell is counted as what it is.</summary>
+    /// <summary>Which of the columns there are on SQLite. Any column holds anything there, whatever it was declared as: each cell is counted as what it is. The case of a name's ASCII letters does not matter there.</summary>
     private static async Task<List<FoundColumn>> FindOneByOneAsync(
         DbConnection connection, DbTransaction? transaction, List<Reading> asked, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
     {
@@ -111,21 +115,23 @@ internal static class ForeignColumns
         {
             if (reading is not { Place: { } place, Table: { } table })
             {
-                found.Add(new FoundColumn(reading, reading.Delimited, reading.Delimited, reading.Delimited, []));
+                found.Add(new FoundColumn(reading, Fold(reading.Delimited), reading.Delimited, reading.Delimited, Fold(reading.Column), reading.Column, []));
                 continue;
             }
 
             using var command = connection.CreateCommand();
             command.Transaction = transaction;
-            command.CommandText = $"SELECT 1 FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, reading.Column)}";
-            if (await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is not null)
+            command.CommandText = $"SELECT name FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, reading.Column)} COLLATE NOCASE";
+            if (await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is string column)
             {
-                found.Add(new FoundColumn(reading, reading.Delimited, registered[place].Table, reading.Delimited, [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document]));
+                found.Add(new FoundColumn(reading, Fold(reading.Delimited), registered[place].Table, reading.Delimited, Fold(column), column, [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document]));
             }
         }
 
         return found;
     }
+
+    private static string Fold(string name) => string.Concat(name.Select(c => char.IsAsciiLetterUpper(c) ? (char)(c | 0x20) : c));
 
     /// <summary>
     /// Which cells of a column that may hold envelopes in every way are counted in one of them: each cell in one. Armour stands at the front of a text, or somewhere in a document; whatever is no envelope is counted with the binary cells,
@@ -150,6 +156,8 @@ internal static class ForeignColumns
     /// <param name="Id">Tells its table from others of the database.</param>
     /// <param name="Name">Its table, for people: on PostgreSQL with its schema where the search path does not lead to it, on SQLite as it is registered.</param>
     /// <param name="Delimited">Its table, for statements.</param>
+    /// <param name="ColumnId">Tells it from others of its table.</param>
+    /// <param name="Column">As the database spells it.</param>
     /// <param name="Storages">How it may hold envelopes.</param>
-    private sealed record FoundColumn(Reading Reading, string Id, string Name, string Delimited, EncryptedStorage[] Storages);
+    private sealed record FoundColumn(Reading Reading, string Id, string Name, string Delimited, string ColumnId, string Column, EncryptedStorage[] Storages);
 }

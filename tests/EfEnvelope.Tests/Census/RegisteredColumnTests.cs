@@ -5,7 +5,47 @@ using Npgsql;
 
 namespace EfEnvelope.Tests.Census;
 
-public sealed class SqliteRegisteredColumnTests() : RegisteredColumnTests("SQLite");
+public sealed class SqliteRegisteredColumnTests() : RegisteredColumnTests("SQLite")
+{
+    [Fact]
+    public async Task A_column_that_a_model_spells_in_another_case_is_there_and_counted_once()
+    {
+        static void Shouted(ModelBuilder model)
+        {
+            model.Entity<Order>(order =>
+            {
+                order.ToTable("ORDERS").Property(o => o.Id).ValueGeneratedNever();
+                order.Property(o => o.Iban).HasColumnName("IBAN");
+            });
+            model.UseEnvelopeEncryption();
+        }
+
+        await CreateBothAsync();
+        await using var a = New(Tickets);
+        await using var shouted = New(Shouted);
+        await using var spelled = New(Orders);
+        await SaveAsync(a, new Ticket { Id = 1, Code = "a" });
+        await SaveAsync(shouted, new Order { Id = 1, Iban = "b" });
+        var keys = new EnvelopeKeys(a);
+        var old = await RotateAsync(keys);
+        var report = await keys.ReencryptAsync();
+        Assert.Empty(report.Census.MissingColumns);
+        Assert.Equal((1L, false, 1L), (report.Rows, report.IsProven, report.Census.CountOf(old)));
+        Assert.Contains("ORDERS.Iban", report.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Contains("census counts it", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.ForgetColumnAsync("ORDERS", "IBAN"))).Message, StringComparison.Ordinal);
+
+        // Registered in both ways, or declared in the other one, it is one column.
+        await SaveAsync(spelled, new Order { Id = 2, Iban = "c" });
+        foreach (var context in new[] { a, spelled, shouted })
+        {
+            Assert.Equal(1, (await new EnvelopeKeys(context).TakeCensusAsync()).CountOf(old));
+        }
+
+        report = await new EnvelopeKeys(shouted).ReencryptAsync();
+        Assert.True(report.IsProven, report.NotProvenBecause);
+        Assert.Equal((1L, 3L), (report.Rows, report.Census.Cells));
+    }
+}
 
 public sealed class PostgresRegisteredColumnTests() : RegisteredColumnTests("PostgreSQL")
 {
