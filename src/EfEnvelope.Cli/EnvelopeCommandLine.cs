@@ -24,7 +24,7 @@ public static class EnvelopeCommandLine
     /// <summary>Finished, but cells that could not be opened still name a stale key.</summary>
     public const int Quarantined = 3;
 
-    /// <summary>Stopped before the end, or not proven: the cut-off was not reached, or cells were passed over because a key cannot be used. What to do is said; run it again.</summary>
+    /// <summary>Stopped before the end, or not proven: the cut-off was not reached, cells were passed over because a key cannot be used, or a key that is to end is kept because it may still be in use (<see cref="KeyInUseException"/>). What to do is said; run it again.</summary>
     public const int Stopped = 4;
 
     /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>databases</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
@@ -69,7 +69,7 @@ public static class EnvelopeCommandLine
         }
         catch (EnvelopeEncryptionException error)
         {
-            return End(error is EnvelopeConfigurationException or KeyNotFoundInRingException or KeyRevokedException or KeyDestroyedException ? BadInput : Failed, error.Message, error);
+            return End(error is KeyInUseException ? Stopped : error is EnvelopeConfigurationException or KeyNotFoundInRingException or KeyRevokedException or KeyDestroyedException ? BadInput : Failed, error.Message, error);
         }
         catch (Exception error)
         {

@@ -88,7 +88,8 @@ public sealed partial class EnvelopeKeys
     /// <param name="keyId">The key.</param>
     /// <param name="reason">For the record; no personal data.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyInUseException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), or the cut-off is not reached. The key is kept as it is; row keys under it may seal no more. Call again when the message is seen to.</exception>
+    /// <exception cref="KeyRevokedException">Its state does not allow it. Nothing was changed.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     public async Task<KeyInfo> RevokeAsync(Guid keyId, string? reason = null, CancellationToken cancellationToken = default)
     {
@@ -106,9 +107,11 @@ public sealed partial class EnvelopeKeys
         // What is refused anyway neither waits nor changes anything.
         var store = _session.OpenStore();
         var wrapped = await _session.Ring.SumWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
-        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false));
+        var changed = "Nothing was changed.";
+        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false), changed);
         if (wrapped.Any(k => k.State == KeyState.Active))
         {
+            changed = "The row keys under it seal no more; nothing else was changed.";
             await _session.Ring.DeactivateWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
             key = await _session.Ring.FindScopeKeyAsync(key.Id, store, cancellationToken).ConfigureAwait(false);
             wrapped = await _session.Ring.SumWrappedAsync(key, store, cancellationToken).ConfigureAwait(false);
@@ -118,10 +121,10 @@ public sealed partial class EnvelopeKeys
         var lastChange = wrapped.Select(k => k.ChangedAt).Append(key.StateChangedAt ?? key.CreatedAt).Max();
         if (await CutOff.WaitAsync(_session, lastChange, seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
-            throw new KeyRevokedException($"Key {key.Id} may still be sealed with: {notReached}. It is kept. Try again later.") { KeyId = key.Id };
+            throw new KeyInUseException($"Key {key.Id} may still be sealed with: {notReached}. It is kept. {changed} Try again later.") { KeyId = key.Id };
         }
 
-        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false));
+        RequireUnused(key, wrapped, await TakeCensusOfAsync(key, cancellationToken).ConfigureAwait(false), changed);
         return key;
     }
 
@@ -129,18 +132,18 @@ public sealed partial class EnvelopeKeys
     private Task<EnvelopeCensus> TakeCensusOfAsync(KeyRingEntry key, CancellationToken cancellationToken)
         => CensusTaker.TakeAsync(_session, key.KekId is null ? null : e => e.Id == key.Id, cancellationToken);
 
-    private static void RequireUnused(KeyRingEntry key, IReadOnlyList<RowKeySum> wrapped, EnvelopeCensus census)
+    private static void RequireUnused(KeyRingEntry key, IReadOnlyList<RowKeySum> wrapped, EnvelopeCensus census, string changed)
     {
         var cells = census.CountOf(key.Id) + census.CountUnder(key.Id);
         if (cells > 0)
         {
             var under = wrapped.Count > 0 ? $", with the {wrapped.Sum(k => k.Keys)} row key(s) under it," : "";
-            throw new KeyRevokedException($"Key {key.Id}{under} is still named by {cells} cell(s) and is kept. Run the re-encryption job first; nothing was changed.") { KeyId = key.Id };
+            throw new KeyInUseException($"Key {key.Id}{under} is still named by {cells} cell(s) and is kept. Run the re-encryption job first. {changed}") { KeyId = key.Id };
         }
 
         if (census.NotAllBecause is { } notAll)
         {
-            throw new KeyRevokedException($"Key {key.Id} is kept: {notAll}. Nothing was changed.") { KeyId = key.Id };
+            throw new KeyInUseException($"Key {key.Id} is kept: {notAll}. {changed}") { KeyId = key.Id };
         }
     }
 

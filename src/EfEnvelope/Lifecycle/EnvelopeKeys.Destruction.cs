@@ -26,7 +26,8 @@ public sealed partial class EnvelopeKeys
     /// <param name="window">How long it can be brought back: 7 to 365 days, default 30 days. It must cover the age of the backups that may come back.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <returns>The key, with <see cref="KeyInfo.DestructionDueAt"/>.</returns>
-    /// <exception cref="KeyRevokedException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), the cut-off is not reached, or its state does not allow it.</exception>
+    /// <exception cref="KeyInUseException">The census still counts cells that name it, the ring serves other databases that it does not count (<see cref="EnvelopeCensus.OtherDatabases"/>), lists columns that are not found (<see cref="EnvelopeCensus.MissingColumns"/>), or the cut-off is not reached. The key is kept as it is; row keys under it may seal no more. Call again when the message is seen to.</exception>
+    /// <exception cref="KeyRevokedException">Its state does not allow it. Nothing was changed.</exception>
     /// <exception cref="KeyDestroyedException">It is destroyed already.</exception>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no such key.</exception>
     /// <exception cref="EnvelopeConfigurationException">The window is out of range, or the key neither seals values nor wraps row keys.</exception>

@@ -63,7 +63,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         var key = await KeyAsync(context, ScopeA.Value);
         foreach (var end in new[] { () => keys.RevokeAsync(key.Id), () => keys.DestroyAsync(key.Id) })
         {
-            Assert.Contains("sealing lease ends in", (await Assert.ThrowsAsync<KeyRevokedException>(end)).Message, StringComparison.Ordinal);
+            Assert.Contains("sealing lease ends in", (await Assert.ThrowsAsync<KeyInUseException>(end)).Message, StringComparison.Ordinal);
         }
 
         await keys.ReportCompromisedAsync(key.Id, "stolen");
@@ -81,7 +81,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         var (key, stolen) = await RetireAsync(context);
         var keys = new EnvelopeKeys(context);
         await PlantAsync(stolen);
-        var refused = await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        var refused = await Assert.ThrowsAsync<KeyInUseException>(() => keys.DestroyAsync(key.Id));
         Assert.Equal(key.Id, refused.KeyId);
         Assert.Equal(KeyState.Deactivated, (await KeyAsync(context, ScopeA.Value)).State);
 
@@ -151,14 +151,15 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         Assert.Contains("Active", active.Message, StringComparison.Ordinal);
         await keys.RotateAsync(ScopeA);
         PassLease();
-        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(kek.Id));
-        await Assert.ThrowsAsync<KeyRevokedException>(() => keys.RevokeAsync(kek.Id));
+        await Assert.ThrowsAsync<KeyInUseException>(() => keys.DestroyAsync(kek.Id));
+        await Assert.ThrowsAsync<KeyInUseException>(() => keys.RevokeAsync(kek.Id));
         Assert.Equal(6, await context.Cards.AsNoTracking().CountAsync());
 
         Assert.True((await keys.ReencryptAsync(Small)).IsProven);
 
         // Row keys that would still seal stop first; whoever does not wait for the lease is told to come again.
-        await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+        var early = await Assert.ThrowsAsync<KeyInUseException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+        Assert.Contains("The row keys under it seal no more", early.Message, StringComparison.Ordinal);
         PassLease();
         await keys.DestroyAsync(kek.Id, "old", TimeSpan.FromDays(7));
         var rowKeys = (await keys.ListAsync(includeRowKeys: true)).Where(k => k.KekId == kek.Id).ToList();
@@ -181,7 +182,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         await keys.RotateAsync(ScopeA);
         PassLease();
         Assert.True((await keys.ReencryptAsync(Small)).IsProven);
-        await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+        await Assert.ThrowsAsync<KeyInUseException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
         PassLease();
         await keys.DestroyAsync(kek.Id);
 
@@ -216,7 +217,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
             await context.Cards.ExecuteDeleteAsync();
             await keys.RotateAsync(ScopeA);
             PassLease();
-            await Assert.ThrowsAsync<KeyRevokedException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
+            await Assert.ThrowsAsync<KeyInUseException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.Zero }.DestroyAsync(kek.Id));
             PassLease();
         }
 
@@ -341,7 +342,7 @@ public abstract class DestructionTests(string provider) : LifecycleFixture(provi
         // Within the lease after the last change nobody can know that no writer still holds the key.
         await keys.RotateAsync(ScopeA);
         await context.Customers.Where(c => c.TenantId == TenantA).ExecuteDeleteAsync();
-        var early = await Assert.ThrowsAsync<KeyRevokedException>(() => keys.DestroyAsync(key.Id));
+        var early = await Assert.ThrowsAsync<KeyInUseException>(() => keys.DestroyAsync(key.Id));
         Assert.Contains("lease", early.Message, StringComparison.Ordinal);
         Assert.Equal(KeyState.Deactivated, (await KeyAsync(context, ScopeA.Value)).State);
         PassLease();

@@ -211,6 +211,24 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
         Assert.Equal(2, await RunOnTestClockAsync("destroy", "--key", id));
     }
 
+    [Theory]
+    [InlineData("revoke")]
+    [InlineData("destroy")]
+    public async Task A_key_that_may_still_be_in_use_is_told_to_come_again_and_one_in_the_wrong_state_is_not(string verb)
+    {
+        await using var context = New();
+        await SeedAsync(context, 4, 0);
+        var (key, stolen) = await RetireAsync(context);
+        var id = key.Id.ToString();
+        var cell = await CellAsync("b0");
+        await PlantAsync(stolen);
+        Assert.Equal(4, await RunOnTestClockAsync(verb, "--key", id));
+        Assert.Contains("1 cell(s)", Printed, StringComparison.Ordinal);
+        await PlantAsync(cell);
+        Assert.Equal(0, await RunOnTestClockAsync(verb, "--key", id));
+        Assert.Equal(2, await RunOnTestClockAsync(verb, "--key", id));
+    }
+
     [Fact]
     public async Task Erase_asks_for_the_scope_twice()
     {

@@ -40,6 +40,6 @@ public sealed class StandbyTests
         Assert.Contains("standby", later.NotProvenBecause, StringComparison.Ordinal);
         Assert.Equal((1L, 1), (later.Census.Sum(c => c.Cells), later.Sample.Sum(s => s.Opened)));
         Assert.True((await new EnvelopeKeys(standby).VerifyReportAsync(proof)).Report?.IsProven);
-        Assert.Contains("standby", (await Assert.ThrowsAsync<KeyRevokedException>(async () => await new EnvelopeKeys(standby).RevokeAsync(later.StaleKeys.Single().Id!.Value))).Message, StringComparison.Ordinal);
+        Assert.Contains("standby", (await Assert.ThrowsAsync<KeyInUseException>(async () => await new EnvelopeKeys(standby).RevokeAsync(later.StaleKeys.Single().Id!.Value))).Message, StringComparison.Ordinal);
     }
 }
