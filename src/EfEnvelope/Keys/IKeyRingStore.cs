@@ -32,7 +32,7 @@ internal interface IKeyRingStore
 
     /// <summary>
     /// Inserts unless scope+purpose+version or the id exist already (ON CONFLICT DO NOTHING), all or nothing each; answers how many were inserted. A version above 1 raises the epoch, and is left out where meanwhile its scope was erased
-    /// or its kek ceased to be active: whoever reads again is told.
+    /// or its kek ceased to be active; a scope's first data key or kek is left out where the scope was erased, whatever it had: whoever reads again is told.
     /// </summary>
     Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
 

@@ -22,9 +22,9 @@ internal sealed partial class KeyRing
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var versions = await ReadVersionsAsync(scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false);
-            if (KeyResolver.IsErased(versions))
+            if (await FindErasedAsync(versions, scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false) is { } destroyed)
             {
-                throw new KeyDestroyedException($"Scope '{scope}' is erased: every {purpose} key of it was destroyed, and it gets no new one. Nothing was changed.") { KeyId = versions[0].Id };
+                throw new KeyDestroyedException($"Scope '{scope}' is erased: every {destroyed.Purpose} key of it was destroyed, and it gets no new one. Nothing was changed.") { KeyId = destroyed.Id };
             }
 
             var (made, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
@@ -147,6 +147,14 @@ internal sealed partial class KeyRing
         }
 
         return versions;
+    }
+
+    /// <summary>A destroyed key of a scope that is erased, with all that it had, which may have been keys of the other purpose only; null where the scope may get another key.</summary>
+    private async Task<KeyRingEntry?> FindErasedAsync(
+        IReadOnlyList<KeyRingEntry> versions, string scope, KeyPurpose purpose, RingIdentity identity, RingKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var had = versions.Count > 0 ? versions : await ReadVersionsAsync(scope, purpose == KeyPurpose.Kek ? KeyPurpose.Field : KeyPurpose.Kek, identity, mac, store, cancellationToken).ConfigureAwait(false);
+        return KeyResolver.IsErased(had) ? had[0] : null;
     }
 
     /// <summary>Keys that seal values or wrap row keys have this life; the ring's own mac key and index roots end with the ring.</summary>

@@ -184,11 +184,9 @@ internal sealed partial class KeyRing
                 continue;
             }
 
-            // A scope is erased with all that it had, which may have been keys of the other purpose only.
-            var had = versions.Count > 0 ? versions : await ReadVersionsAsync(scope, purpose == KeyPurpose.Kek ? KeyPurpose.Field : KeyPurpose.Kek, identity, mac, store, cancellationToken).ConfigureAwait(false);
-            if (KeyResolver.IsErased(had))
+            if (await FindErasedAsync(versions, scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false) is { } destroyed)
             {
-                throw new KeyDestroyedException("Every key of the row's tenant or subject was destroyed: it is erased and takes no new values. Nothing was written.") { KeyId = had[0].Id };
+                throw new KeyDestroyedException("Every key of the row's tenant or subject was destroyed: it is erased and takes no new values. Nothing was written.") { KeyId = destroyed.Id };
             }
 
             var next = versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1;

@@ -50,6 +50,50 @@ public abstract class ErasureRaceTests(string provider) : IAsyncLifetime
         await AssertErasedAsync();
     }
 
+    [Theory]
+    [InlineData(KeyPurpose.Field)]
+    [InlineData(KeyPurpose.Kek)]
+    public async Task A_save_that_is_overtaken_while_it_makes_the_scopes_first_key_of_the_other_kind_makes_none(KeyPurpose made)
+    {
+        if (made == KeyPurpose.Field)
+        {
+            await NewRowAsync();
+        }
+        else
+        {
+            await _here.SealAsync(Scope);
+        }
+
+        EraseBeforeTheNextInsert();
+        Assert.Contains("is erased", (await Assert.ThrowsAsync<KeyDestroyedException>(() => made == KeyPurpose.Field ? _here.SealAsync(Scope) : NewRowAsync())).Message, StringComparison.Ordinal);
+        await AssertErasedAsync();
+    }
+
+    [Fact]
+    public async Task A_rotation_to_a_first_key_of_the_other_kind_that_is_overtaken_makes_none()
+    {
+        await NewRowAsync();
+        EraseAfterTheNextLook();
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => _here.RotateAsync(Scope));
+        await AssertErasedAsync();
+    }
+
+    [Fact]
+    public async Task Racing_makers_of_a_scopes_first_keys_of_both_kinds_all_get_them()
+    {
+        await using var other = new RingProcess(_database, _kms);
+        var makers = new[] { _here, _there, other }.SelectMany(process => Enumerable.Range(0, 4).Select(i => Task.Run(async () =>
+        {
+            var scope = $"tenant:{i}";
+            var draft = await process.Ring.DraftRowKeyAsync($"row:{Guid.NewGuid()}@{scope}", 1, process.Store, process.Transient, default);
+            draft.Key.Drop();
+            return (Scope: scope, Field: await process.SealAsync(scope), Kek: draft.Entry.KekId!.Value);
+        }))).ToList();
+        var made = await Task.WhenAll(makers);
+        Assert.All(made.GroupBy(m => m.Scope), scope => Assert.Single(scope.Distinct()));
+        Assert.Equal(8, (await _here.Ring.ListAsync(includeRowKeys: true, _here.Store, default)).Count(k => k.Purpose != KeyPurpose.Mac));
+    }
+
     [Fact]
     public async Task A_rotation_that_is_overtaken_makes_no_key()
     {

@@ -104,9 +104,10 @@ internal sealed partial class RelationalKeyRingStore
         => RunInTransactionAsync(async (connection, transaction) =>
         {
             var (epoch, due) = (0L, entries);
-            if (entries.Any(e => e.Version > 1))
+            var isRaised = entries.Any(e => e.Version > 1);
+            if (isRaised || (onlyLiving && entries.Any(IsFirstOfScope)))
             {
-                epoch = await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
+                epoch = isRaised ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : await LockRingAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
                 due = onlyLiving ? await FindLivingAsync(connection, transaction, entries, cancellationToken).ConfigureAwait(false) : entries;
             }
 
@@ -119,8 +120,12 @@ internal sealed partial class RelationalKeyRingStore
             return inserted;
         }, cancellationToken);
 
+    /// <summary>A scope's first data key or kek, which holds nothing yet; the ring's own mac key goes with the ring, a row's key with its row.</summary>
+    private static bool IsFirstOfScope(KeyRingEntry entry) => entry is { Version: 1, KekId: null, Purpose: KeyPurpose.Field or KeyPurpose.Kek };
+
     /// <summary>
-    /// The new versions whose scope is not erased, and whose kek is active, and all first versions. Asked while the ring's row is locked, which every change of a key locks first: what the maker of the new ones had read may be old, this is not.
+    /// The new versions whose scope is not erased, and whose kek is active; first keys of scopes that are not erased - all that such a scope had may have been keys of the other purpose -; and all other first versions. Asked while the
+    /// ring's row is locked, which every change of a key locks first: what the maker of the new ones had read may be old, this is not.
     /// </summary>
     private async Task<IReadOnlyCollection<KeyRingEntry>> FindLivingAsync(DbConnection connection, DbTransaction? transaction, IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
     {
@@ -136,19 +141,33 @@ internal sealed partial class RelationalKeyRingStore
             }
         }
 
-        var scopes = new HashSet<(string Scope, KeyPurpose Purpose)>();
-        foreach (var chunk in entries.Where(e => e.Version > 1 && e.KekId is null).Select(e => e.Scope).Distinct(StringComparer.Ordinal).Chunk(ChunkSize))
+        var known = new HashSet<string>(StringComparer.Ordinal);
+        var living = new HashSet<(string Scope, KeyPurpose Purpose)>();
+        foreach (var chunk in entries.Where(e => e.KekId is null && (e.Version > 1 || IsFirstOfScope(e))).Select(e => e.Scope).Distinct(StringComparer.Ordinal).Chunk(ChunkSize))
         {
             using var command = Command(connection, transaction);
-            command.CommandText = $"SELECT {_keys.Columns(nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose))} FROM {_keys.Name} WHERE {_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.State)]} <> {_keys.Add(command, nameof(EnvelopeKeyRow.State), (int)KeyState.Destroyed)}";
+            command.CommandText = $"SELECT {_keys.Columns(nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.State))} FROM {_keys.Name} WHERE {_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)}";
             using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
             while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
             {
-                scopes.Add((_keys.Read<string>(reader, 0, nameof(EnvelopeKeyRow.Scope)), (KeyPurpose)_keys.Read<int>(reader, 1, nameof(EnvelopeKeyRow.Purpose))));
+                var (scope, purpose) = (_keys.Read<string>(reader, 0, nameof(EnvelopeKeyRow.Scope)), (KeyPurpose)_keys.Read<int>(reader, 1, nameof(EnvelopeKeyRow.Purpose)));
+                if (purpose is KeyPurpose.Field or KeyPurpose.Kek)
+                {
+                    known.Add(scope);
+                }
+
+                if (_keys.Read<int>(reader, 2, nameof(EnvelopeKeyRow.State)) != (int)KeyState.Destroyed)
+                {
+                    living.Add((scope, purpose));
+                }
             }
         }
 
-        return [.. entries.Where(e => e.Version == 1 || (e.KekId is { } kek ? keks.Contains(kek) : scopes.Contains((e.Scope, e.Purpose))))];
+        return [.. entries.Where(IsLiving)];
+
+        bool IsLiving(KeyRingEntry entry)
+            => entry.Version > 1 ? entry.KekId is { } kek ? keks.Contains(kek) : living.Contains((entry.Scope, entry.Purpose))
+            : !IsFirstOfScope(entry) || !known.Contains(entry.Scope) || living.Contains((entry.Scope, KeyPurpose.Field)) || living.Contains((entry.Scope, KeyPurpose.Kek));
     }
 
     /// <summary>Inserts rows by one statement; those that exist are left as they are.</summary>
@@ -186,11 +205,20 @@ internal sealed partial class RelationalKeyRingStore
     }
 
     /// <summary>The ring's row is locked until the transaction ends, so epochs are in commit order.</summary>
-    private async Task<long> RaiseEpochAsync(DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    private Task<long> RaiseEpochAsync(DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken) => UpdateEpochAsync(connection, transaction, 1, cancellationToken);
+
+    /// <summary>The ring's row is locked until the transaction ends, and nobody has anything to read anew.</summary>
+    private async Task<long> LockRingAsync(DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    {
+        await UpdateEpochAsync(connection, transaction, 0, cancellationToken).ConfigureAwait(false);
+        return 0;
+    }
+
+    private async Task<long> UpdateEpochAsync(DbConnection connection, DbTransaction? transaction, int by, CancellationToken cancellationToken)
     {
         using (var update = Command(connection, transaction))
         {
-            update.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.Epoch)]} = {_ring[nameof(EnvelopeRingRow.Epoch)]} + 1";
+            update.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.Epoch)]} = {_ring[nameof(EnvelopeRingRow.Epoch)]} + {by.ToString(System.Globalization.CultureInfo.InvariantCulture)}";
             await update.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
         }
 
