@@ -7,4 +7,7 @@ public sealed class KeyUnavailableException : EnvelopeEncryptionException
         : base(message, innerException)
     {
     }
+
+    /// <summary>Whether the ring's database did not answer (no connection, time-out), which concerns everybody who asks it: not so what it answered to one of them.</summary>
+    internal bool IsRingOutOfReach { get; init; }
 }

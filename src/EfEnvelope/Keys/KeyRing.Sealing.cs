@@ -110,7 +110,7 @@ internal sealed partial class KeyRing
 
         if (!store.IsTransient)
         {
-            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+            await ConfirmForAllAsync(unlessConfirmed: false, store, cancellationToken).ConfigureAwait(false);
         }
         else if ((await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false)).SealingLease < _options.SealingLease)
         {

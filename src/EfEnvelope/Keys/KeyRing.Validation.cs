@@ -120,7 +120,7 @@ internal sealed partial class KeyRing
         {
             try
             {
-                await ConfirmAsync(own, CancellationToken.None).ConfigureAwait(false);
+                await ConfirmForAllAsync(unlessConfirmed: false, own, CancellationToken.None).ConfigureAwait(false);
             }
             catch (EnvelopeEncryptionException)
             {

@@ -110,4 +110,53 @@ public sealed class FlightTests : IAsyncLifetime
         Assert.Equal(key, await waiting.SealAsync());
         Assert.Equal(2, attempts);
     }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task A_failure_that_may_not_concern_another_is_not_shared(bool outOfReach, bool changes)
+    {
+        await _process.SealAsync();
+        var here = new WatchedStore(_process.Store);
+        var first = await BeginAsync(here);
+        here.Failure = () => new KeyUnavailableException("Injected.") { IsRingOutOfReach = outOfReach };
+
+        // Waits for its turn: with another role, over the caller's connection, or after a change that is committed.
+        _process.Store.CallersConnection = outOfReach && !changes;
+        var waiting = changes ? _process.Ring.ConfirmAsync(_process.Store, default) : (Task)_process.Ring.EnsureConfirmedAsync(_process.Store, default).AsTask();
+        first.GoOn.SetResult();
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => first.Confirming);
+        await waiting;
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_failure_after_a_change_or_on_the_callers_connection_is_left_to_nobody(bool changes)
+    {
+        await _process.SealAsync();
+        var here = new WatchedStore(_process.Store) { CallersConnection = !changes };
+        var first = await BeginAsync(here, changes);
+        here.OutOfReach = true;
+        var waiting = _process.Ring.EnsureConfirmedAsync(_process.Store, default).AsTask();
+        first.GoOn.SetResult();
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => first.Confirming);
+        await waiting;
+    }
+
+    /// <summary>A confirmation that has its turn, and waits for the ring.</summary>
+    private async Task<(Task Confirming, TaskCompletionSource GoOn)> BeginAsync(WatchedStore store, bool changes = false)
+    {
+        _process.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+        var (begun, goOn) = (new TaskCompletionSource(), new TaskCompletionSource());
+        store.BeforeGetIdentity = () =>
+        {
+            begun.TrySetResult();
+            return goOn.Task;
+        };
+        var confirming = changes ? _process.Ring.ConfirmAsync(store, default) : (Task)_process.Ring.EnsureConfirmedAsync(store, default).AsTask();
+        await begun.Task.WaitAsync(Patience);
+        return (confirming, goOn);
+    }
 }

@@ -17,7 +17,13 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
 
     public bool IsTransient => inner.IsTransient;
 
-    public bool UsesCallersConnection => inner.UsesCallersConnection;
+    public bool UsesCallersConnection => CallersConnection ?? inner.UsesCallersConnection;
+
+    /// <summary>Whether the caller's connection is said to be used; null for what is true.</summary>
+    public bool? CallersConnection { get; set; }
+
+    /// <summary>Thrown by every query, while it is set.</summary>
+    public Func<Exception>? Failure { get; set; }
 
     /// <summary>Thrown by <see cref="Detach"/>, while it is set: the context's connection is disposed of.</summary>
     public Func<Exception>? FailDetach { get; set; }
@@ -112,6 +118,8 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
     private Task<T> Run<T>(Func<Task<T>> query)
     {
         Interlocked.Increment(ref _queries);
-        return OutOfReach ? Task.FromException<T>(new KeyUnavailableException("The key ring cannot be read (injected).")) : query();
+        return Failure is { } failure ? Task.FromException<T>(failure())
+            : OutOfReach ? Task.FromException<T>(new KeyUnavailableException("The key ring cannot be read (injected).") { IsRingOutOfReach = true })
+            : query();
     }
 }

@@ -230,7 +230,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
             }
             catch (Exception error) when (!_connection.IsCallers && (error is DbException or TimeoutException or System.Net.Sockets.SocketException or System.IO.IOException))
             {
-                throw new KeyUnavailableException($"The key ring cannot be read or written ({error.GetType().Name}): {RingErrors.Describe(error)} Held keys open on up to their stated age; nothing was written.", error);
+                throw new KeyUnavailableException($"The key ring cannot be read or written ({error.GetType().Name}): {RingErrors.Describe(error)} Held keys open on up to their stated age; nothing was written.", error) { IsRingOutOfReach = RingErrors.IsOutOfReach(error) };
             }
         }
     }

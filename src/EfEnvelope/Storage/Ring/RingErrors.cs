@@ -17,6 +17,9 @@ internal static class RingErrors
     public static bool IsMissingColumn(DbException error)
         => error.SqlState is "42703" || error.Message.Contains("no such column", StringComparison.OrdinalIgnoreCase) || error.Message.Contains("has no column named", StringComparison.OrdinalIgnoreCase);
 
+    /// <summary>Whether the server did not answer: no connection, or none in time. What it answered (a permission, a lock that another connection holds) may be meant for one caller alone.</summary>
+    public static bool IsOutOfReach(Exception error) => error is not DbException || (error is Npgsql.NpgsqlException { IsTransient: true } and not Npgsql.PostgresException);
+
     /// <summary>The database's own words without row details, which may quote values.</summary>
     public static string Describe(Exception error) => error is Npgsql.PostgresException postgres ? $"{postgres.SqlState}: {postgres.MessageText}." : $"{error.Message}";
 }
