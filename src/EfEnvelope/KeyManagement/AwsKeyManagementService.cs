@@ -12,7 +12,7 @@ namespace EfEnvelope.KeyManagement;
 /// AWS KMS through the AWS SDK, which signs, retries with backoff and times out. <c>Decrypt</c> always names the key that wrapped, which must be the configured one or a listed former
 /// one, or the replica of it that is configured or listed, with the exact encryption context: a blob of somebody else's key is refused by KMS. Thread safe.
 /// </summary>
-internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposable
+internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRootKey, IDisposable
 {
     private readonly IAmazonKeyManagementService _client;
     private readonly bool _owned;
@@ -25,11 +25,15 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
         options.Validate("");
         _options = options;
         _allowed = [.. options.FormerKeyArns.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)];
+        _keyArn = KmsKeyArn.IsKey(options.KeyId) ? options.KeyId : null;
         _owned = client is null;
         _client = client ?? Create(options);
     }
 
     public string Provider => "aws-kms";
+
+    /// <summary>The ARN that is configured, or that the configured alias or id was last seen to mean.</summary>
+    public string? KnownRootKeyId => _keyArn;
 
     public Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
         => Guard("GenerateDataKey", async () =>
@@ -144,25 +148,32 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IDisposab
             return known;
         }
 
-        // An alias may have been pointed at another key since: ask once more before refusing.
-        await DescribeAsync(cancellationToken).ConfigureAwait(false);
+        if (!KmsKeyArn.IsKey(_options.KeyId))
+        {
+            // An alias may have been pointed at another key since: ask once more before refusing. A key's own ARN cannot.
+            await DescribeAsync(cancellationToken).ConfigureAwait(false);
+        }
+
         return FindAllowed(rootKeyId) ?? throw new KeyRefusedException(
             $"The key ring names root key '{rootKeyId}', but the configured one is '{_options.KeyId}' ('{_keyArn}'). It is not asked to unwrap. If it is a former root key of yours, list it in AwsKmsOptions.FormerKeyArns; else this ring belongs to another KMS key.");
     }
 
+    /// <summary>The replica that is here before the one that wrapped: that one is listed so that it may be named in the ring, and its Region may be out of reach.</summary>
     private string? FindAllowed(string rootKeyId)
     {
-        if (rootKeyId == _keyArn || rootKeyId == _options.KeyId || _allowed.Contains(rootKeyId))
-        {
-            return rootKeyId;
-        }
-
         if (_keyArn is { } arn && KmsKeyArn.IsSameKey(arn, rootKeyId))
         {
             return arn;
         }
 
-        return KmsKeyArn.IsSameKey(_options.KeyId, rootKeyId) ? _options.KeyId : _allowed.FirstOrDefault(allowed => KmsKeyArn.IsSameKey(allowed, rootKeyId));
+        if (KmsKeyArn.IsSameKey(_options.KeyId, rootKeyId))
+        {
+            return _options.KeyId;
+        }
+
+        var region = KmsKeyArn.RegionOf(_keyArn ?? _options.KeyId) ?? _client.Config.RegionEndpoint?.SystemName ?? _client.Config.AuthenticationRegion;
+        var same = _allowed.Where(allowed => KmsKeyArn.IsSameKey(allowed, rootKeyId)).ToList();
+        return same.Find(allowed => KmsKeyArn.RegionOf(allowed) == region) ?? same.Find(allowed => allowed == rootKeyId) ?? same.FirstOrDefault();
     }
 
     /// <summary>Told as DescribeKey where it fails, whatever it is asked for: the permission that lacks is that one.</summary>

@@ -9,6 +9,9 @@ internal static class KmsKeyArn
     /// <summary>The Region that an ARN names; null for an alias or a bare id.</summary>
     public static string? RegionOf(string keyId) => keyId.Split(':') is ["arn", _, "kms", { Length: > 0 } region, ..] ? region : null;
 
+    /// <summary>Whether a name is a key's own ARN, which means the same key for ever; an alias can be pointed at another.</summary>
+    public static bool IsKey(string keyId) => keyId.Split(':') is ["arn", _, "kms", _, _, var key] && key.StartsWith("key/", StringComparison.Ordinal);
+
     /// <summary>Whether two names mean one key: the same name, or replicas of one multi-Region key.</summary>
     public static bool IsSameKey(string one, string other)
         => one == other

@@ -222,8 +222,13 @@ internal sealed partial class KeyRing
         }
         catch (EnvelopeEncryptionException error) when (error is KeyUnavailableException or KeyRefusedException)
         {
-            // Nothing can be wrapped by it now either; the marks do not wait for the key service.
-            return;
+            // The marks do not wait for the key service. Where it only does not describe its key, that key would wrap the new ones.
+            if (_kms is not IKnownRootKey { KnownRootKeyId: { } known })
+            {
+                return;
+            }
+
+            configured = known;
         }
 
         if (KmsKeyArn.IsSameKey(configured, selected))

@@ -90,7 +90,12 @@ public sealed partial class EnvelopeKeys
         catch (KeyRefusedException)
         {
             // A key service that does not describe its key.
-            return;
+            if (_session.Runtime.KeyManagement is not IKnownRootKey { KnownRootKeyId: { } known })
+            {
+                return;
+            }
+
+            configured = known;
         }
 
         if (KmsKeyArn.IsSameKey(configured, rootKeyId))

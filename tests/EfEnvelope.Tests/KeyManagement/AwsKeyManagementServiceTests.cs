@@ -106,6 +106,48 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
         Assert.All(_server.Requests.Where(r => r.Operation is "Decrypt" or "ReEncrypt"), r => Assert.DoesNotContain(primary, r.Body, StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task The_replica_that_is_here_unwraps_also_where_the_one_that_wrapped_is_listed()
+    {
+        var primary = _server.CreateKey("alias/everywhere", multiRegion: true);
+        var generated = await Service("alias/everywhere").GenerateKeyAsync(Context, default);
+        var here = _server.MoveToReplica(primary, "eu-west-1");
+        var next = _server.MoveToReplica(_server.CreateKey(multiRegion: true), "eu-west-1");
+        foreach (var options in new[] { new AwsKmsOptions { KeyId = here, FormerKeyArns = primary }, new AwsKmsOptions { KeyId = next, FormerKeyArns = $"{primary}, {here}" } })
+        {
+            Assert.Equal(generated.Plaintext, await new AwsKeyManagementService(options, _server.CreateClient()).UnwrapAsync(generated.Wrapped, Context, default));
+        }
+
+        Assert.All(_server.Requests.Where(r => r.Operation == "Decrypt"), r => Assert.Contains(here, r.Body, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_configured_arn_is_not_asked_for_before_another_root_key_is_refused()
+    {
+        var foreign = (await Service().GenerateKeyAsync(Context, default)).Wrapped;
+        var configured = _server.CreateKey();
+        _server.Denied["DescribeKey"] = true;
+        var refused = await Assert.ThrowsAsync<KeyRefusedException>(() => Service(configured).UnwrapAsync(foreign, Context, default));
+        Assert.Contains("list it in AwsKmsOptions.FormerKeyArns", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(0, _server.Count("DescribeKey"));
+    }
+
+    [Fact]
+    public async Task The_configured_root_key_is_not_left_for_itself_where_it_may_not_be_described()
+    {
+        await using var database = await TestDatabase.CreateAsync("SQLite");
+        var service = Service(_arn);
+        await using var context = new BankContext(database.Options(e => e.UseKeyManagementService(service)));
+        await context.Database.EnsureCreatedAsync();
+        context.Add(new Customer { TenantId = Guid.NewGuid(), FullName = "n", Ssn = "s" });
+        await context.SaveChangesAsync();
+        _server.Denied["DescribeKey"] = true;
+        var keys = new EnvelopeKeys(context);
+        Assert.Contains("is the configured one", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.CompromiseAsync(KeySelection.KmsKey(_arn), "test"))).Message, StringComparison.Ordinal);
+        Assert.Contains("is the configured one", (await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.RotateExpiredAsync(null, _arn))).Message, StringComparison.Ordinal);
+        Assert.All(await keys.ListAsync(), key => Assert.Equal(KeyState.Active, key.State));
+    }
+
     [Theory]
     [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws:kms:us-east-1:111122223333:key/mrk-1", true)]
     [InlineData("arn:aws:kms:eu-west-1:111122223333:key/mrk-1", "arn:aws:kms:us-east-1:111122223333:key/mrk-2", false)]
