@@ -69,7 +69,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
 
                 await InsertIdentityAsync(connection, transaction, new RingIdentity(Guid.NewGuid(), RandomNumberGenerator.GetBytes(16), 0), cancellationToken).ConfigureAwait(false);
             }
-        }, cancellationToken);
+        }, cancellationToken, repeatsTimeouts: false);
 
     public Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken)
         => RunAsync((connection, transaction) => TableSql.ExecuteAsync(
@@ -80,7 +80,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
                 var value = _ring.Add(command, nameof(EnvelopeRingRow.SealingLeaseTicks), lease.Ticks);
                 return $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} = {value} WHERE {_ring[nameof(EnvelopeRingRow.SealingLeaseTicks)]} < {value}";
             },
-            cancellationToken), cancellationToken);
+            cancellationToken), cancellationToken, repeatsTimeouts: false);
 
     /// <summary>Of these very scopes: a column that somebody gave another collation, or an SQLite that cuts text at a NUL, finds others too.</summary>
     public async Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken)
@@ -92,7 +92,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
     }
 
     public Task<IReadOnlyList<KeyRingEntry>> FindByIdAsync(IReadOnlyCollection<Guid> ids, CancellationToken cancellationToken)
-        => QueryChunksAsync(ids, (command, chunk) => _keys.In(command, nameof(EnvelopeKeyRow.Id), chunk), cancellationToken);
+        => QueryChunksAsync(ids, (command, chunk) => _keys.In(command, nameof(EnvelopeKeyRow.Id), chunk), cancellationToken, repeatsTimeouts: false);
 
     public Task<IReadOnlyList<KeyRingEntry>> PageAsync(RingFilter filter, Guid? after, int count, CancellationToken cancellationToken)
         => QueryAsync(
@@ -126,7 +126,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
             }
 
             return true;
-        }, cancellationToken);
+        }, cancellationToken, repeatsTimeouts: filter.ChangedSince is null);
 
     /// <param name="command">Takes the parameters.</param>
     /// <param name="filter">Which rows.</param>
@@ -172,7 +172,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
     private Task<IReadOnlyList<KeyRingEntry>> QueryAsync(Func<DbCommand, string> where, CancellationToken cancellationToken)
         => QueryChunksAsync([0], (command, _) => where(command), cancellationToken);
 
-    private Task<IReadOnlyList<KeyRingEntry>> QueryChunksAsync<T>(IReadOnlyCollection<T> values, Func<DbCommand, T[], string> where, CancellationToken cancellationToken)
+    private Task<IReadOnlyList<KeyRingEntry>> QueryChunksAsync<T>(IReadOnlyCollection<T> values, Func<DbCommand, T[], string> where, CancellationToken cancellationToken, bool repeatsTimeouts = true)
         => RunAsync<IReadOnlyList<KeyRingEntry>>(async (connection, transaction) =>
         {
             var entries = new List<KeyRingEntry>(values.Count);
@@ -188,7 +188,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
             }
 
             return entries;
-        }, cancellationToken);
+        }, cancellationToken, repeatsTimeouts);
 
     private static DbCommand Command(DbConnection connection, DbTransaction? transaction)
     {
@@ -198,9 +198,12 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
     }
 
     /// <summary>
-    /// Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again. Errors of the caller's connection stay as they are: they are the data's, and the caller's execution strategy judges them.
+    /// Connects outside of any ambient transaction; a transient error on the ring's own connection is tried again, a time-out unless others wait for the answer. Errors of the caller's connection stay as they are: they are the data's, and the caller's execution strategy judges them.
     /// </summary>
-    public async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken)
+    /// <param name="work">What is done.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    /// <param name="repeatsTimeouts">Whether it is tried again after a time-out too. A confirmation, which keeps every save and opening of the process waiting, is not.</param>
+    public async Task<T> RunAsync<T>(Func<DbConnection, DbTransaction?, Task<T>> work, CancellationToken cancellationToken, bool repeatsTimeouts = true)
     {
         for (var attempt = 1; ; attempt++)
         {
@@ -224,7 +227,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
                 throw new EnvelopeConfigurationException(
                     $"The database has no key ring: table {_keys.PlainName} or {_ring.PlainName} is missing, or lacks a column. Add a migration (`dotnet ef migrations add AddEnvelopeKeyRing`) and apply it, or call EnsureCreated on a new database. Nothing was written.", error);
             }
-            catch (DbException error) when (attempt < MaxAttempts && error.IsTransient && !_connection.IsCallers)
+            catch (DbException error) when (attempt < MaxAttempts && error.IsTransient && !_connection.IsCallers && (repeatsTimeouts || !RingErrors.IsTimeout(error)))
             {
                 await Task.Delay(TimeSpan.FromMilliseconds(50 * attempt * attempt), cancellationToken).ConfigureAwait(false);
             }

@@ -20,6 +20,17 @@ internal static class RingErrors
     /// <summary>Whether the server did not answer: no connection, or none in time. What it answered (a permission, a lock that another connection holds) may be meant for one caller alone.</summary>
     public static bool IsOutOfReach(Exception error) => error is not DbException || (error is Npgsql.NpgsqlException { IsTransient: true } and not Npgsql.PostgresException);
 
+    /// <summary>Whether the connection's or the command's own time-out was waited for.</summary>
+    public static bool IsTimeout(Exception? error)
+    {
+        while (error is not (null or TimeoutException))
+        {
+            error = error.InnerException;
+        }
+
+        return error is not null;
+    }
+
     /// <summary>The database's own words without row details, which may quote values.</summary>
     public static string Describe(Exception error) => error is Npgsql.PostgresException postgres ? $"{postgres.SqlState}: {postgres.MessageText}." : $"{error.Message}";
 }
