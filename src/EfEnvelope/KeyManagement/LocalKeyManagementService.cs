@@ -151,7 +151,8 @@ internal sealed class LocalKeyManagementService : LocalRootKey
                 throw Error("can be read by others than its owner: treat its keys as known to them, or run `chmod 600` if they are not");
             }
 
-            var stream = File.OpenRead(_path);
+            // Its maker may still hold it for writing, to have it on the disk: Windows lets in only who allows that.
+            var stream = new FileStream(_path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
             await using (stream.ConfigureAwait(false))
             {
                 var file = await JsonSerializer.DeserializeAsync<KeyFile>(stream, KeyFile.Json, cancellationToken).ConfigureAwait(false);

@@ -61,6 +61,16 @@ public sealed class LocalKeyManagementServiceTests : IDisposable
     }
 
     [Fact]
+    public async Task The_file_is_read_while_its_maker_still_brings_it_to_the_disk()
+    {
+        var made = (await Service("Development").GenerateKeyAsync(Context, default)).Wrapped.RootKeyId;
+
+        // As its maker does; a lock that Windows alone keeps.
+        await using var held = new FileStream(PathOf("keys.json"), FileMode.Open, FileAccess.ReadWrite, FileShare.Read);
+        Assert.Equal(made, (await Service("Development").DescribeRootKeyAsync(default)).RootKeyId);
+    }
+
+    [Fact]
     public async Task Racing_creators_end_with_one_key()
     {
         for (var round = 0; round < 10; round++)
