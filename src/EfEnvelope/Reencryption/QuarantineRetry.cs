@@ -111,7 +111,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
                     {
                         reason = "Conflict";
                     }
-                    else if (await lease.FindRetiredAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false) is not null)
+                    else if (await lease.FindRetiredAsync(session.OpenStore(connection, transaction), cancellationToken).ConfigureAwait(false) is not null)
                     {
                         await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
                         return (false, null);

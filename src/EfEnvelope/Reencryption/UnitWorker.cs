@@ -136,7 +136,7 @@ internal sealed class UnitWorker(
             var newly = await quarantine.AddAsync(connection, transaction, jobId, runId, poisoned, cancellationToken).ConfigureAwait(false);
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
-            if (written > 0 && await lease.FindRetiredAsync(session.OpenStore(), cancellationToken).ConfigureAwait(false) is not null)
+            if (written > 0 && await lease.FindRetiredAsync(session.OpenStore(connection, transaction), cancellationToken).ConfigureAwait(false) is not null)
             {
                 await transaction.RollbackAsync(cancellationToken).ConfigureAwait(false);
                 return null;

@@ -53,6 +53,10 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// <summary>The ring's rows as the context's own connection sees them, those of its open transaction too. Not for a ring in a database of its own.</summary>
     public IKeyRingStore OpenOwnStore() => RingStoreFactory.ForOwnConnection(Context);
 
+    /// <summary>The same, for who has begun a transaction on a connection that EF does not know of: where the ring's rows can be reached by that connection alone, in that transaction.</summary>
+    public IKeyRingStore OpenStore(DbConnection connection, DbTransaction transaction)
+        => OpenStore() is { UsesCallersConnection: false } store ? store : RingStoreFactory.ForConnection(Context, connection, transaction);
+
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
     public TransientKeys TransientKeys => _transientKeys ??= new TransientKeys(FindTransaction);
 

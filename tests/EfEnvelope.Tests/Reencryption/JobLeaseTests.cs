@@ -1,11 +1,45 @@
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
+using Microsoft.Data.Sqlite;
+using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Reencryption;
 
-public sealed class SqliteJobLeaseTests() : JobLeaseTests("SQLite");
+public sealed class SqliteJobLeaseTests() : JobLeaseTests("SQLite")
+{
+    [Fact]
+    public async Task A_batch_that_outlives_its_lease_in_a_database_in_memory_asks_in_its_own_transaction()
+    {
+        await using var connection = new SqliteConnection("Data Source=:memory:");
+        await connection.OpenAsync();
+        await using var context = new BankContext(new DbContextOptionsBuilder().AmongMany().UseSqlite(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(Database.KeyService).UseTimeProvider(Database.Time)).Options);
+        await context.Database.EnsureCreatedAsync();
+        await SeedAsync(context, 4, 0);
+        var keys = new EnvelopeKeys(context);
+        await keys.RotateAsync(ScopeA);
+        var late = 0;
+        var report = await keys.ReencryptAsync(Small with
+        {
+            DegreeOfParallelism = 1,
+            CutOffTimeout = TimeSpan.Zero,
+            SampleSize = 0,
+            FaultPoint = step =>
+            {
+                if (step == JobStep.Written && late++ == 0)
+                {
+                    Database.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+                }
+
+                return ValueTask.CompletedTask;
+            },
+        });
+        Assert.Equal(2, report.Rows);
+        Assert.NotEqual(0, late);
+    }
+}
 
 public sealed class PostgresJobLeaseTests() : JobLeaseTests("PostgreSQL")
 {

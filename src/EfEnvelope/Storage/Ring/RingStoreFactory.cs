@@ -55,8 +55,12 @@ internal static class RingStoreFactory
     public static IKeyRingStore ForOwnConnection(DbContext context)
     {
         var own = context.GetService<IRelationalConnection>();
-        return new RelationalKeyRingStore(RingConnection.Callers(own.DbConnection, own.CurrentTransaction?.GetDbTransaction()), context.Model, context.GetService<ISqlGenerationHelper>());
+        return ForConnection(context, own.DbConnection, own.CurrentTransaction?.GetDbTransaction());
     }
+
+    /// <summary>The ring's rows over that connection, in that transaction.</summary>
+    public static IKeyRingStore ForConnection(DbContext context, DbConnection connection, DbTransaction? transaction)
+        => new RelationalKeyRingStore(RingConnection.Callers(connection, transaction), context.Model, context.GetService<ISqlGenerationHelper>());
 
     /// <summary>A connection of EfEnvelope's own to the context's database; the caller's for SQLite in memory.</summary>
     /// <param name="context">The context.</param>
