@@ -64,6 +64,32 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
         throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow. Nothing was written. Retry.");
     }
 
+    /// <summary>
+    /// For a statement that commits by itself, and is asked nothing when it has arrived: asks the ring where its last answer is older than half a lease, so that half a lease at least is left for the way.
+    /// </summary>
+    /// <returns>A key that was retired; null when all still seal.</returns>
+    public async ValueTask<RingKey?> FindRetiredAnewAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if (!isOfTransaction && IsHalfOver)
+        {
+            var latest = ring.Confirmed;
+            if (!ring.IsFresh(latest) || ring.IsRefreshDue(latest))
+            {
+                await ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+                latest = ring.Confirmed;
+            }
+
+            if (Keys.FindRetired() is { } retired)
+            {
+                return retired;
+            }
+
+            _confirmed = latest;
+        }
+
+        return await FindRetiredAsync(store, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>What is told where what a key had sealed may not be written.</summary>
     /// <param name="key">The key.</param>
     /// <param name="outcome">What became of the rest, and what to do.</param>

@@ -14,7 +14,7 @@ internal sealed partial class EnvelopeCommandLogger
     public DbDataReader CommandReaderExecuted(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource)
     {
-        if (MustConfirm(commandSource) && session.FindTransaction() is { } transaction)
+        if (MustConfirm(commandSource) && session.FindTransactionOfSave() is { } transaction)
         {
             ConfirmSent(methodResult, transaction);
         }
@@ -29,7 +29,7 @@ internal sealed partial class EnvelopeCommandLogger
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DbDataReader methodResult, DateTimeOffset startTime, TimeSpan duration, CommandSource commandSource,
         CancellationToken cancellationToken = default)
     {
-        var transaction = MustConfirm(commandSource) ? session.FindTransaction() : null;
+        var transaction = MustConfirm(commandSource) ? session.FindTransactionOfSave() : null;
         return _tellsExecution || transaction is not null ? TellAsync() : new ValueTask<DbDataReader>(Wrap(command, commandSource, methodResult));
 
         async ValueTask<DbDataReader> TellAsync()
@@ -106,7 +106,7 @@ internal sealed partial class EnvelopeCommandLogger
 
     /// <summary>A save's statement was answered.</summary>
     private Task ConfirmSentAsync(DbDataReader reader, object transaction, CancellationToken cancellationToken)
-        => session.Save is { } save ? session.RequireAsync(save, transaction, reader, cancellationToken) : Task.CompletedTask;
+        => session.Save is { } save ? session.RequireAfterAsync(save, transaction, reader, hasSavepoint: false, cancellationToken) : Task.CompletedTask;
 
     private void End(DbCommand command)
     {

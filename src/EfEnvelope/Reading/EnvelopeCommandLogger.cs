@@ -79,7 +79,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public ValueTask<InterceptionResult<DbDataReader>> CommandReaderExecutingAsync(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
     {
-        return FindPending(command) is null && !MustConfirm(commandSource)
+        return FindPending(command) is null && !MustAsk(commandSource)
             ? Tell()
             : SealAndTellAsync();
 
@@ -171,7 +171,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         {
             SealPending(command, frame, new SealedStatement(session), connection);
         }
-        else if (MustConfirm(source))
+        else if (MustAsk(source))
         {
             SynchronousBridge.Run(() => ConfirmAsync(CancellationToken.None));
         }
@@ -187,10 +187,10 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     /// <param name="cancellationToken">Cancels it.</param>
     private Task SealAsync(DbCommand command, CommandSource source, IRelationalConnection? connection, CancellationToken cancellationToken)
         => FindPending(command) is { } frame ? SealPendingAsync(command, frame, new SealedStatement(session), connection, cancellationToken)
-            : MustConfirm(source) ? ConfirmAsync(cancellationToken)
+            : MustAsk(source) ? ConfirmAsync(cancellationToken)
             : Task.CompletedTask;
 
-    private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? session.RequireAsync(save, sentIn: null, answer: null, cancellationToken) : Task.CompletedTask;
+    private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? session.RequireBeforeAsync(save, cancellationToken) : Task.CompletedTask;
 
     /// <summary>Whatever comes of it, the values themselves are let go.</summary>
     private async Task SealPendingAsync(DbCommand command, CommandFrame frame, SealedStatement statement, IRelationalConnection? connection, CancellationToken cancellationToken)
@@ -199,7 +199,11 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         {
             var own = statement.NeedsTransaction ? connection : null;
             await PendingValues.SealAsync(command, frame, session, statement, own, cancellationToken).ConfigureAwait(false);
-            frame.Statement = connection is null ? null : statement;
+            if (connection is not null)
+            {
+                await statement.GuardAsync(cancellationToken).ConfigureAwait(false);
+                frame.Statement = statement;
+            }
         }
         finally
         {
@@ -235,6 +239,11 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
         }
     }
 
+    /// <summary>Before a save's statement is sent: one that commits by itself is asked nothing afterwards, and needs time for the way.</summary>
+    private bool MustAsk(CommandSource source)
+        => source == CommandSource.SaveChanges && session.Save is { } save && (!save.IsValid || (save.IsHalfOver && session.FindTransactionOfSave() is null));
+
+    /// <summary>When it was answered.</summary>
     private bool MustConfirm(CommandSource source) => source == CommandSource.SaveChanges && session.Save is { IsValid: false };
 
     private CommandFrame? FindPending(DbCommand command) => _hasFrames && _frames.TryGet(command, out var frame) && frame.HasPending ? frame : null;

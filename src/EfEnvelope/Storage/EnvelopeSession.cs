@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using System.Transactions;
 using EfEnvelope.Keys;
@@ -7,6 +8,7 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.Logging;
+using Npgsql;
 
 namespace EfEnvelope.Storage;
 
@@ -106,51 +108,71 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public object? FindTransaction()
         => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction() ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction ?? Transaction.Current;
 
+    /// <summary>Whether a save that is under way runs in a transaction of the connection that EF does not know.</summary>
+    public bool IsSaveInRawTransaction { get; set; }
+
+    /// <summary>What the save's statements are sent in; null where each commits by itself.</summary>
+    public object? FindTransactionOfSave() => FindTransaction() ?? (IsSaveInRawTransaction ? this : null);
+
+    /// <summary>Takes back what was sent in a transaction.</summary>
+    public SentWork SentWork => new(relationalConnection);
+
+    /// <summary>Whether the connection was opened before, and is in a transaction that EF does not know. PostgreSQL alone; SQLite lets no command run beside its own.</summary>
+    public ValueTask<bool> IsInRawTransactionAsync(CancellationToken cancellationToken)
+        => relationalConnection.DbConnection is NpgsqlConnection { State: ConnectionState.Open } postgres && FindTransaction() is null
+            ? SentWork.IsInTransactionAsync(postgres, cancellationToken)
+            : ValueTask.FromResult(false);
+
+    /// <summary>Asks, before a statement of a save is sent, whether what was sealed may be written.</summary>
+    /// <exception cref="KeyUnavailableException">A key was retired meanwhile.</exception>
+    public async Task RequireBeforeAsync(SealingLease lease, CancellationToken cancellationToken)
+    {
+        var store = OpenStore();
+        var isAlone = FindTransactionOfSave() is null;
+        if (await (isAlone ? lease.FindRetiredAnewAsync(store, cancellationToken) : lease.FindRetiredAsync(store, cancellationToken)).ConfigureAwait(false) is { } key)
+        {
+            throw SealingLease.Refusal(key, "Nothing was written. Save again.");
+        }
+    }
+
     /// <summary>
-    /// Asks whether what was sealed may be written: before it is sent, and, in a transaction, when a statement was answered. One that began on the server before a key's lease was over has everybody wait for it who waits for the key's end.
+    /// Asks whether what was sealed may stay, when a statement of a transaction was answered. One that began on the server before a key's lease was over has everybody wait for it who waits for the key's end. A question that has no answer is taken for a no.
     /// </summary>
     /// <param name="lease">What sealed it.</param>
-    /// <param name="sentIn">The transaction in which it was sent, as <see cref="FindTransaction"/> said on the caller's thread; null where nothing was sent yet.</param>
+    /// <param name="sentIn">The transaction in which it was sent, as <see cref="FindTransactionOfSave"/> said on the caller's thread.</param>
     /// <param name="answer">The statement's open reader; disposed of where an exception is thrown: EF never gets it then, and would leave it open on the connection.</param>
+    /// <param name="hasSavepoint">Whether a savepoint was set before.</param>
     /// <param name="cancellationToken">Cancels the question.</param>
-    /// <exception cref="KeyUnavailableException">A key was retired meanwhile. What was sent is undone: by EF, to its savepoint; else with the transaction, the caller's too.</exception>
-    public async Task RequireAsync(SealingLease lease, object? sentIn, DbDataReader? answer, CancellationToken cancellationToken)
+    /// <exception cref="KeyUnavailableException">A key was retired meanwhile. What was sent is undone: to a savepoint, ours or EF's, else with the transaction, the caller's too.</exception>
+    public async Task RequireAfterAsync(SealingLease lease, object sentIn, DbDataReader? answer, bool hasSavepoint, CancellationToken cancellationToken)
     {
         RingKey? key;
         try
         {
             key = await lease.FindRetiredAsync(OpenStore(), cancellationToken).ConfigureAwait(false);
         }
-        catch when (answer is not null)
+        catch
         {
-            await answer.DisposeAsync().ConfigureAwait(false);
+            await UndoAsync(lease, sentIn, answer, hasSavepoint).ConfigureAwait(false);
             throw;
         }
 
-        if (key is null)
+        if (key is not null)
         {
-            return;
+            throw SealingLease.Refusal(key, await UndoAsync(lease, sentIn, answer, hasSavepoint).ConfigureAwait(false));
         }
+    }
 
+    private async Task<string> UndoAsync(SealingLease lease, object sentIn, DbDataReader? answer, bool hasSavepoint)
+    {
         if (answer is not null)
         {
             await answer.DisposeAsync().ConfigureAwait(false);
         }
 
-        if (sentIn is null || (ReferenceEquals(lease, Save) && Context.Database.AutoSavepointsEnabled && relationalConnection.CurrentTransaction is { SupportsSavepoints: true }))
-        {
-            throw SealingLease.Refusal(key, "Nothing was written. Save again.");
-        }
-
-        if (relationalConnection.CurrentTransaction is { } current)
-        {
-            await current.RollbackAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-        else
-        {
-            (sentIn as Transaction)?.Rollback();
-        }
-
-        throw SealingLease.Refusal(key, "Its transaction was rolled back: nothing was written. Begin it again.");
+        // EF goes back to its savepoint, or rolls its own transaction back.
+        return ReferenceEquals(lease, Save) && Context.Database.AutoSavepointsEnabled && relationalConnection.CurrentTransaction is { SupportsSavepoints: true }
+            ? "Nothing was written. Save again."
+            : await SentWork.UndoAsync(sentIn, hasSavepoint).ConfigureAwait(false);
     }
 }

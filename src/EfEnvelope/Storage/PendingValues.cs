@@ -39,7 +39,7 @@ internal static class PendingValues
                 (isBegun, store) = (true, session.OpenStore());
             }
 
-            if (await statement.Lease.FindRetiredAsync(store, cancellationToken).ConfigureAwait(false) is not { } retired)
+            if (await statement.FindRetiredAsync(store, cancellationToken).ConfigureAwait(false) is not { } retired)
             {
                 break;
             }

@@ -22,10 +22,11 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return inner.SaveChanges(entries);
         }
 
-        var behavior = Begin(plan);
+        var behavior = current.Context.Database.AutoTransactionBehavior;
         var saved = WithRing(plan, entries);
         try
         {
+            SynchronousBridge.Wait(() => BeginAsync(plan, CancellationToken.None));
             return inner.SaveChanges(saved) - plan.RingEntries.Count;
         }
         finally
@@ -42,10 +43,11 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             return await inner.SaveChangesAsync(entries, cancellationToken).ConfigureAwait(false);
         }
 
-        var behavior = Begin(plan);
+        var behavior = current.Context.Database.AutoTransactionBehavior;
         var saved = WithRing(plan, entries);
         try
         {
+            await BeginAsync(plan, cancellationToken).ConfigureAwait(false);
             return await inner.SaveChangesAsync(saved, cancellationToken).ConfigureAwait(false) - plan.RingEntries.Count;
         }
         finally
@@ -62,20 +64,22 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
 
     /// <summary>
     /// A save of a single statement has a transaction too where the statement may reach the server after its lease is over: on SQLite always, so that the keys are asked for with the write lock held, which a statement alone waits for behind that
-    /// question; elsewhere in the lease's second half.
+    /// question; elsewhere in the lease's second half. None where the connection is in one that EF does not know, and would fail to begin another.
     /// </summary>
-    /// <returns>What the context said of transactions.</returns>
-    private AutoTransactionBehavior Begin(SavePlan plan)
+    /// <returns>Whether it has one.</returns>
+    private async ValueTask<bool> BeginAsync(SavePlan plan, CancellationToken cancellationToken)
     {
         Saves.Set(current.Context, plan);
         session.Save = plan.Lease;
-        var behavior = current.Context.Database.AutoTransactionBehavior;
-        if (behavior == AutoTransactionBehavior.WhenNeeded && (session.IsSqlite || plan.Lease.IsHalfOver))
+        var isLate = plan.Lease.IsHalfOver;
+        session.IsSaveInRawTransaction = isLate && await session.IsInRawTransactionAsync(cancellationToken).ConfigureAwait(false);
+        var needsOne = current.Context.Database.AutoTransactionBehavior == AutoTransactionBehavior.WhenNeeded && (session.IsSqlite || isLate) && !session.IsSaveInRawTransaction;
+        if (needsOne)
         {
             current.Context.Database.AutoTransactionBehavior = AutoTransactionBehavior.Always;
         }
 
-        return behavior;
+        return needsOne;
     }
 
     private static IList<IUpdateEntry> WithRing(SavePlan plan, IList<IUpdateEntry> entries) => plan.RingEntries.Count == 0 ? entries : [.. plan.RingEntries, .. entries];
@@ -96,6 +100,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
 
         session.Save = null;
+        session.IsSaveInRawTransaction = false;
         Saves.Clear(current.Context);
         plan.Dispose();
         session.TransientKeys.ForgetEnded();

@@ -8,6 +8,7 @@ using EfEnvelope.Tests.Lifecycle;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
+using Npgsql;
 
 namespace EfEnvelope.Tests.Writing;
 
@@ -131,9 +132,125 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
         Add(writer, "w0");
         point.Reach = RetireElsewhereAsync;
         var error = Assert.IsType<KeyUnavailableException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
-        Assert.Contains("was rolled back", error.Message, StringComparison.Ordinal);
-        await Assert.ThrowsAsync<InvalidOperationException>(() => transaction.CommitAsync());
+        Assert.Contains("was aborted", error.Message, StringComparison.Ordinal);
+        await AssertAbortedAsync(writer);
+        await transaction.CommitAsync();
         Assert.Equal(1L, await RowsAsync());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_save_whose_question_has_no_answer_when_it_was_sent_is_not_committed(bool hasSavepoint)
+    {
+        var point = new SavePoint { IsOfTransactions = false };
+        await using var writer = Writer(point);
+        writer.Database.AutoSavepointsEnabled = hasSavepoint;
+        await SeedAsync(writer, 1, 0);
+        await using var transaction = await writer.Database.BeginTransactionAsync();
+        Add(writer, "w0");
+        point.Reach = async () =>
+        {
+            await RetireElsewhereAsync();
+            await Database.ExecuteAsync("ALTER TABLE \"EnvelopeRing\" RENAME TO \"Away\"");
+        };
+        Assert.IsType<EnvelopeConfigurationException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
+        await Database.ExecuteAsync("ALTER TABLE \"Away\" RENAME TO \"EnvelopeRing\"");
+        await transaction.CommitAsync();
+        Assert.Equal(1L, await RowsAsync());
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task A_save_runs_in_a_transaction_of_the_connection_that_EF_does_not_know(bool sync, bool isLate)
+    {
+        await using var writer = New();
+        await SeedAsync(writer, 1, 0);
+        await writer.Database.OpenConnectionAsync();
+        await using (var transaction = await ((NpgsqlConnection)writer.Database.GetDbConnection()).BeginTransactionAsync())
+        {
+            Database.Time.Advance(isLate ? HalfLease : TimeSpan.Zero);
+            Add(writer, "w0");
+            Assert.Equal(1, sync ? writer.SaveChanges() : await writer.SaveChangesAsync());
+            await transaction.RollbackAsync();
+        }
+
+        Assert.Equal(1L, await RowsAsync());
+        Add(writer, "w1");
+        Assert.Equal(1, sync ? writer.SaveChanges() : await writer.SaveChangesAsync());
+        await writer.Database.CloseConnectionAsync();
+        Assert.Equal(2L, await RowsAsync());
+    }
+
+    [Fact]
+    public async Task A_save_in_a_transaction_that_EF_does_not_know_that_waited_behind_the_question_is_not_committed_with_it()
+    {
+        var point = new SavePoint { IsOfTransactions = false };
+        await using var writer = Writer(point);
+        await SeedAsync(writer, 1, 0);
+        Database.Time.Advance(HalfLease);
+        await writer.Database.OpenConnectionAsync();
+        await writer.Database.ExecuteSqlRawAsync("BEGIN");
+        Add(writer, "w0");
+        point.Reach = RetireElsewhereAsync;
+        Assert.IsType<KeyUnavailableException>((await Assert.ThrowsAsync<DbUpdateException>(() => writer.SaveChangesAsync())).InnerException);
+        await AssertAbortedAsync(writer);
+        await writer.Database.ExecuteSqlRawAsync("COMMIT");
+        await writer.Database.CloseConnectionAsync();
+        Assert.Equal(1L, await RowsAsync());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_save_of_one_statement_that_waited_for_its_connection_for_half_a_lease_asks_anew(bool sync)
+    {
+        var opening = new ConnectionPoint();
+        await using var writer = new BankContext(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(opening)));
+        await SeedAsync(writer, 1, 0);
+        Add(writer, "w0");
+        opening.Reach = async () =>
+        {
+            await RotateElsewhereAsync();
+            Database.Time.Advance(HalfLease);
+        };
+        await AssertRefusedAsync(writer, sync);
+        Assert.Equal(1L, await RowsAsync());
+        Assert.Equal(1, await writer.SaveChangesAsync());
+        Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
+    }
+
+    private static async Task AssertAbortedAsync(BankContext context)
+        => Assert.Equal(PostgresErrorCodes.InFailedSqlTransaction, (await Assert.ThrowsAsync<PostgresException>(() => context.Database.ExecuteSqlRawAsync("SELECT 1"))).SqlState);
+
+    /// <summary>Reached once, when the context's connection is about to be opened.</summary>
+    private sealed class ConnectionPoint : DbConnectionInterceptor
+    {
+        public Func<Task>? Reach { get; set; }
+
+        public override InterceptionResult ConnectionOpening(DbConnection connection, ConnectionEventData eventData, InterceptionResult result)
+        {
+            Task.Run(ReachAsync).GetAwaiter().GetResult();
+            return result;
+        }
+
+        public override async ValueTask<InterceptionResult> ConnectionOpeningAsync(DbConnection connection, ConnectionEventData eventData, InterceptionResult result, CancellationToken cancellationToken = default)
+        {
+            await ReachAsync();
+            return result;
+        }
+
+        private async Task ReachAsync()
+        {
+            if (Reach is { } reach)
+            {
+                Reach = null;
+                await reach();
+            }
+        }
     }
 }
 
@@ -141,6 +258,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
 public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provider)
 {
     protected static readonly TimeSpan PastLease = new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1);
+
+    protected static readonly TimeSpan HalfLease = (new KeyRingOptions().SealingLease / 2) + TimeSpan.FromSeconds(1);
 
     [Fact]
     public async Task A_key_that_is_confirmed_to_be_retired_while_a_save_is_prepared_has_no_second_lease()

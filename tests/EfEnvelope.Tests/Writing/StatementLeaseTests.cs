@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using System.Transactions;
 using EfEnvelope.Keys;
@@ -5,6 +6,7 @@ using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
+using Npgsql;
 
 namespace EfEnvelope.Tests.Writing;
 
@@ -30,7 +32,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     }
 
     [Fact]
-    public async Task A_transaction_of_the_callers_whose_statement_waited_behind_the_question_is_rolled_back()
+    public async Task A_transaction_of_the_callers_whose_statement_waited_behind_the_question_lets_nothing_follow_and_writes_nothing()
     {
         var point = new StatementPoint(ofTransactions: false);
         await using var context = New(point);
@@ -38,9 +40,100 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
         await using var transaction = await context.Database.BeginTransactionAsync();
         point.Reach = RetireElsewhereAsync;
         await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
-        await Assert.ThrowsAsync<InvalidOperationException>(() => transaction.CommitAsync());
+        await AssertAbortedAsync(context);
+        await transaction.CommitAsync();
         Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
     }
+
+    [Fact]
+    public async Task A_transaction_of_the_callers_goes_on_where_the_lease_was_half_over_when_the_statement_was_sent()
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 2, 0);
+        Database.Time.Advance(HalfLease);
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        await context.Customers.Where(c => c.Branch == "b1").ExecuteUpdateAsync(s => s.SetProperty(c => c.Branch, "before"));
+        point.Reach = RetireElsewhereAsync;
+        var error = await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
+        Assert.Contains("its transaction goes on", error.Message, StringComparison.Ordinal);
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(1, await RenameAsync(context));
+        await transaction.CommitAsync();
+        Assert.Equal((await KeyAsync(context, ScopeA.Value, 2)).Id, await KeyOfCellAsync("b0"));
+        Assert.Equal("Name 1", (await ReadAsync(context, "before")).FullName);
+    }
+
+    [Fact]
+    public async Task A_statement_of_the_callers_transaction_whose_question_has_no_answer_is_not_committed()
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        point.Reach = async () =>
+        {
+            await RetireElsewhereAsync();
+            await Database.ExecuteAsync("ALTER TABLE \"EnvelopeRing\" RENAME TO \"Away\"");
+        };
+        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => RenameAsync(context));
+        await Database.ExecuteAsync("ALTER TABLE \"Away\" RENAME TO \"EnvelopeRing\"");
+        await AssertAbortedAsync(context);
+        await transaction.CommitAsync();
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task A_statement_runs_in_a_transaction_of_the_connection_that_EF_does_not_know(bool sync, bool isLate)
+    {
+        await using var context = New();
+        await SeedAsync(context, 1, 0);
+        var connection = (NpgsqlConnection)context.Database.GetDbConnection();
+        await context.Database.OpenConnectionAsync();
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            Database.Time.Advance(isLate ? HalfLease : TimeSpan.Zero);
+            Assert.Equal(1, sync ? Rename(context) : await RenameAsync(context));
+            Assert.Equal("canary", (await ReadAsync(context)).FullName);
+            await transaction.RollbackAsync();
+        }
+
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(1, await RenameAsync(context));
+        await context.Database.CloseConnectionAsync();
+        Assert.Equal(ConnectionState.Closed, connection.State);
+        Assert.Equal("canary", (await ReadAsync(context)).FullName);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_transaction_that_EF_does_not_know_and_whose_statement_waited_behind_the_question_does_not_commit_it(bool isLate)
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = New(point);
+        await SeedAsync(context, 1, 0);
+        Database.Time.Advance(isLate ? HalfLease : TimeSpan.Zero);
+        await context.Database.OpenConnectionAsync();
+        await context.Database.ExecuteSqlRawAsync("BEGIN");
+        point.Reach = RetireElsewhereAsync;
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context));
+        if (!isLate)
+        {
+            await AssertAbortedAsync(context);
+        }
+
+        await context.Database.ExecuteSqlRawAsync("COMMIT");
+        await context.Database.CloseConnectionAsync();
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+    }
+
+    private static async Task AssertAbortedAsync(BankContext context)
+        => Assert.Equal(PostgresErrorCodes.InFailedSqlTransaction, (await Assert.ThrowsAsync<PostgresException>(() => context.Customers.Where(c => c.Branch == "b0").ExecuteUpdateAsync(s => s.SetProperty(c => c.Branch, "later")))).SqlState);
 
     [Fact]
     public async Task A_transaction_scope_whose_statement_waited_behind_the_question_is_rolled_back()
@@ -107,6 +200,8 @@ public abstract class StatementLeaseTests(string provider) : LifecycleFixture(pr
         Assert.Equal(1, await RenameAsync(context));
         Assert.Equal("canary", (await ReadAsync(context)).FullName);
     }
+
+    protected static readonly TimeSpan HalfLease = (new KeyRingOptions().SealingLease / 2) + TimeSpan.FromSeconds(1);
 
     protected BankContext New(StatementPoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point, point.OfTransactions)));
 
