@@ -128,8 +128,10 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public async Task RequireBeforeAsync(SealingLease lease, CancellationToken cancellationToken)
     {
         var store = OpenStore();
-        var isAlone = FindTransactionOfSave() is null;
-        if (await (isAlone ? lease.FindRetiredAnewAsync(store, cancellationToken) : lease.FindRetiredAsync(store, cancellationToken)).ConfigureAwait(false) is { } key)
+        var retired = FindTransactionOfSave() is null
+            ? await lease.FindRetiredAnewAsync(store, cancellationToken).ConfigureAwait(false)
+            : await lease.FindRetiredAsync(store, cancellationToken).ConfigureAwait(false);
+        if (retired is { } key)
         {
             throw SealingLease.Refusal(key, "Nothing was written. Save again.");
         }
