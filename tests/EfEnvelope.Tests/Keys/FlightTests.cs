@@ -124,7 +124,7 @@ public sealed class FlightTests : IAsyncLifetime
 
         // Waits for its turn: with another role, over the caller's connection, or after a change that is committed.
         _process.Store.CallersConnection = outOfReach && !changes;
-        var waiting = changes ? _process.Ring.ConfirmAsync(_process.Store, default) : (Task)_process.Ring.EnsureConfirmedAsync(_process.Store, default).AsTask();
+        var waiting = changes ? _process.Ring.ConfirmAsync(_process.Store, default) : _process.Ring.EnsureConfirmedAsync(_process.Store, default).AsTask();
         first.GoOn.SetResult();
         await Assert.ThrowsAsync<KeyUnavailableException>(() => first.Confirming);
         await waiting;
@@ -155,7 +155,7 @@ public sealed class FlightTests : IAsyncLifetime
             begun.TrySetResult();
             return goOn.Task;
         };
-        var confirming = changes ? _process.Ring.ConfirmAsync(store, default) : (Task)_process.Ring.EnsureConfirmedAsync(store, default).AsTask();
+        var confirming = changes ? _process.Ring.ConfirmAsync(store, default) : _process.Ring.EnsureConfirmedAsync(store, default).AsTask();
         await begun.Task.WaitAsync(Patience);
         return (confirming, goOn);
     }
