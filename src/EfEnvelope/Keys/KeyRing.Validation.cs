@@ -92,6 +92,8 @@ internal sealed partial class KeyRing
     {
         if (_macKey is { } mac && !ReferenceEquals(mac, asked))
         {
+            // A refusal stops nobody who holds the key: it is asked for again, and told again, each time.
+            mac.Refusal = null;
             RevalidateAhead(mac);
         }
     }
