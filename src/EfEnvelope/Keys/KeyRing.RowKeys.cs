@@ -231,7 +231,7 @@ internal sealed partial class KeyRing
             .Select(KeyResolver.FindSealing).OfType<KeyRingEntry>().Where(k => k.Version >= versions[k.Scope]).ToList();
         if (renewed.Count < drafts.Count && !store.IsTransient)
         {
-            await ConfirmForAllAsync(unlessConfirmed: false, store, cancellationToken).ConfigureAwait(false);
+            await ConfirmForAllAsync(isEnough: null, store, cancellationToken).ConfigureAwait(false);
         }
 
         return renewed;

@@ -110,7 +110,7 @@ internal sealed partial class KeyRing
 
         if (!store.IsTransient)
         {
-            await ConfirmForAllAsync(unlessConfirmed: false, store, cancellationToken).ConfigureAwait(false);
+            await ConfirmForAllAsync(isEnough: null, store, cancellationToken).ConfigureAwait(false);
         }
         else if ((await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false)).SealingLease < _options.SealingLease)
         {

@@ -122,7 +122,7 @@ internal sealed partial class KeyRing
         {
             try
             {
-                await ConfirmForAllAsync(unlessConfirmed: false, own, CancellationToken.None).ConfigureAwait(false);
+                await ConfirmForAllAsync(isEnough: null, own, CancellationToken.None).ConfigureAwait(false);
             }
             catch (EnvelopeEncryptionException)
             {

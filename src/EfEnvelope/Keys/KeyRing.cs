@@ -112,11 +112,14 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>Confirms all held states now: reads the ring's epoch, and what changed since. For those who change keys or prove something: nobody else's failure ends what they committed, and theirs is nobody else's.</summary>
-    public Task<RingIdentity> ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmInTurnAsync(unlessConfirmed: false, isShared: false, store, cancellationToken);
+    public Task<RingIdentity> ConfirmAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmInTurnAsync(isEnough: null, isShared: false, store, cancellationToken);
 
     /// <summary>The same for those who save and open, many at a time.</summary>
-    private Task<RingIdentity> ConfirmForAllAsync(bool unlessConfirmed, IKeyRingStore store, CancellationToken cancellationToken)
-        => ConfirmInTurnAsync(unlessConfirmed, isShared: !store.UsesCallersConnection, store, cancellationToken);
+    private Task<RingIdentity> ConfirmForAllAsync(Func<bool>? isEnough, IKeyRingStore store, CancellationToken cancellationToken)
+        => ConfirmInTurnAsync(isEnough, isShared: !store.UsesCallersConnection, store, cancellationToken);
+
+    /// <summary>Confirms all held states where that was last done longer than half a lease ago.</summary>
+    public Task RefreshAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmForAllAsync(() => IsConfirmed && !IsRefreshDue(_confirmed), store, cancellationToken);
 
     /// <summary>The ring's identity, read on first use.</summary>
     private async ValueTask<RingIdentity> GetIdentityAsync(IKeyRingStore store, CancellationToken cancellationToken)
@@ -127,7 +130,7 @@ internal sealed partial class KeyRing
         }
 
         // In the caller's transaction the ring's own row may have been made just now, and go with it: it is not remembered.
-        return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmForAllAsync(unlessConfirmed: false, store, cancellationToken).ConfigureAwait(false);
+        return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmForAllAsync(isEnough: null, store, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Confirms all held states where that was last done longer than a lease ago.</summary>
@@ -138,20 +141,20 @@ internal sealed partial class KeyRing
             return;
         }
 
-        await ConfirmForAllAsync(unlessConfirmed: true, store, cancellationToken).ConfigureAwait(false);
+        await ConfirmForAllAsync(() => IsConfirmed, store, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>
     /// One confirmation at a time. Who waits for its turn while one finds the ring out of reach shares that failure: each would else wait for time-outs of its own, one behind the other. What the database answered to one is not shared:
     /// another's role may be allowed more, and on the caller's connection the lock that stood in the way may be the caller's own.
     /// </summary>
-    private async Task<RingIdentity> ConfirmInTurnAsync(bool unlessConfirmed, bool isShared, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<RingIdentity> ConfirmInTurnAsync(Func<bool>? isEnough, bool isShared, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var known = _confirmationFailure;
         await _refreshing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
-            if (unlessConfirmed && IsConfirmed && _identity is { } identity)
+            if (_identity is { } identity && isEnough?.Invoke() == true)
             {
                 return identity;
             }

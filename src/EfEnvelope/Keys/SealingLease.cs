@@ -75,7 +75,7 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
             var latest = ring.Confirmed;
             if (!ring.IsFresh(latest) || ring.IsRefreshDue(latest))
             {
-                await ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+                await ring.RefreshAsync(store, cancellationToken).ConfigureAwait(false);
                 latest = ring.Confirmed;
             }
 

@@ -31,6 +31,7 @@ internal sealed class EncryptedTypeInfo
         _byProcedure = Choosers.Count > 0 && entityType.GetUpdateStoredProcedure() is not null;
         _holdsCells = HoldsCells(entityType);
         _owner = Choosers.Count > 0 && _holdsCells && entityType.FindOwnership() is { } ownership ? [.. ownership.Properties.Where(p => !p.IsKey())] : [];
+        HasOwnerKeys = _owner.Length > 0 || (Choosers.Count > 0 && _holdsCells && entityType.FindOwnership() is { PrincipalEntityType: var owner } && Of(owner).HasOwnerKeys);
         _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
 
@@ -93,11 +94,11 @@ internal sealed class EncryptedTypeInfo
     /// <summary>The foreign key by which an owned row with cells, or whose owned rows hold some, belongs to its owner, where it is no part of its primary key; else empty.</summary>
     public IReadOnlyList<IProperty> OwnerKey => _owner;
 
-    /// <summary>Whether the entry changes a row that can belong to any owner.</summary>
-    public bool IsOwnedByForeignKey(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified;
+    /// <summary>Whether it, or what owns it, belongs to its owner by such a foreign key: what is tracked of that may not be what the database says.</summary>
+    public bool HasOwnerKeys { get; }
 
     /// <summary>Whether the entry's foreign key is written: its row may be given to another owner.</summary>
-    public bool ChangesOwner(IUpdateEntry entry) => Array.Exists(_owner, entry.IsModified);
+    public bool ChangesOwner(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified && Array.Exists(_owner, entry.IsModified);
 
     private bool HasRowId(IUpdateEntry entry) => Scope.PerRow && !entry.EntityType.IsOwned();
 

@@ -155,25 +155,25 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         }
         catch
         {
-            await UndoAsync(lease, sentIn, answer, hasSavepoint).ConfigureAwait(false);
+            await UndoAsync(lease, sentIn, answer, hasSavepoint, cancellationToken).ConfigureAwait(false);
             throw;
         }
 
         if (key is not null)
         {
-            throw SealingLease.Refusal(key, await UndoAsync(lease, sentIn, answer, hasSavepoint).ConfigureAwait(false));
+            throw SealingLease.Refusal(key, await UndoAsync(lease, sentIn, answer, hasSavepoint, cancellationToken).ConfigureAwait(false));
         }
     }
 
-    private async Task<string> UndoAsync(SealingLease lease, object sentIn, DbDataReader? answer, bool hasSavepoint)
+    private async Task<string> UndoAsync(SealingLease lease, object sentIn, DbDataReader? answer, bool hasSavepoint, CancellationToken cancellationToken)
     {
         if (answer is not null)
         {
             await answer.DisposeAsync().ConfigureAwait(false);
         }
 
-        // EF goes back to its savepoint, or rolls its own transaction back.
-        return ReferenceEquals(lease, Save) && Context.Database.AutoSavepointsEnabled && relationalConnection.CurrentTransaction is { SupportsSavepoints: true }
+        // EF goes back to its savepoint, or rolls its own transaction back; with the caller's token, so not where that is cancelled.
+        return !cancellationToken.IsCancellationRequested && ReferenceEquals(lease, Save) && Context.Database.AutoSavepointsEnabled && relationalConnection.CurrentTransaction is { SupportsSavepoints: true }
             ? "Nothing was written. Save again."
             : await SentWork.UndoAsync(sentIn, hasSavepoint).ConfigureAwait(false);
     }

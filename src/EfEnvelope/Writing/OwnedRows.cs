@@ -19,35 +19,35 @@ internal static class OwnedRows
     /// <returns>Of rows that are given to another owner with the same key: both owners, whose scopes are to be compared with the database's.</returns>
     /// <exception cref="MissingScopeException">A row is given to an owner whose row has another key.</exception>
     /// <exception cref="DbUpdateConcurrencyException">A row is gone, or belongs to another owner than the entities say.</exception>
-    public static async Task<List<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)>> RequireAsync(DbContext context, List<IUpdateEntry> entries, RootIndex roots, CancellationToken cancellationToken)
+    public static async Task<List<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)>> RequireAsync(DbContext context, IEnumerable<OwnedRow> rows, RootIndex roots, CancellationToken cancellationToken)
     {
         var moved = new List<(IUpdateEntry, EntityEntry, IUpdateEntry?, EncryptedTypeInfo)>();
-        foreach (var group in entries.GroupBy(e => e.EntityType))
+        foreach (var group in rows.GroupBy(r => r.Owned.Metadata))
         {
             var info = EncryptedTypeInfo.Of(group.Key);
             var table = RowTable.Of(group.Key, info.OwnerKey, context.GetService<ISqlGenerationHelper>())[0];
             foreach (var chunk in group.Chunk(ChunkSize))
             {
-                if (await CountAsync(context, table, chunk, static (e, p) => e.GetCurrentValue(p), cancellationToken).ConfigureAwait(false) == chunk.Length)
+                if (await CountAsync(context, table, chunk, static p => p.CurrentValue, cancellationToken).ConfigureAwait(false) == chunk.Length)
                 {
                     continue;
                 }
 
-                foreach (var entry in chunk)
+                foreach (var row in chunk)
                 {
-                    if (await CountAsync(context, table, [entry], static (e, p) => e.GetCurrentValue(p), cancellationToken).ConfigureAwait(false) == 1)
+                    if (await CountAsync(context, table, [row], static p => p.CurrentValue, cancellationToken).ConfigureAwait(false) == 1)
                     {
                         continue;
                     }
 
-                    if (!info.ChangesOwner(entry) || await CountAsync(context, table, [entry], static (e, p) => e.GetOriginalValue(p), cancellationToken).ConfigureAwait(false) != 1)
+                    if (!info.OwnerKey.Any(p => row.Owned.Property(p.Name).IsModified) || await CountAsync(context, table, [row], static p => p.OriginalValue, cancellationToken).ConfigureAwait(false) != 1)
                     {
                         throw new DbUpdateConcurrencyException(
                             $"{group.Key.DisplayName()} takes its data key from the row of its owner, but its row is gone, or belongs to another owner in the database than the tracked entities say. Load it with its owner instead of attaching it. Nothing was written.",
-                            [entry]);
+                            [row.Saved]);
                     }
 
-                    moved.AddRange(RequireSameKey(entry, info, roots).Where(o => o.State != EntityState.Added).Select(o => (entry, o, (IUpdateEntry?)null, info)));
+                    moved.AddRange(RequireSameKey(row.Owned, info, roots).Where(o => o.State != EntityState.Added).Select(o => (row.Saved, o, (IUpdateEntry?)null, info)));
                 }
             }
         }
@@ -55,7 +55,7 @@ internal static class OwnedRows
         return moved;
     }
 
-    private static EntityEntry[] RequireSameKey(IUpdateEntry entry, EncryptedTypeInfo info, RootIndex roots)
+    private static EntityEntry[] RequireSameKey(EntityEntry entry, EncryptedTypeInfo info, RootIndex roots)
     {
         var owner = roots.Find(entry);
         var former = roots.FindFormerOwner(entry);
@@ -66,21 +66,24 @@ internal static class OwnedRows
         }
 
         throw new MissingScopeException(
-            $"{entry.EntityType.DisplayName()} is given to another owner, whose row has another data key{(former is null ? ", as far as can be told: its former owner is not tracked by the context" : "")}. Its encrypted values would open under neither. Remove it and add a new one with its values to the other owner{(former is null && !info.Scope.PerRow ? ", or load its former owner too" : "")}. Nothing was written.")
+            $"{entry.Metadata.DisplayName()} is given to another owner, whose row has another data key{(former is null ? ", as far as can be told: its former owner is not tracked by the context" : "")}. Its encrypted values would open under neither. Remove it and add a new one with its values to the other owner{(former is null && !info.Scope.PerRow ? ", or load its former owner too" : "")}. Nothing was written.")
         {
-            Entity = entry.EntityType.DisplayName(),
+            Entity = entry.Metadata.DisplayName(),
         };
     }
 
-    private static async Task<long> CountAsync(DbContext context, RowTable table, IUpdateEntry[] entries, Func<IUpdateEntry, IProperty, object?> owner, CancellationToken cancellationToken)
+    private static async Task<long> CountAsync(DbContext context, RowTable table, OwnedRow[] rows, Func<PropertyEntry, object?> owner, CancellationToken cancellationToken)
     {
         await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             using var command = context.Database.GetDbConnection().CreateCommand();
             command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", entries.Select(e => $"({table.Condition(command, p => table.Properties.Contains(p) ? owner(e, p) : e.GetCurrentValue(p), table.Properties)})"))}";
+            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", rows.Select(Condition))}";
             return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+
+            string Condition(OwnedRow row)
+                => $"({table.Condition(command, p => row.Owned.Property(p.Name) is var value && table.Properties.Contains(p) ? owner(value) : value.CurrentValue, table.Properties)})";
         }
         finally
         {
@@ -88,3 +91,8 @@ internal static class OwnedRows
         }
     }
 }
+
+/// <summary>An owned row whose owner the database is asked for.</summary>
+/// <param name="Owned">The row, which the save may leave as it is.</param>
+/// <param name="Saved">What the save writes: the row, or one that it owns.</param>
+internal sealed record OwnedRow(EntityEntry Owned, IUpdateEntry Saved);

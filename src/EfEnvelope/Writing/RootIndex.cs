@@ -16,9 +16,28 @@ internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> ent
     /// <summary>The root's entry; null when the context does not track it.</summary>
     public EntityEntry? Find(IUpdateEntry entry) => Root(entry.ToEntityEntry());
 
+    /// <inheritdoc cref="Find(IUpdateEntry)" />
+    public EntityEntry? Find(EntityEntry entry) => Root(entry);
+
     /// <summary>The root that an owned row, which is given to another owner, stood under before; null when the context does not track it.</summary>
-    public EntityEntry? FindFormerOwner(IUpdateEntry entry)
-        => Root(Owner(entry.EntityType.FindOwnership()!, p => entry.GetOriginalValue(p)));
+    public EntityEntry? FindFormerOwner(EntityEntry entry)
+        => Root(Owner(entry.Metadata.FindOwnership()!, p => entry.Property(p.Name).OriginalValue));
+
+    /// <summary>The rows from an owned one up to its root that belong to their owner by a foreign key outside of their primary key, but for those that are inserted by this save.</summary>
+    public void AddOwnedRows(IUpdateEntry entry, Dictionary<object, OwnedRow> rows)
+    {
+        var current = entry.ToEntityEntry();
+        while (current is not null && current.Metadata.FindOwnership() is { } ownership)
+        {
+            if (current.State is EntityState.Unchanged or EntityState.Modified && EncryptedTypeInfo.Of(current.Metadata).OwnerKey.Count > 0)
+            {
+                rows.TryAdd(current.Entity, new OwnedRow(current, entry));
+            }
+
+            var owned = current;
+            current = Owner(ownership, p => owned.Property(p.Name).CurrentValue);
+        }
+    }
 
     /// <summary>What the save removes under the root's key, where it adds the root in its place; null elsewhere.</summary>
     public IUpdateEntry? FindFormer(EntityEntry? root)

@@ -19,14 +19,14 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     public async ValueTask<SavePlan?> PrepareAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken)
     {
         List<Row>? rows = null;
-        List<IUpdateEntry>? owned = null;
+        Dictionary<object, OwnedRow>? owned = null;
         RootIndex? roots = null;
         foreach (var entry in entries)
         {
             var info = EncryptedTypeInfo.Of(entry.EntityType);
-            if (info.IsOwnedByForeignKey(entry) && (info.ChangesOwner(entry) || info.Writes(entry)))
+            if (info.HasOwnerKeys && (info.ChangesOwner(entry) || info.Writes(entry)))
             {
-                (owned ??= []).Add(entry);
+                (roots ??= new RootIndex(context, entries)).AddOwnedRows(entry, owned ??= new(ReferenceEqualityComparer.Instance));
             }
 
             if (info.Writes(entry))
@@ -39,7 +39,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             }
         }
 
-        var moved = owned is null ? [] : await OwnedRows.RequireAsync(context, owned, roots ??= new RootIndex(context, entries), cancellationToken).ConfigureAwait(false);
+        var moved = owned is null ? [] : await OwnedRows.RequireAsync(context, owned.Values, roots!, cancellationToken).ConfigureAwait(false);
         if (rows is null)
         {
             await StoredScopes.RequireAsync(context, moved, cancellationToken).ConfigureAwait(false);

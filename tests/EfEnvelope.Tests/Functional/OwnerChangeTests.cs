@@ -76,6 +76,10 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
     [InlineData(false, "one value")]
     [InlineData(true, "one value")]
     [InlineData(false, "stub owner")]
+    [InlineData(false, "value below")]
+    [InlineData(true, "value below")]
+    [InlineData(false, "added below")]
+    [InlineData(false, "detail")]
     public async Task What_the_entities_say_of_an_owner_is_compared_with_the_database(bool rowKeys, string what)
     {
         Action<ModelBuilder> model = rowKeys ? RowKeyed : PerTenant;
@@ -83,7 +87,7 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
         {
             await context.Database.EnsureCreatedAsync();
             context.AddRange(
-                new Person { Id = 1, Tenant = 1, Tools = [new Tool { Id = 7, Serial = "canary", Parts = [new Part { Id = 70, Code = "canary part" }] }] },
+                new Person { Id = 1, Tenant = 1, Tools = [new Tool { Id = 7, Serial = "canary", Detail = new Detail { Secret = "canary detail" }, Parts = [new Part { Id = 70, Code = "canary part" }] }] },
                 new Person { Id = 2, Tenant = 2 });
             await context.SaveChangesAsync();
         }
@@ -100,6 +104,23 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
                     context.Attach(stub);
                     stub.Tools[0].Serial = "evil";
                     break;
+                case "value below" or "added below" or "detail":
+                    var attached = new Person { Id = 2, Tenant = 2, Tools = [new Tool { Id = 7, Serial = "?", Detail = new Detail { Secret = "?" }, Parts = [new Part { Id = 70, Code = "?" }] }] };
+                    context.Attach(attached);
+                    if (what == "value below")
+                    {
+                        attached.Tools[0].Parts[0].Code = "evil";
+                    }
+                    else if (what == "detail")
+                    {
+                        attached.Tools[0].Detail!.Secret = "evil";
+                    }
+                    else
+                    {
+                        attached.Tools[0].Parts.Add(new Part { Id = 71, Code = "evil" });
+                    }
+
+                    break;
                 default:
                     var person = await context.Set<Person>().SingleAsync(p => p.Id == 1);
                     context.Attach(new Person { Id = 2, Tenant = 1 });
@@ -112,7 +133,7 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
 
         await using var reader = New(model);
         var read = (await reader.Set<Person>().AsNoTracking().SingleAsync(p => p.Id == 1)).Tools.Single();
-        Assert.Equal(("canary", "canary part"), (read.Serial, read.Parts.Single().Code));
+        Assert.Equal(("canary", "canary part", "canary detail"), (read.Serial, read.Parts.Single().Code, read.Detail?.Secret));
     }
 
     [Theory]
@@ -181,6 +202,7 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
             {
                 t.HasKey(x => x.Id);
                 t.Property(x => x.Id).ValueGeneratedNever();
+                t.OwnsOne(x => x.Detail);
                 t.OwnsMany(x => x.Parts, c =>
                 {
                     c.HasKey(x => x.Id);
@@ -233,7 +255,15 @@ public abstract class OwnerChangeTests(string provider) : IAsyncLifetime
         [Encrypted]
         public string? Serial { get; set; }
 
+        public Detail? Detail { get; set; }
+
         public List<Part> Parts { get; set; } = [];
+    }
+
+    private sealed class Detail
+    {
+        [Encrypted]
+        public string? Secret { get; set; }
     }
 
     private sealed class Part
