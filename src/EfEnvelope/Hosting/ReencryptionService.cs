@@ -35,17 +35,18 @@ internal sealed class ReencryptionService<TContext>(
             schedule.Update(s => s with { NextRunAt = due });
             var isRequested = await waiting.ConfigureAwait(false);
             stoppingToken.ThrowIfCancellationRequested();
+            if (isRequested)
+            {
+                // Also where it has to wait for the window.
+                _settledUntil = DateTimeOffset.MinValue;
+            }
+
             var now = time.GetUtcNow();
             if (options.Window is { } window && !window.IsOpen(now))
             {
                 // Asked for outside of the window, or the clock was put forward while this slept: when it opens, then.
                 earliest = now;
                 continue;
-            }
-
-            if (isRequested)
-            {
-                _settledUntil = DateTimeOffset.MinValue;
             }
 
             await RunAsync(stoppingToken).ConfigureAwait(false);

@@ -28,7 +28,7 @@ internal sealed class UnitWorker(
                 {
                     await RunUnitAsync(source, lease.Connection, unit, cancellationToken).ConfigureAwait(false);
                 }
-                catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+                catch
                 {
                     await GiveBackAsync(lease.Connection, unit).ConfigureAwait(false);
                     throw;
@@ -39,16 +39,16 @@ internal sealed class UnitWorker(
         }
     }
 
-    /// <summary>Who stops in order makes nobody wait for the end of its lease.</summary>
+    /// <summary>Who stops in order, or fails, makes nobody wait for the end of its lease: whoever put right what was wrong runs the job again at once.</summary>
     private async Task GiveBackAsync(DbConnection connection, JobUnit unit)
     {
         try
         {
             await jobs.GiveBackAsync(connection, jobId, unit, CancellationToken.None).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is DbException or InvalidOperationException)
+        catch (Exception error) when (error is DbException or InvalidOperationException or IOException)
         {
-            // The connection is gone with the process's end: the lease ends by itself.
+            // The connection is gone: the lease ends by itself.
         }
     }
 

@@ -94,6 +94,13 @@ public abstract class JobVerbTests(string provider) : IAsyncLifetime
         Assert.Equal(EnvelopeCommandLine.Failed, code);
         Assert.Equal(("finished", "failed"), (Last(printed).GetProperty("event").GetString(), Last(printed).GetProperty("outcome").GetString()));
         Assert.Contains("the disk is full", Last(printed).GetProperty("notProvenBecause").GetString(), StringComparison.Ordinal);
+
+        // Whoever put it right need not wait for the end of a lease.
+        await using (var context = _target.CreateContext())
+        {
+            Assert.All(await new EnvelopeKeys(context).ListJobsAsync(), j => Assert.Empty(j.Workers));
+        }
+
         (code, printed) = await RunAsync("reencrypt", "--json=false", "--cut-off-timeout", "30");
         Assert.Equal(EnvelopeCommandLine.Failed, code);
         Assert.Contains("The database failed: ", printed, StringComparison.Ordinal);
