@@ -27,7 +27,10 @@ internal static class EnvelopeServices
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
         Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(
             new EnvelopeDatabase(
-                new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()), provider.GetRequiredService<ICurrentDbContext>(), provider.GetRequiredService<EnvelopeSession>()),
+                new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()),
+                provider.GetRequiredService<ICurrentDbContext>(),
+                provider.GetRequiredService<EnvelopeSession>(),
+                provider.GetRequiredService<IRelationalConnection>()),
             provider.GetRequiredService<ICurrentDbContext>()));
         Decorate<IRelationalCommandDiagnosticsLogger>(services, (provider, inner) => new EnvelopeCommandLogger(inner, provider.GetRequiredService<EnvelopeSession>()));
         Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));

@@ -11,6 +11,9 @@ internal sealed class KeyPins : IDisposable
 
     public int Count => _keys.Count;
 
+    /// <summary>Those that are pinned now.</summary>
+    public IReadOnlyCollection<Guid> Ids => _keys.Count == 0 ? [] : [.. _keys.Keys];
+
     /// <summary>A pinned key that no longer seals, or that the ring does not hold any more; null where there is none.</summary>
     public RingKey? FindRetired()
     {
@@ -53,6 +56,19 @@ internal sealed class KeyPins : IDisposable
         if (_keys.Remove(key.Id, out var pinned))
         {
             pinned.Unpin();
+        }
+    }
+
+    /// <summary>Lets those go that were pinned meanwhile and not chosen.</summary>
+    /// <param name="before">Those that were pinned before.</param>
+    /// <param name="chosen">The chosen ones.</param>
+    public void ReleaseOthers(IReadOnlyCollection<Guid> before, IReadOnlyCollection<RingKey> chosen)
+    {
+        var kept = chosen.Select(k => k.Id).ToHashSet();
+        kept.UnionWith(before);
+        foreach (var key in _keys.Values.Where(k => !kept.Contains(k.Id)).ToList())
+        {
+            Release(key);
         }
     }
 

@@ -58,9 +58,14 @@ internal sealed partial class KeyRing
                     _identity = identity;
                     _confirmed = asked;
                 }
-
-                return identity;
             }
+
+            if (held is not null && held.Epoch < identity.Epoch && !store.IsTransient)
+            {
+                KeyRingRegistry.Outdate(this, identity.Id, identity.Epoch);
+            }
+
+            return identity;
         }
     }
 

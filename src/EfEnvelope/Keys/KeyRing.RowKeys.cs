@@ -191,6 +191,12 @@ internal sealed partial class KeyRing
                     : "A row of an entity with keys per row has no key in the ring: the row was copied, or the ring was restored from before it was made. Nothing was written.");
             }
 
+            if (!MaySeal(drafted))
+            {
+                pins.Release(drafted);
+                throw new KeyUnavailableException("A row was inserted earlier in this transaction, and the key that its own stands under was retired just now. Nothing was written. Save again.") { KeyId = drafted.Id };
+            }
+
             found[scope] = drafted;
         }
 

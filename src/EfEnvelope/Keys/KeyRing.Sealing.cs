@@ -28,11 +28,12 @@ internal sealed partial class KeyRing
         IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var found = new Dictionary<string, RingKey>(scopes.Count, StringComparer.Ordinal);
+        var before = pins.Ids;
         foreach (var scope in scopes)
         {
             if (store.IsTransient || !TryGetForSealing(scope, out var key) || !pins.TryPin(key, out key))
             {
-                return LoadForSealingAsync(found, scopes, store, transient, pins, cancellationToken);
+                return LoadForSealingAsync(found, before, scopes, store, transient, pins, cancellationToken);
             }
 
             found[scope] = key;
@@ -49,7 +50,7 @@ internal sealed partial class KeyRing
     public bool IsRefreshDue(Confirmation confirmed) => KeyResolver.IsRefreshDue(_time.GetElapsedTime(confirmed.At), _options.SealingLease);
 
     private async ValueTask<Dictionary<string, RingKey>> LoadForSealingAsync(
-        Dictionary<string, RingKey> found, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
+        Dictionary<string, RingKey> found, IReadOnlyCollection<Guid> before, IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
         var attempts = 0;
         bool complete;
@@ -87,6 +88,9 @@ internal sealed partial class KeyRing
             }
         }
         while (!store.IsTransient && !(complete && IsConfirmed && MaySeal(found)));
+
+        // A key that was chosen first and retired while another was fetched sealed nothing: whoever asks whether these keys may still seal is not to meet it.
+        pins.ReleaseOthers(before, found.Values);
 
         foreach (var key in found.Values)
         {

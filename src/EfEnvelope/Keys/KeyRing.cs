@@ -16,6 +16,7 @@ namespace EfEnvelope.Keys;
 internal sealed partial class KeyRing
 {
     private static readonly TimeSpan UnknownMemory = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan IdleAfter = TimeSpan.FromHours(1);
 
     private readonly IKeyManagementService _kms;
     private readonly KeyRingOptions _options;
@@ -91,6 +92,21 @@ internal sealed partial class KeyRing
     /// <summary>How long ago the ring's state was confirmed, by the monotonic clock.</summary>
     public TimeSpan SinceConfirmed => _time.GetElapsedTime(_confirmed.At);
 
+    /// <summary>Whether nobody has used it for an hour.</summary>
+    public bool IsIdle => SinceConfirmed > IdleAfter && _keys.Values.All(k => Environment.TickCount64 - k.LastUsed > IdleAfter.TotalMilliseconds);
+
+    /// <summary>This ring's epoch was seen by another cache of this process: what is held here is confirmed no longer.</summary>
+    public void Outdate(Guid id, long epoch)
+    {
+        lock (_state)
+        {
+            if (_identity is { } identity && identity.Id == id && identity.Epoch < epoch)
+            {
+                _confirmed = Confirmation.Never;
+            }
+        }
+    }
+
     /// <summary>Drops every key and forgets the ring's identity: the database was dropped, recreated or restored.</summary>
     public void Invalidate()
     {
@@ -150,6 +166,12 @@ internal sealed partial class KeyRing
     /// </summary>
     private async Task<RingIdentity> ConfirmInTurnAsync(Func<bool>? isEnough, bool isShared, IKeyRingStore store, CancellationToken cancellationToken)
     {
+        if (store.IsTransient)
+        {
+            // Confirms nothing for others, and may hold SQLite's write lock, which one that has its turn may wait for.
+            return _identity is { } held && isEnough?.Invoke() == true ? held : await ConfirmCoreAsync(store, cancellationToken).ConfigureAwait(false);
+        }
+
         var known = _confirmationFailure;
         await _refreshing.WaitAsync(cancellationToken).ConfigureAwait(false);
         try

@@ -13,7 +13,19 @@ internal static class KeyRingRegistry
     private static readonly ConcurrentDictionary<Guid, ImmutableArray<KeyRing>> Holders = new();
     private static readonly ConcurrentDictionary<Guid, RingKey> Transient = new();
 
-    public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Rings.GetOrAdd(place, _ => create());
+    public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Add(place, create);
+
+    /// <summary>A ring that changed: what else this process holds of it under other roles, search paths or host names is asked for before it is used again.</summary>
+    public static void Outdate(KeyRing changed, Guid id, long epoch)
+    {
+        foreach (var ring in Rings.Values)
+        {
+            if (!ReferenceEquals(ring, changed))
+            {
+                ring.Outdate(id, epoch);
+            }
+        }
+    }
 
     /// <summary>Drops what is held of every ring at a data source and database (but in memory: those end with their connection), because that database is dropped or made anew.</summary>
     public static void Invalidate(string dataSource, string database)
@@ -77,6 +89,20 @@ internal static class KeyRingRegistry
         return error;
     }
 
+    /// <summary>Roles may be made by the hour (dynamic credentials): those of one place that have not been used for an hour let their keys go when another comes.</summary>
+    private static KeyRing Add(RingPlace place, Func<KeyRing> create)
+    {
+        foreach (var (other, idle) in Rings)
+        {
+            if (other != place && other with { SearchPath = place.SearchPath } == place && idle.IsIdle && Rings.TryRemove(new KeyValuePair<RingPlace, KeyRing>(other, idle)))
+            {
+                idle.Invalidate();
+            }
+        }
+
+        return Rings.GetOrAdd(place, _ => create());
+    }
+
     internal static void Add(Guid id, KeyRing ring)
         => Holders.AddOrUpdate(id, static (_, r) => r.Alone, static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);
 
@@ -97,5 +123,11 @@ internal static class KeyRingRegistry
     internal static void RemoveTransient(RingKey key) => Transient.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key));
 }
 
-/// <summary>Where a ring stands, and under which configuration it is used. <paramref name="Connection"/> tells in-memory databases apart.</summary>
-internal sealed record RingPlace(object Configuration, string DataSource, string Database, string Table, object? Connection = null);
+/// <summary>Where a ring stands, and under which configuration it is used.</summary>
+/// <param name="Configuration">The runtime.</param>
+/// <param name="DataSource">Server or file.</param>
+/// <param name="Database">Database.</param>
+/// <param name="Table">The ring's table, with its schema where the model names one.</param>
+/// <param name="SearchPath">What else chooses the schema; empty where nothing does.</param>
+/// <param name="Connection">The connection of a database in memory.</param>
+internal sealed record RingPlace(object Configuration, string DataSource, string Database, string Table, string SearchPath, object? Connection = null);

@@ -103,10 +103,17 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     /// <summary>
     /// The transaction that the context's statements run in, whoever began it: EF's or a raw one (BeginTransaction, UseTransaction), one that the connection was enlisted in, or the
-    /// ambient one of a TransactionScope. Null outside of any.
+    /// ambient one of a TransactionScope, where the connection takes part in it. Null outside of any.
     /// </summary>
     public object? FindTransaction()
-        => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction() ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction ?? Transaction.Current;
+        => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction()
+            ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction
+            ?? (IsSqlite ? null : (relationalConnection as ITransactionEnlistmentManager)?.CurrentAmbientTransaction);
+
+    /// <summary>Whether every statement commits by itself: EF begins no transaction where it was told not to, nor beside an ambient one, in which SQLite's driver takes no part.</summary>
+    public bool IsWithoutTransactions
+        => Context.Database.AutoTransactionBehavior == AutoTransactionBehavior.Never
+            || (IsSqlite && (relationalConnection as ITransactionEnlistmentManager)?.CurrentAmbientTransaction is not null);
 
     /// <summary>Whether a save that is under way runs in a transaction of the connection that EF does not know.</summary>
     public bool IsSaveInRawTransaction { get; set; }

@@ -20,8 +20,8 @@ internal sealed class SealedStatement(EnvelopeSession session) : IAsyncDisposabl
 
     public SealingLease Lease { get; } = new(session.Ring, session.OpenStore().IsTransient);
 
-    /// <summary>Whether the statement would commit by itself. Where EF is told to begin no transactions, it does.</summary>
-    public bool NeedsTransaction => _callers is null && session.Context.Database.AutoTransactionBehavior != AutoTransactionBehavior.Never;
+    /// <summary>Whether the statement would commit by itself. Where EF begins no transactions, it does.</summary>
+    public bool NeedsTransaction => _callers is null && !session.IsWithoutTransactions;
 
     /// <summary>Whether it will commit by itself, so that nobody asks when it has arrived.</summary>
     private bool IsAlone => _own is null && _callers is null && !_isRaw;

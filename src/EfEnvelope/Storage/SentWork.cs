@@ -66,9 +66,11 @@ internal sealed class SentWork(IRelationalConnection connection)
         {
             ambient.Rollback();
         }
-        else if (await TryAbortAsync().ConfigureAwait(false))
+        else if (await TryAbortAsync().ConfigureAwait(false) is { } isAborted)
         {
-            return "Its transaction was aborted: nothing was written, and nothing in it can be. Roll it back, and begin it again.";
+            return !isAborted
+                ? "Its connection was in no transaction any more, although the context had one: what it wrote is committed, and stands under the retired key until a re-encryption job moves it. Tell EF of a transaction's end (UseTransaction(null))."
+                : "Its transaction was aborted: nothing was written, and nothing in it can be. Roll it back, and begin it again.";
         }
         else if (connection.CurrentTransaction is { } current)
         {
@@ -95,26 +97,32 @@ internal sealed class SentWork(IRelationalConnection connection)
     }
 
     /// <summary>A statement that fails: PostgreSQL refuses whatever follows it in the transaction.</summary>
-    private async Task<bool> TryAbortAsync()
+    /// <returns>True: nothing of the transaction can be committed. False: there is none. Null: not known.</returns>
+    private async Task<bool?> TryAbortAsync()
     {
         if (connection.DbConnection is not NpgsqlConnection postgres)
         {
-            return false;
+            return null;
         }
 
         try
         {
             await ExecuteAsync("ROLLBACK TO SAVEPOINT \"a key was retired before this transaction was committed\"", CancellationToken.None).ConfigureAwait(false);
-            return false;
+            return null;
         }
-        catch (PostgresException)
+        catch (PostgresException error)
         {
-            return true;
+            return error.SqlState switch
+            {
+                PostgresErrorCodes.InvalidSavepointSpecification or PostgresErrorCodes.InFailedSqlTransaction => true,
+                PostgresErrorCodes.NoActiveSqlTransaction => false,
+                _ => null,
+            };
         }
         catch (Exception error) when (error is DbException or InvalidOperationException)
         {
             // A connection that broke took the transaction with it.
-            return postgres.State != ConnectionState.Open;
+            return postgres.State != ConnectionState.Open ? true : null;
         }
     }
 

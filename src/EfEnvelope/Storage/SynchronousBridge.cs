@@ -21,9 +21,14 @@ internal static class SynchronousBridge
         Task.Run(work).GetAwaiter().GetResult();
     }
 
-    /// <summary>Work that seldom has anything to wait for: begins on the caller's thread.</summary>
+    /// <summary>Work that seldom has anything to wait for: begins on the caller's thread, unless what it awaits (an application's provider of passwords, an interceptor) would come back to that.</summary>
     public static T Wait<T>(Func<ValueTask<T>> work)
     {
+        if (SynchronizationContext.Current is not null || TaskScheduler.Current != TaskScheduler.Default)
+        {
+            return Run(() => work().AsTask());
+        }
+
         using var transaction = new Flow();
         var begun = work();
         return begun.IsCompletedSuccessfully ? begun.Result : Task.Run(begun.AsTask).GetAwaiter().GetResult();

@@ -12,9 +12,23 @@ namespace EfEnvelope.Writing;
 /// The one place after DetectChanges and every interceptor, inside the retry strategy: chooses the keys of the rows to be written, adds the ring rows of new row keys to
 /// the same unit of work, and takes them off the count again.
 /// </summary>
-internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext current, EnvelopeSession session) : IDatabase
+internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext current, EnvelopeSession session, IRelationalConnection connection) : IDatabase
 {
     public int SaveChanges(IList<IUpdateEntry> entries)
+    {
+        // Opened here, as EF would: interceptors of the application that know synchronous opening alone are called before anything asks the database.
+        connection.Open();
+        try
+        {
+            return SavePrepared(entries);
+        }
+        finally
+        {
+            connection.Close();
+        }
+    }
+
+    private int SavePrepared(IList<IUpdateEntry> entries)
     {
         var plan = SynchronousBridge.Wait(() => new SavePreparation(current.Context, session).PrepareAsync(entries, CancellationToken.None));
         if (plan is null)

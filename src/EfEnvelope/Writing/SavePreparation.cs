@@ -185,14 +185,23 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var present = await FindPresentAsync(rows, made, cancellationToken).ConfigureAwait(false);
         foreach (var row in rows)
         {
+            var version = 1;
             if (!row.MayLackKey || present.Contains(row.Scope))
             {
-                existing.Add(row.Scope);
+                if (!IsOneTransaction || !session.TransientKeys.TryGetDraft(row.Scope, out var drafted) || KeyRing.MaySeal(drafted))
+                {
+                    existing.Add(row.Scope);
+                    continue;
+                }
+
+                // Inserted earlier in the open transaction, by this context, under a key whose kek has ended since.
+                version = drafted.Entry.Version + 1;
             }
-            else if (!keys.ContainsKey(row.Scope))
+
+            if (!keys.ContainsKey(row.Scope))
             {
                 // A retried attempt of the same save drafts again: the first draft was never committed.
-                var draft = await ring.DraftRowKeyAsync(row.Scope, 1, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
+                var draft = await ring.DraftRowKeyAsync(row.Scope, version, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
                 session.TransientKeys.AddDraft(draft.Key);
                 keys[row.Scope] = draft.Key;
                 (drafts ??= []).Add(draft);
@@ -244,9 +253,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     }
 
     /// <summary>
-    /// Whether ring rows that are saved with their rows commit with them. Not with a ring in a database of its own, nor where the application turned EF's transactions off: each batch then commits by itself, and a row's may without its key's.
+    /// Whether ring rows that are saved with their rows commit with them. Not with a ring in a database of its own, nor where EF begins no transactions: each batch then commits by itself, and a row's may without its key's.
     /// </summary>
-    private bool IsOneTransaction => !session.HasSeparateRing && (session.TransientKeys.InTransaction || context.Database.AutoTransactionBehavior != AutoTransactionBehavior.Never);
+    private bool IsOneTransaction => !session.HasSeparateRing && (session.TransientKeys.InTransaction || !session.IsWithoutTransactions);
 
     private async Task AddDraftsAsync(SavePlan plan, List<RowKeyDraft> drafts, Dictionary<string, RingKey> keys, IKeyRingStore store, CancellationToken cancellationToken)
     {

@@ -18,13 +18,11 @@ internal static class DataDatabase
 
     private static readonly ConcurrentDictionary<(Type Provider, string ConnectionString), string> Identities = new();
 
-    /// <summary>
-    /// Distinguishes the places of one ring's data within this process, without I/O: databases, and in the ring's own one roles, whose search paths may differ. What a connection string says of it is the ring's place already.
-    /// </summary>
+    /// <summary>Distinguishes the places of one ring's data within this process, without I/O: databases, and in the ring's own one what chooses the schema of its tables.</summary>
     public static string PlaceOf(EnvelopeSession session)
     {
         var connection = session.Context.GetService<IRelationalConnection>().DbConnection;
-        return session.HasSeparateRing ? connection.ConnectionString : (connection as NpgsqlConnection)?.UserName ?? "";
+        return session.HasSeparateRing ? connection.ConnectionString : RingStoreFactory.SearchPathOf(connection);
     }
 
     /// <summary>A name as people see it.</summary>

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using EfEnvelope.Keys;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Storage;
 using Npgsql;
 
@@ -25,7 +26,7 @@ internal static class RingStoreFactory
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
     {
-        var table = context.Model.FindEntityType(typeof(EnvelopeKeyRow)) is { } keys ? $"{keys.GetSchema()}.{keys.GetTableName()}" : "";
+        var keys = context.Model.FindEntityType(typeof(EnvelopeKeyRow));
         RingPlace place;
         if (ringConnection is not null)
         {
@@ -37,11 +38,11 @@ internal static class RingStoreFactory
                     $"UseKeyRing(...) makes a {other.GetType().Name}, but the context uses a {own.GetType().Name}. The ring's database must be of the same provider as the data's. Nothing was written.");
             }
 
-            place = Place(runtime, other, table);
+            place = Place(runtime, other, keys);
         }
         else
         {
-            place = Place(runtime, context.GetService<IRelationalConnection>().DbConnection, table);
+            place = Place(runtime, context.GetService<IRelationalConnection>().DbConnection, keys);
         }
 
         return KeyRingRegistry.GetOrAdd(place, () => new KeyRing(runtime.KeyManagement, runtime.RingOptions, runtime.EncryptionContext, runtime.TimeProvider, runtime.Audit));
@@ -102,16 +103,31 @@ internal static class RingStoreFactory
         });
     }
 
-    /// <summary>The search path belongs to the place: schemas of one database that are told apart by it have rings of their own.</summary>
-    private static RingPlace Place(EnvelopeRuntime runtime, DbConnection connection, string table)
+    /// <summary>Where the model names no schema for the ring, what chooses one belongs to the place: schemas of one database that are told apart by the search path, or by the role (<c>"$user"</c>), have rings of their own.</summary>
+    private static RingPlace Place(EnvelopeRuntime runtime, DbConnection connection, IReadOnlyEntityType? keys)
+        => new(
+            runtime,
+            DataSourceOf(connection),
+            connection.Database,
+            $"{keys?.GetSchema()}.{keys?.GetTableName()}",
+            keys?.GetSchema() is null ? SearchPathOf(connection) : "",
+            IsInMemory(connection) ? MemoryIdentity(connection) : null);
+
+    /// <summary>What a connection says of where PostgreSQL finds a table without a schema, without I/O: the role, its search path, its options. Empty for others.</summary>
+    public static string SearchPathOf(DbConnection connection)
     {
-        if (connection is NpgsqlConnection { ConnectionString: var text } && text.Contains("path", StringComparison.OrdinalIgnoreCase))
+        if (connection is not NpgsqlConnection { ConnectionString: var text } postgres)
         {
-            var settings = new NpgsqlConnectionStringBuilder(text);
-            table = $"{table}/{settings.SearchPath}/{settings.Options}";
+            return "";
         }
 
-        return new RingPlace(runtime, DataSourceOf(connection), connection.Database, table, IsInMemory(connection) ? MemoryIdentity(connection) : null);
+        if (!text.Contains("path", StringComparison.OrdinalIgnoreCase) && !text.Contains("options", StringComparison.OrdinalIgnoreCase))
+        {
+            return postgres.UserName ?? "";
+        }
+
+        var settings = new NpgsqlConnectionStringBuilder(text);
+        return $"{postgres.UserName}/{settings.SearchPath}/{settings.Options}";
     }
 
     /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>

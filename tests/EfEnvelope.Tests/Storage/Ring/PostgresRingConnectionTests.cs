@@ -1,6 +1,7 @@
 using EfEnvelope.JobProcess.Load;
 using System.Transactions;
 using EfEnvelope.Cryptography;
+using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
 using EfEnvelope.Tests.Functional;
@@ -251,16 +252,20 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
         Assert.Equal("42501", (await Assert.ThrowsAsync<PostgresException>(() => delete.ExecuteNonQueryAsync())).SqlState);
     }
 
-    [Fact]
-    public async Task Schemas_that_the_search_path_tells_apart_have_rings_of_their_own()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Schemas_that_the_search_path_or_the_role_tells_apart_have_rings_of_their_own(bool byRole)
     {
-        var names = new[] { "one", "two" };
+        var names = new[] { "one", "two" }.Select(n => $"{n}_{Guid.NewGuid():N}").ToArray();
         var clock = new FakeTimeProvider();
-        DbContextOptions Options(string schema) => _database.Options(
-            e => e.UseTimeProvider(clock), connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { SearchPath = schema }.ConnectionString);
+        string ConnectionString(string name) => (byRole
+            ? new NpgsqlConnectionStringBuilder(_database.ConnectionString) { Username = name, Password = "p" }
+            : new NpgsqlConnectionStringBuilder(_database.ConnectionString) { SearchPath = name }).ConnectionString;
+        DbContextOptions Options(string name) => _database.Options(e => e.UseTimeProvider(clock), connectionString: ConnectionString(name));
         foreach (var name in names)
         {
-            await _database.ExecuteAsync($"CREATE SCHEMA {name}");
+            await _database.ExecuteAsync(byRole ? $"CREATE ROLE {name} LOGIN PASSWORD 'p'; GRANT {name} TO CURRENT_USER; CREATE SCHEMA {name} AUTHORIZATION {name}" : $"CREATE SCHEMA {name}");
             await using var context = new BankContext(Options(name));
             await context.Database.ExecuteSqlRawAsync(context.Database.GenerateCreateScript());
         }
@@ -281,10 +286,35 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
             await using var context = new BankContext(Options(name));
             Assert.All(await context.Customers.AsNoTracking().ToListAsync(), c => Assert.Equal(name, c.FullName));
             Assert.True(rings.Add(EnvelopeSession.Of(context).Ring.Id));
-            await using var cold = new BankContext(_database.Options(
-                e => e.UseTimeProvider(new FakeTimeProvider()), connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { SearchPath = name }.ConnectionString));
+            await using var cold = new BankContext(_database.Options(e => e.UseTimeProvider(new FakeTimeProvider()), connectionString: ConnectionString(name)));
             Assert.Equal(2, (await cold.Customers.AsNoTracking().ToListAsync()).Count);
         }
+    }
+
+    [Fact]
+    public async Task What_one_role_changes_in_a_ring_counts_at_once_for_another_role_of_the_process()
+    {
+        var role = $"app_{Guid.NewGuid():N}";
+        await _database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}");
+        var application = _database.Options(connectionString: new NpgsqlConnectionStringBuilder(_database.ConnectionString) { Username = role, Password = "p" }.ConnectionString);
+        async Task<Guid> SaveAsync(string name)
+        {
+            await using var context = new BankContext(application);
+            context.Add(NewCustomer(name));
+            await context.SaveChangesAsync();
+            await using var plain = new NpgsqlConnection(_database.ConnectionString);
+            await plain.OpenAsync();
+            await using var command = new NpgsqlCommand("SELECT \"FullName\" FROM \"Customers\" ORDER BY \"Id\" DESC LIMIT 1", plain);
+            return EnvelopeCodec.TryReadKeyId((byte[])(await command.ExecuteScalarAsync())!, out var id) ? id : Guid.Empty;
+        }
+
+        var first = await SaveAsync("a");
+        await using (var context = new BankContext(_database.Options()))
+        {
+            Assert.Contains(await new EnvelopeKeys(context).ReportCompromisedAsync(EnvelopeScope.Tenant(Tenant), "test"), k => k.Id == first);
+        }
+
+        Assert.NotEqual(first, await SaveAsync("b"));
     }
 
     [Fact]
