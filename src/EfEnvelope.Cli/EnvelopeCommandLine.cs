@@ -18,7 +18,7 @@ public static class EnvelopeCommandLine
     /// <summary>Failed; the message says what state the data is in.</summary>
     public const int Failed = 1;
 
-    /// <summary>The words or the configuration are wrong; nothing was changed.</summary>
+    /// <summary>The words, the configuration or the database's tables are wrong, and no retry helps. Nothing was changed, or nothing more than the message says.</summary>
     public const int BadInput = 2;
 
     /// <summary>Finished, but cells that could not be opened still name a stale key.</summary>

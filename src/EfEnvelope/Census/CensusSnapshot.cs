@@ -24,6 +24,20 @@ internal sealed class CensusSnapshot : IAsyncDisposable
     /// <summary>What commands must name; null where none is known to the provider.</summary>
     public DbTransaction? Transaction { get; }
 
+    /// <summary>Whether what is counted is a standby's, which may not have replayed yet what the primary committed. Asked of the very connection that counts: another one may lead to another host.</summary>
+    public async ValueTask<bool> IsOfStandbyAsync(CancellationToken cancellationToken)
+    {
+        if (_connection is not NpgsqlConnection)
+        {
+            return false;
+        }
+
+        using var command = _connection.CreateCommand();
+        command.Transaction = Transaction;
+        command.CommandText = "SELECT pg_is_in_recovery()";
+        return await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is true;
+    }
+
     /// <param name="lease">The connection that is to count.</param>
     /// <param name="tables">Everything that is to be counted, delimited.</param>
     /// <param name="cancellationToken">Cancels the call.</param>

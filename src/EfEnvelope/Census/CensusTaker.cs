@@ -57,6 +57,7 @@ internal static class CensusTaker
         var book = await KeyBook.OpenAsync(session, cancellationToken).ConfigureAwait(false);
         var (registered, databases) = await ColumnRegistry.FindAsync(session, cancellationToken).ConfigureAwait(false);
         List<(string Table, string Column)> missing;
+        bool isOfStandby;
         var entries = new List<CensusEntry>();
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -68,6 +69,7 @@ internal static class CensusTaker
             var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
             await using (snapshot.ConfigureAwait(false))
             {
+                isOfStandby = await snapshot.IsOfStandbyAsync(cancellationToken).ConfigureAwait(false);
                 foreach (var table in tables)
                 {
                     foreach (var (columns, form) in Scans(table))
@@ -82,7 +84,7 @@ internal static class CensusTaker
         }
 
         entries.Sort(Compare);
-        return new EnvelopeCensus(takenAt, entries) { OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
+        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
 
     /// <summary>

@@ -23,9 +23,14 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// </summary>
     public IReadOnlyList<RegisteredColumn> MissingColumns { get; init; } = [];
 
+    /// <summary>Whether it was taken on a standby, which lags behind.</summary>
+    internal bool IsOfStandby { get; init; }
+
     /// <summary>What keeps this census from being one of all cells; null where nothing does.</summary>
     internal string? NotAllBecause
-        => OtherDatabases.Count > 0
+        => IsOfStandby
+            ? "the census was taken on a standby, which lags behind: connect to the primary (`Target Session Attributes=primary` where the connection string names several hosts)"
+            : OtherDatabases.Count > 0
             ? $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list"
             : MissingColumns is [var first, ..]
             ? $"the ring lists {MissingColumns.Count} column(s) that are not found in the database: {string.Join(", ", MissingColumns.Take(10).Select(c => $"{c.Table}.{c.Column}"))}{(MissingColumns.Count > 10 ? " and others" : "")}. Where a table was renamed or moved, let the application of the new name save once, or run its job; then, and for one that was dropped, `columns forget --table \"{first.Table}\" --column \"{first.Column}\"` takes it off the ring's list"

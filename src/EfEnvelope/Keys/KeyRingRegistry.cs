@@ -15,12 +15,17 @@ internal static class KeyRingRegistry
 
     public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Add(place, create);
 
-    /// <summary>A ring that changed: what else this process holds of it under other roles, search paths or host names is asked for before it is used again.</summary>
+    /// <summary>A ring that changed: what is held of it under other roles and search paths is asked for before it is used again.</summary>
     public static void Outdate(KeyRing changed, Guid id, long epoch)
     {
-        foreach (var ring in Rings.Values)
+        if (Rings.FirstOrDefault(r => ReferenceEquals(r.Value, changed)).Key is not { } place)
         {
-            if (!ReferenceEquals(ring, changed))
+            return;
+        }
+
+        foreach (var (other, ring) in Rings)
+        {
+            if (IsBeside(other, place))
             {
                 ring.Outdate(id, epoch);
             }
@@ -94,7 +99,7 @@ internal static class KeyRingRegistry
     {
         foreach (var (other, idle) in Rings)
         {
-            if (other != place && other with { SearchPath = place.SearchPath } == place && idle.IsIdle && Rings.TryRemove(new KeyValuePair<RingPlace, KeyRing>(other, idle)))
+            if (IsBeside(other, place) && idle.IsIdle && Rings.TryRemove(new KeyValuePair<RingPlace, KeyRing>(other, idle)))
             {
                 idle.Invalidate();
             }
@@ -102,6 +107,8 @@ internal static class KeyRingRegistry
 
         return Rings.GetOrAdd(place, _ => create());
     }
+
+    private static bool IsBeside(RingPlace other, RingPlace place) => other.SearchPath != place.SearchPath && other with { SearchPath = place.SearchPath } == place;
 
     internal static void Add(Guid id, KeyRing ring)
         => Holders.AddOrUpdate(id, static (_, r) => r.Alone, static (_, rings, r) => rings.Contains(r) ? rings : rings.Add(r), ring);

@@ -15,6 +15,19 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         options.Reencryption.Validate();
         var by = options.ReportedBy ?? Environment.UserName;
         var (compromised, _) = await session.Ring.CompromiseAsync(selection, reason, by, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await RespondAsync(selection, compromised, reason, by, progress, cancellationToken).ConfigureAwait(false);
+        }
+        catch (EnvelopeConfigurationException error)
+        {
+            throw new EnvelopeConfigurationException($"The selected keys are marked compromised and seal no more; the rest of the response was not done. {error.Message}", error.InnerException);
+        }
+    }
+
+    private async Task<CompromiseReport> RespondAsync(
+        KeySelection selection, SelectedKeys compromised, string reason, string by, IProgress<ReencryptionProgress>? progress, CancellationToken cancellationToken)
+    {
         var seen = session.Runtime.TimeProvider.GetTimestamp();
         var exposure = await ExposureSurvey.TakeAsync(session, selection, compromised, reason, by, isDryRun: false, cancellationToken).ConfigureAwait(false);
         if (options.OnExposure is { } tell)
@@ -37,7 +50,7 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         if (late.LastChangeOfOpen is not { } lastChange)
         {
             // Nothing is left to refuse: what the job counted at its end tells whether the keys are out of use.
-            return new CompromiseReport(exposure, reencryption, 0, [], reencryption.Census.NotAllBecause ?? StillNamed(late, reencryption.Census));
+            return new CompromiseReport(exposure, reencryption, 0, [], reencryption.Completion.CutOff.NotReachedBecause ?? reencryption.Census.NotAllBecause ?? StillNamed(late, reencryption.Census));
         }
 
         if (await NotReachedAsync(lastChange, seen, cancellationToken).ConfigureAwait(false) is { } notReached)

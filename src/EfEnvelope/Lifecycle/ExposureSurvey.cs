@@ -39,7 +39,16 @@ internal sealed class ExposureSurvey
         EnvelopeSession session, KeySelection selection, SelectedKeys keys, string? reason, string? by, bool isDryRun, CancellationToken cancellationToken)
     {
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
-        var rows = await new ExposureSurvey(session, keys).CountAsync(cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<ExposedRows> rows;
+        try
+        {
+            rows = await new ExposureSurvey(session, keys).CountAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (DbException error) when (TableErrors.Explain(error) is { } explained)
+        {
+            throw explained;
+        }
+
         var single = keys.Covered.OrderBy(e => e.Scope, StringComparer.Ordinal).ThenBy(e => e.Purpose).ThenBy(e => e.Version).ToList();
         return new ExposureReport(
             keys.RingId, takenAt, selection.ToString(), reason, by, isDryRun, keys.WasReported,

@@ -149,8 +149,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
     private static string Explain(IReadOnlyList<BlockedKey> blocked)
     {
-        var scopes = blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).ToList();
-        return blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because a key of {string.Join(", ", scopes.Take(10))}{(scopes.Count > 10 ? " and others" : "")} cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
+        // Goes into logs and health checks too: whose keys they are stands in the report alone.
+        var scopes = blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).Count();
+        return blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because keys of {scopes} scope(s) cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
     }
 
     private static string? OutOfReach(List<CensusEntry> left, IReadOnlyList<EncryptedTable> tables, HashSet<(string, string)> reachable)

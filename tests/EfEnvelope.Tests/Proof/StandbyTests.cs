@@ -1,5 +1,7 @@
+using EfEnvelope.Census;
 using EfEnvelope.JobProcess.Faults;
 using EfEnvelope.KeyManagement;
+using EfEnvelope.Storage;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Time.Testing;
@@ -38,6 +40,7 @@ public sealed class StandbyTests
         var later = await new EnvelopeKeys(standby).ReportCensusAsync();
         Assert.Equal((false, false), (later.IsProven, later.CutOff.IsReached));
         Assert.Contains("standby", later.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Contains("standby", (await CensusTaker.TakeAsync(EnvelopeSession.Of(standby), null, default)).NotAllBecause, StringComparison.Ordinal);
         Assert.Equal((1L, 1), (later.Census.Sum(c => c.Cells), later.Sample.Sum(s => s.Opened)));
         Assert.True((await new EnvelopeKeys(standby).VerifyReportAsync(proof)).Report?.IsProven);
         Assert.Contains("standby", (await Assert.ThrowsAsync<KeyInUseException>(async () => await new EnvelopeKeys(standby).RevokeAsync(later.StaleKeys.Single().Id!.Value))).Message, StringComparison.Ordinal);

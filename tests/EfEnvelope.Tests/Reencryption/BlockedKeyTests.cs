@@ -68,6 +68,10 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
             var blocked = Assert.Single(report.Blocked);
             Assert.Equal((10L, nameof(KeyRefusedException)), (blocked.Cells, blocked.Reason));
             Assert.EndsWith(EnvelopeScope.Tenant(2).Value, blocked.Scope, StringComparison.Ordinal);
+
+            // Logged, and shown by the health check: whose keys they are is not.
+            Assert.Contains("10 of them passed over because keys of 1 scope(s) cannot be used", report.NotProvenBecause, StringComparison.Ordinal);
+            Assert.DoesNotContain(EnvelopeScope.Tenant(2).Value, report.NotProvenBecause, StringComparison.Ordinal);
             Assert.InRange(Service.Refusals, 1, 6);
             Assert.Empty(await new EnvelopeKeys(job).ListQuarantineAsync());
         }

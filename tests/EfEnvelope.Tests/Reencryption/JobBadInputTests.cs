@@ -147,6 +147,29 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_compromise_whose_job_cannot_begin_says_that_the_keys_are_marked()
+    {
+        await Loader.RunAsync(_target, 20, 2, ["Item"]);
+        await ExecuteAsync("DROP TABLE \"EnvelopeJobs\"");
+        await using var context = _target.CreateContext();
+        var keys = new EnvelopeKeys(context);
+        var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.CompromiseAsync(KeySelection.Scope(EnvelopeScope.Tenant(1)), "laptop stolen"));
+        Assert.StartsWith("The selected keys are marked compromised", error.Message, StringComparison.Ordinal);
+        Assert.Contains("EnvelopeJobs", error.Message, StringComparison.Ordinal);
+        Assert.Contains(await keys.ListAsync(), k => k is { Scope: "tenant:1", State: KeyState.Compromised });
+    }
+
+    [Fact]
+    public async Task A_survey_of_a_compromise_over_tables_that_are_not_there_says_so()
+    {
+        await Loader.RunAsync(_target, 20, 2, ["Item"]);
+        await ExecuteAsync("ALTER TABLE \"Items\" RENAME TO \"Elsewhere\"");
+        await using var context = _target.CreateContext();
+        var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => new EnvelopeKeys(context).PreviewCompromiseAsync(KeySelection.Scope(EnvelopeScope.Tenant(1))));
+        Assert.Contains("Items", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_model_that_does_not_match_the_schema_is_named()
     {
         await Loader.RunAsync(_target, 20, 2, ["Item"]);
