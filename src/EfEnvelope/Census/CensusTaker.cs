@@ -21,6 +21,9 @@ internal static class CensusTaker
     /// <summary>Columns that are counted in one scan at most: in the worst case groups multiply by versions of keys.</summary>
     private const int MaxGrouped = 6;
 
+    /// <summary>How often a census begins anew where tables change their names while it begins.</summary>
+    private const int MaxAttempts = 5;
+
     /// <summary>The census's connection is held while row keys are looked up by another one: it comes from a pool beside the ring's, so that many at once do not wait for each other.</summary>
     private const int OwnPool = 1;
 
@@ -62,11 +65,7 @@ internal static class CensusTaker
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {
-            var sql = context.GetService<ISqlGenerationHelper>();
-            var own = EncryptedTable.Of(context.Model, sql);
-            (var foreign, missing) = await ForeignColumns.FindAsync(lease.Connection, lease.Transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
-            List<EncryptedTable> tables = [.. own, .. foreign];
-            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
+            (var tables, missing, var snapshot) = await BeginAsync(lease, context, registered, cancellationToken).ConfigureAwait(false);
             await using (snapshot.ConfigureAwait(false))
             {
                 isOfStandby = await snapshot.IsOfStandbyAsync(cancellationToken).ConfigureAwait(false);
@@ -77,7 +76,9 @@ internal static class CensusTaker
                         var tallies = columns.ConvertAll(c => new ColumnTally(book, table.Name, c.Name, single));
                         using var command = Command(lease.Connection, snapshot.Transaction, Statement(table, columns, form, lease.Connection is Npgsql.NpgsqlConnection));
                         await CountAsync(command, columns, form, tallies, cancellationToken).ConfigureAwait(false);
-                        entries.AddRange(tallies.SelectMany(t => t.Entries()));
+
+                        // What nobody listed may be another ring's, or no envelope at all.
+                        entries.AddRange(tallies.SelectMany(t => t.Entries()).Where(e => table.IsListed || e.State is not null));
                     }
                 }
             }
@@ -86,6 +87,55 @@ internal static class CensusTaker
         entries.Sort(Compare);
         return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
+
+    /// <summary>What is to be counted, and the snapshot. Looked for again in the snapshot, whose tables can be neither renamed nor dropped: one that took another's name meanwhile would be counted for it.</summary>
+    private static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing, CensusSnapshot Snapshot)> BeginAsync(
+        RingConnection.Lease lease, DbContext context, List<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+    {
+        var (tables, missing) = await FindAsync(lease.Connection, lease.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
+        for (var attempt = 0; ; attempt++)
+        {
+            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
+            try
+            {
+                var (locked, missed) = await FindAsync(lease.Connection, snapshot.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
+                if (Places(locked).SetEquals(Places(tables)))
+                {
+                    return (locked, missed, snapshot);
+                }
+
+                if (attempt == MaxAttempts)
+                {
+                    throw new KeyUnavailableException("Tables were made, renamed or dropped again and again while a census was to begin. Nothing was changed; run it again.");
+                }
+
+                (tables, missing) = (locked, missed);
+            }
+            catch
+            {
+                await snapshot.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+
+            await snapshot.DisposeAsync().ConfigureAwait(false);
+        }
+
+        static HashSet<(string, string, EncryptedStorage)> Places(List<EncryptedTable> tables) => [.. tables.SelectMany(t => t.Columns.Select(c => (t.Delimited, c.Name, c.Storage)))];
+    }
+
+    private static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
+        DbConnection connection, DbTransaction? transaction, DbContext context, List<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+    {
+        var sql = context.GetService<ISqlGenerationHelper>();
+        var own = EncryptedTable.Of(context.Model, sql);
+        var (foreign, missing, listed) = await ForeignColumns.FindAsync(connection, transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
+        var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context), sql, cancellationToken).ConfigureAwait(false);
+        return ([.. own, .. foreign, .. unlisted], missing);
+    }
+
+    /// <summary>They hold wrapped keys, which are envelopes too.</summary>
+    private static List<string> RingTables(DbContext context)
+        => [.. new[] { typeof(EnvelopeRingRow), typeof(EnvelopeKeyRow), typeof(EnvelopeColumnRow) }.Select(t => context.Model.FindEntityType(t)?.GetTableName()).OfType<string>()];
 
     /// <summary>
     /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as

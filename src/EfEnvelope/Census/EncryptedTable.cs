@@ -24,6 +24,9 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
 {
     private static readonly ConditionalWeakTable<IModel, IReadOnlyList<EncryptedTable>> Tables = [];
 
+    /// <summary>Whether the model or the ring's table of columns names it; else only those of its cells count that name keys of the ring.</summary>
+    public bool IsListed { get; init; } = true;
+
     /// <summary>The primary key and the encrypted columns as text: ranges and rows of a table of another shape cannot be worked on.</summary>
     public string Shape => string.Join(", ", Key.Select(k => $"{k.Name} {k.Mapping.StoreType}").Concat(Columns.Select(c => $"{c.Name} {c.Storage}")));
 

@@ -20,8 +20,8 @@ internal static class ForeignColumns
     /// <param name="own">The tables of the context's own model: their columns are no foreign ones.</param>
     /// <param name="sql">The provider's syntax.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    /// <returns>Where the others stand; and registered columns that are not found.</returns>
-    public static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
+    /// <returns>Where the others stand; registered columns that are not found; and all columns that are, the context's own too.</returns>
+    public static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing, List<UnlistedColumns.ListedColumn> Listed)> FindAsync(
         DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, IReadOnlyList<EncryptedTable> own, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
         var isPostgres = connection is NpgsqlConnection;
@@ -38,8 +38,14 @@ internal static class ForeignColumns
         var tables = foreign.GroupBy(f => f.Found.Id, StringComparer.Ordinal).Select(table => new EncryptedTable(
             table.First().Found.Name, table.First().Found.Delimited, [],
             [.. table.GroupBy(f => f.Found.ColumnId, StringComparer.Ordinal).SelectMany(column => Columns(column.First().Found, column.Any(f => f.IsDocument), sql))]));
-        return ([.. tables.OrderBy(t => t.Name, StringComparer.Ordinal)], missing);
+        var storages = own.SelectMany(t => t.Columns.Select(c => (Key: (t.Delimited, c.Name), c.Storage))).ToLookup(c => c.Key, c => c.Storage);
+        var listed = found.SelectMany(f => (f.Reading.Place is { } at ? Columns(f, registered[at].IsDocument, sql).Select(c => c.Storage) : storages[(f.Reading.Delimited, f.Reading.Column)])
+            .Select(storage => new UnlistedColumns.ListedColumn(f.Id, f.Relation, f.Column, storage))).Distinct().ToList();
+        return ([.. tables.OrderBy(t => t.Name, StringComparer.Ordinal)], missing, listed);
     }
+
+    /// <summary>Tells a table from others of the database.</summary>
+    public static string Id(ISqlGenerationHelper sql, string? schema, string table, bool isPostgres) => isPostgres ? sql.DelimitIdentifier(table, schema) : Fold(sql.DelimitIdentifier(table));
 
     private static IEnumerable<EncryptedColumn> Columns(FoundColumn found, bool isDocument, ISqlGenerationHelper sql)
         => (isDocument && found.Storages is [EncryptedStorage.Armor] ? [EncryptedStorage.Document] : found.Storages)
@@ -98,7 +104,7 @@ internal static class ForeignColumns
                 var delimited = sql.DelimitIdentifier(table, schema);
                 var reading = asked[reader.GetInt32(0)];
                 found.Add(new FoundColumn(
-                    reading, delimited, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited, reading.Column, reading.Column,
+                    reading, delimited, table, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited, reading.Column, reading.Column,
                     reader.GetString(4) switch { "BLOB" => [EncryptedStorage.Binary], "TEXT" => [EncryptedStorage.Armor], _ => [EncryptedStorage.Document] }));
             }
 
@@ -115,7 +121,7 @@ internal static class ForeignColumns
         {
             if (reading is not { Place: { } place, Table: { } table })
             {
-                found.Add(new FoundColumn(reading, Fold(reading.Delimited), reading.Delimited, reading.Delimited, Fold(reading.Column), reading.Column, []));
+                found.Add(new FoundColumn(reading, Fold(reading.Delimited), reading.Delimited, reading.Delimited, reading.Delimited, Fold(reading.Column), reading.Column, []));
                 continue;
             }
 
@@ -124,7 +130,7 @@ internal static class ForeignColumns
             command.CommandText = $"SELECT name FROM pragma_table_info({Sql.Add(command, table)}) WHERE name = {Sql.Add(command, reading.Column)} COLLATE NOCASE";
             if (await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false) is string column)
             {
-                found.Add(new FoundColumn(reading, Fold(reading.Delimited), registered[place].Table, reading.Delimited, Fold(column), column, [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document]));
+                found.Add(new FoundColumn(reading, Fold(reading.Delimited), table, registered[place].Table, reading.Delimited, Fold(column), column, [EncryptedStorage.Binary, EncryptedStorage.Armor, EncryptedStorage.Document]));
             }
         }
 
@@ -154,10 +160,11 @@ internal static class ForeignColumns
     /// <summary>A column that is there.</summary>
     /// <param name="Reading">As what it was looked for.</param>
     /// <param name="Id">Tells its table from others of the database.</param>
+    /// <param name="Relation">Its table's name alone.</param>
     /// <param name="Name">Its table, for people: on PostgreSQL with its schema where the search path does not lead to it, on SQLite as it is registered.</param>
     /// <param name="Delimited">Its table, for statements.</param>
     /// <param name="ColumnId">Tells it from others of its table.</param>
     /// <param name="Column">As the database spells it.</param>
     /// <param name="Storages">How it may hold envelopes.</param>
-    private sealed record FoundColumn(Reading Reading, string Id, string Name, string Delimited, string ColumnId, string Column, EncryptedStorage[] Storages);
+    private sealed record FoundColumn(Reading Reading, string Id, string Relation, string Name, string Delimited, string ColumnId, string Column, EncryptedStorage[] Storages);
 }

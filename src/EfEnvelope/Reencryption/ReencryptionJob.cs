@@ -73,7 +73,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         }
 
         // So that the census of every other context over this database knows of this one's columns, and of a context that only reads.
-        await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), cancellationToken).ConfigureAwait(false);
+        await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), null, cancellationToken).ConfigureAwait(false);
         var (retired, all, _) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
@@ -158,7 +158,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     {
         var known = tables.SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var foreign = left.Where(e => !known.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct().ToList();
-        return foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares: {string.Join(", ", foreign)}. Run the job with that context too"
+        return foreign.Count > 0 ? $"cells that name stale keys stand in column(s) that another context over this database declares, or in a table that is like one of those (of another schema, renamed, copied or detached): {string.Join(", ", foreign)}. Run the job with that context, or with one that maps it, too; or drop it"
             : left.Count > 0 ? $"cells that name stale keys stand in table(s) without a primary key, which the job cannot write row by row: {string.Join(", ", left.Where(e => !reachable.Contains((e.Table, e.Column))).Select(e => e.Table).Distinct())}" : null;
     }
 

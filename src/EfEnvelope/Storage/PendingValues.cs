@@ -23,7 +23,8 @@ internal static class PendingValues
         DbCommand command, CommandFrame frame, EnvelopeSession session, SealedStatement statement, IRelationalConnection? connection, CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
-        await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
+        var written = frame.Pending.Select(p => p.Column.ColumnId).Distinct(StringComparer.Ordinal).SelectMany(id => ColumnRegistry.TablesOf(session.Context.Model, id));
+        await ColumnRegistry.CheckAsync(session, store, written, cancellationToken).ConfigureAwait(false);
         Dictionary<object, object> sealedValues;
         Dictionary<string, string> armor;
         var isBegun = false;
@@ -32,7 +33,7 @@ internal static class PendingValues
             (sealedValues, armor) = await SealValuesAsync(frame, session, statement.Lease, store, cancellationToken).ConfigureAwait(false);
 
             // Not before the keys are had: a statement that gets none leaves nothing behind.
-            await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+            await ColumnRegistry.EnsureRegisteredAsync(session, store, written, cancellationToken).ConfigureAwait(false);
             if (connection is not null && !isBegun)
             {
                 await statement.BeginAsync(command, connection, cancellationToken).ConfigureAwait(false);

@@ -48,7 +48,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         var store = session.OpenStore();
         session.TransientKeys.ForgetEnded();
-        await ColumnRegistry.CheckAsync(session, store, cancellationToken).ConfigureAwait(false);
+        await ColumnRegistry.CheckAsync(session, store, TablesOf(rows), cancellationToken).ConfigureAwait(false);
         var made = await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
         var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).Concat(moved).ToList();
         if (besides.Count > 0)
@@ -58,6 +58,8 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
 
         return await AssignKeysAsync(rows, made, store, cancellationToken).ConfigureAwait(false);
     }
+
+    private static IEnumerable<string> TablesOf(List<Row> rows) => rows.Select(r => r.Entry.EntityType).Distinct().SelectMany(ColumnRegistry.TablesOf);
 
     /// <summary>The row id of the row that the entry takes the place of: cells that others left in the row, or own, are under it. Null where it has none, or is new.</summary>
     private async Task<Guid?> FindRowIdAsync(IUpdateEntry entry, IProperty property, CancellationToken cancellationToken)
@@ -166,7 +168,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
             await AssignKeysAsync(plan, rows, made, store, cancellationToken).ConfigureAwait(false);
 
             // Not before the keys are had: a save that gets none leaves nothing behind.
-            await ColumnRegistry.EnsureRegisteredAsync(session, store, cancellationToken).ConfigureAwait(false);
+            await ColumnRegistry.EnsureRegisteredAsync(session, store, TablesOf(rows), cancellationToken).ConfigureAwait(false);
             return plan;
         }
         catch

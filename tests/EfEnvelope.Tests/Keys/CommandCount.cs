@@ -11,20 +11,20 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace EfEnvelope.Tests.Keys;
 
 /// <summary>
-/// Counts the commands on the ring's table of keys that one test sends, as the database's driver sees them: by Npgsql's own tracing, of this test's trace only; on SQLite, whose driver traces nothing, by a connection that watches its
+/// Counts the commands on one of the ring's tables that one test sends, as the database's driver sees them: by Npgsql's own tracing, of this test's trace only; on SQLite, whose driver traces nothing, by a connection that watches its
 /// commands.
 /// </summary>
 internal sealed class CommandCount : IDisposable
 {
-    private const string Table = "\"EnvelopeKeys\"";
-
+    private readonly string _table;
     private readonly ActivityListener _listener;
     private readonly Activity _trace;
     private readonly List<SqliteCommand> _commands = [];
     private int _traced;
 
-    public CommandCount()
+    public CommandCount(string table = "EnvelopeKeys")
     {
+        _table = $"\"{table}\"";
         _trace = new Activity("test").SetIdFormat(ActivityIdFormat.W3C).Start();
         var trace = _trace.TraceId;
         _listener = new ActivityListener
@@ -33,7 +33,7 @@ internal sealed class CommandCount : IDisposable
             Sample = (ref ActivityCreationOptions<ActivityContext> options) => options.TraceId == trace ? ActivitySamplingResult.AllData : ActivitySamplingResult.None,
             ActivityStopped = activity =>
             {
-                if (activity.TraceId == trace && activity.TagObjects.Any(t => t.Value is string text && text.Contains(Table, StringComparison.Ordinal)))
+                if (activity.TraceId == trace && activity.TagObjects.Any(t => t.Value is string text && text.Contains(_table, StringComparison.Ordinal)))
                 {
                     Interlocked.Increment(ref _traced);
                 }
@@ -43,7 +43,7 @@ internal sealed class CommandCount : IDisposable
     }
 
     /// <summary>Commands that were sent so far.</summary>
-    public int OfTheRingsKeys => _traced + _commands.Count(c => c.CommandText.Contains(Table, StringComparison.Ordinal));
+    public int OfTheTable => _traced + _commands.Count(c => c.CommandText.Contains(_table, StringComparison.Ordinal));
 
     /// <summary>A context's store, watched.</summary>
     public IKeyRingStore Watch(BankContext context)

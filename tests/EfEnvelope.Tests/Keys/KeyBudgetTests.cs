@@ -113,14 +113,14 @@ public abstract class KeyBudgetTests(string provider) : IAsyncLifetime
         await using var reader = new RingProcess(_database, _kms, wrap: commands.Watch);
         await reader.SealAsync();
         var unknown = Enumerable.Range(0, 10_000).Select(_ => Guid.NewGuid()).ToList();
-        var (calls, before) = (_kms.Calls, commands.OfTheRingsKeys);
+        var (calls, before) = (_kms.Calls, commands.OfTheTable);
         Assert.NotEqual(0, before);
         using var pins = new KeyPins();
         await reader.Ring.LoadForOpeningAsync(unknown, reader.Store, reader.Transient, pins, default);
-        var cost = commands.OfTheRingsKeys - before;
+        var cost = commands.OfTheTable - before;
         Assert.InRange(cost, 1, 20);
         await reader.Ring.LoadForOpeningAsync(unknown, reader.Store, reader.Transient, pins, default);
-        Assert.Equal(cost, commands.OfTheRingsKeys - before);
+        Assert.Equal(cost, commands.OfTheTable - before);
         Assert.Equal(calls, _kms.Calls);
         Assert.Equal(0, pins.Count);
         Assert.Equal(unknown[7], Assert.Throws<KeyNotFoundInRingException>(() => reader.Ring.GetForOpening(unknown[7], reader.Transient)).KeyId);

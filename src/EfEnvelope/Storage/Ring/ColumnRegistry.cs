@@ -19,27 +19,41 @@ internal static class ColumnRegistry
     /// <summary>In the place of a column id: the column holds JSON documents, whose members have ids of their own.</summary>
     private const string Documents = "{documents}";
 
-    private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), (Guid Id, long Epoch, long Invalidations)>> Registered = [];
+    private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), Registration>> Registered = [];
 
     /// <summary>Refuses a column id that differs from the registered one. Writes nothing: to be asked before keys are made.</summary>
-    public static ValueTask CheckAsync(EnvelopeSession session, IKeyRingStore store, CancellationToken cancellationToken)
-        => IsRegistered(session) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: false, cancellationToken);
+    /// <param name="session">The context's.</param>
+    /// <param name="store">The ring.</param>
+    /// <param name="written">The tables that are to be written to, as <see cref="TablesOf(IEntityType)"/> names them; null for all of the model. Only looked at where one of the model is not there.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    public static ValueTask CheckAsync(EnvelopeSession session, IKeyRingStore store, IEnumerable<string>? written, CancellationToken cancellationToken)
+        => IsRegistered(session, written) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: false, cancellationToken);
 
-    /// <summary>Registers what the model declares and the ring does not list: when the keys are had, and before the first cell is sent.</summary>
-    public static ValueTask EnsureRegisteredAsync(EnvelopeSession session, IKeyRingStore store, CancellationToken cancellationToken)
-        => IsRegistered(session) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: true, cancellationToken);
+    /// <summary>Registers what the model declares and the ring does not list: when the keys are had, and before the first cell is sent. Parameters as of <see cref="CheckAsync"/>.</summary>
+    public static ValueTask EnsureRegisteredAsync(EnvelopeSession session, IKeyRingStore store, IEnumerable<string>? written, CancellationToken cancellationToken)
+        => IsRegistered(session, written) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: true, cancellationToken);
 
-    private static bool IsRegistered(EnvelopeSession session)
-        => Registered.TryGetValue(session.Context.Model, out var rings) && session.Ring is var ring && rings.TryGetValue((ring, DataDatabase.PlaceOf(session)), out var at) && at == ring.Stamp;
+    /// <summary>The tables that a save of the type writes to.</summary>
+    public static IEnumerable<string> TablesOf(IEntityType type)
+        => type.GetTableMappings().Any() || type.FindOwnership() is not { } ownership ? type.GetTableMappings().Select(m => DataTables.NameOf(m.Table)) : TablesOf(ownership.PrincipalEntityType);
+
+    /// <summary>The tables that a statement with values of a column may write to: documents do not tell whose their members are.</summary>
+    public static IEnumerable<string> TablesOf(IModel model, string columnId)
+        => Declared(model).Where(c => c.Value?.FindEnvelope() is not { } declaration || declaration.ColumnId == columnId).Select(c => DataTables.NameOf(c.Key.Table));
+
+    private static bool IsRegistered(EnvelopeSession session, IEnumerable<string>? written)
+        => Registered.TryGetValue(session.Context.Model, out var rings) && session.Ring is var ring && rings.TryGetValue((ring, DataDatabase.PlaceOf(session)), out var known)
+            && known.Stamp == ring.Stamp && ring.IsFresh(known.AskedAt) && (known.Unsettled.Count == 0 || (written is not null && !written.Any(known.Unsettled.Contains)));
 
     private static async ValueTask RegisterAsync(EnvelopeSession session, IKeyRingStore store, bool insert, CancellationToken cancellationToken)
     {
         var model = session.Context.Model;
         var stamp = session.Ring.Stamp;
+        var askedAt = Confirmation.Now(session.Ring.Time);
         var table = Table(session);
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var declared = Declared(model);
-        var (names, isSettled) = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
+        var (names, unsettled) = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
         var known = await ((RelationalKeyRingStore)store).RunAsync((connection, transaction) => ReadAsync(table, connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
         var missing = new List<(string Table, string Column, string Id)>();
         var outdated = new List<(string Table, string Column)>();
@@ -72,10 +86,11 @@ internal static class ColumnRegistry
         if (insert)
         {
             await WriteAsync(store, table, database, missing, outdated, cancellationToken).ConfigureAwait(false);
-            if (isSettled && !store.IsTransient && stamp is { } at)
-            {
-                Registered.GetOrCreateValue(model)[(session.Ring, DataDatabase.PlaceOf(session))] = at;
-            }
+        }
+
+        if ((insert || (missing.Count == 0 && outdated.Count == 0)) && !store.IsTransient && stamp is { } at)
+        {
+            Registered.GetOrCreateValue(model)[(session.Ring, DataDatabase.PlaceOf(session))] = new Registration(at, askedAt, unsettled);
         }
     }
 
@@ -205,4 +220,10 @@ internal static class ColumnRegistry
 
         return places;
     }
+
+    /// <summary>What was found registered: true as long as the ring is as it was, and for a lease at most, since tables and search paths change without it.</summary>
+    /// <param name="Stamp">The ring's state.</param>
+    /// <param name="AskedAt">When the database was asked.</param>
+    /// <param name="Unsettled">Tables that are not there, or not for others yet: who writes to one asks again.</param>
+    private sealed record Registration((Guid Id, long Epoch, long Invalidations) Stamp, Confirmation AskedAt, IReadOnlySet<string> Unsettled);
 }
