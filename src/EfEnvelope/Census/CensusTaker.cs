@@ -61,6 +61,7 @@ internal static class CensusTaker
         var (registered, databases) = await ColumnRegistry.FindAsync(session, cancellationToken).ConfigureAwait(false);
         List<(string Table, string Column)> missing;
         bool isOfStandby;
+        List<string> unreadable;
         var entries = new List<CensusEntry>();
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -69,7 +70,8 @@ internal static class CensusTaker
             await using (snapshot.ConfigureAwait(false))
             {
                 isOfStandby = await snapshot.IsOfStandbyAsync(cancellationToken).ConfigureAwait(false);
-                foreach (var table in tables)
+                unreadable = [.. tables.Where(t => !t.IsReadable).Select(t => t.Name)];
+                foreach (var table in tables.Where(t => t.IsReadable))
                 {
                     foreach (var (columns, form) in Scans(table))
                     {
@@ -85,7 +87,7 @@ internal static class CensusTaker
         }
 
         entries.Sort(Compare);
-        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
+        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, UnreadableTables = unreadable, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
 
     /// <summary>What is to be counted, and the snapshot. Looked for again in the snapshot, whose tables can be neither renamed nor dropped: one that took another's name meanwhile would be counted for it.</summary>
@@ -95,7 +97,7 @@ internal static class CensusTaker
         var (tables, missing) = await FindAsync(lease.Connection, lease.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; ; attempt++)
         {
-            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
+            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Where(t => t.IsReadable).Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
             try
             {
                 var (locked, missed) = await FindAsync(lease.Connection, snapshot.Transaction, context, registered, cancellationToken).ConfigureAwait(false);

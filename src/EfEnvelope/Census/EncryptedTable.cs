@@ -1,6 +1,9 @@
 using System.Runtime.CompilerServices;
 using EfEnvelope.Metadata;
+using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Storage;
 
@@ -27,12 +30,28 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
     /// <summary>Whether the model or the ring's table of columns names it; else only those of its cells count that name keys of the ring.</summary>
     public bool IsListed { get; init; } = true;
 
+    /// <summary>Whether the role may read all of it, as far as that is asked beforehand: of other contexts' tables.</summary>
+    public bool IsReadable { get; init; } = true;
+
+    /// <summary>What jobs and the quarantine, which contexts of several schemas may share, call it: with the schema that the search path leads to, where that is not <c>public</c>.</summary>
+    public string Place { get; init; } = Name;
+
     /// <summary>The primary key and the encrypted columns as text: ranges and rows of a table of another shape cannot be worked on.</summary>
     public string Shape => string.Join(", ", Key.Select(k => $"{k.Name} {k.Mapping.StoreType}").Concat(Columns.Select(c => $"{c.Name} {c.Storage}")));
 
     /// <summary>Every table of a finalized model that holds envelopes, in name order.</summary>
     public static IReadOnlyList<EncryptedTable> Of(IModel model, ISqlGenerationHelper sql)
         => Tables.TryGetValue(model, out var known) ? known : Tables.GetValue(model, m => [.. Find(m, sql).OrderBy(t => t.Name, StringComparer.Ordinal)]);
+
+    /// <summary>The same, as jobs and the quarantine call them.</summary>
+    public static async ValueTask<IReadOnlyList<EncryptedTable>> PlacedAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    {
+        var model = session.Context.Model;
+        var tables = Of(model, session.Context.GetService<ISqlGenerationHelper>());
+        var declared = tables.Select(t => t.Name).ToHashSet(StringComparer.Ordinal);
+        var (names, _) = await DataTables.ResolveAsync(session, model.GetRelationalModel().Tables.Where(t => declared.Contains(DataTables.NameOf(t))), cancellationToken).ConfigureAwait(false);
+        return [.. tables.Select(t => names.TryGetValue(t.Name, out var found) && found != $"public.{t.Name}" ? t with { Place = found } : t)];
+    }
 
     private static IEnumerable<EncryptedTable> Find(IModel model, ISqlGenerationHelper sql)
     {

@@ -37,7 +37,7 @@ internal static class ForeignColumns
         var foreign = registered.SelectMany((place, at) => places[at].Select(f => (Found: f, place.IsDocument))).Where(f => !declared.Contains((f.Found.Id, f.Found.ColumnId)));
         var tables = foreign.GroupBy(f => f.Found.Id, StringComparer.Ordinal).Select(table => new EncryptedTable(
             table.First().Found.Name, table.First().Found.Delimited, [],
-            [.. table.GroupBy(f => f.Found.ColumnId, StringComparer.Ordinal).SelectMany(column => Columns(column.First().Found, column.Any(f => f.IsDocument), sql))]));
+            [.. table.GroupBy(f => f.Found.ColumnId, StringComparer.Ordinal).SelectMany(column => Columns(column.First().Found, column.Any(f => f.IsDocument), sql))]) { IsReadable = table.All(f => f.Found.IsReadable) });
         var storages = own.SelectMany(t => t.Columns.Select(c => (Key: (t.Delimited, c.Name), c.Storage))).ToLookup(c => c.Key, c => c.Storage);
         var listed = found.SelectMany(f => (f.Reading.Place is { } at ? Columns(f, registered[at].IsDocument, sql).Select(c => c.Storage) : storages[(f.Reading.Delimited, f.Reading.Column)])
             .Select(storage => new UnlistedColumns.ListedColumn(f.Id, f.Relation, f.Column, storage))).Distinct().ToList();
@@ -81,7 +81,7 @@ internal static class ForeignColumns
         command.CommandText =
             $"""
              WITH RECURSIVE asked AS (
-                 SELECT place, a.attrelid AS relation, a.atttypid AS type
+                 SELECT place, a.attrelid AS relation, a.attnum AS number, a.atttypid AS type
                  FROM unnest({tables}, {columns}) WITH ORDINALITY AS u(name, col, place)
                  CROSS JOIN LATERAL parse_ident(name) AS part
                  JOIN pg_class AS c ON c.relname = part[cardinality(part)] AND CASE WHEN cardinality(part) = 1 THEN pg_table_is_visible(c.oid) ELSE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = part[1]) END
@@ -90,7 +90,8 @@ internal static class ForeignColumns
                  SELECT DISTINCT type, type AS base FROM asked
                  UNION ALL
                  SELECT types.type, t.typbasetype FROM types JOIN pg_type AS t ON t.oid = types.base WHERE t.typbasetype <> 0)
-             SELECT place::int - 1, n.nspname, c.relname, pg_table_is_visible(c.oid), CASE WHEN t.oid = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END
+             SELECT place::int - 1, n.nspname, c.relname, pg_table_is_visible(c.oid), CASE WHEN t.oid = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END,
+                 has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(relation, number, 'SELECT') AND NOT row_security_active(relation)
              FROM asked JOIN types USING (type) JOIN pg_type AS t ON t.oid = types.base AND t.typbasetype = 0 JOIN pg_class AS c ON c.oid = relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY place
              """;
@@ -105,7 +106,7 @@ internal static class ForeignColumns
                 var reading = asked[reader.GetInt32(0)];
                 found.Add(new FoundColumn(
                     reading, delimited, table, reader.GetBoolean(3) ? table : $"{schema}.{table}", delimited, reading.Column, reading.Column,
-                    reader.GetString(4) switch { "BLOB" => [EncryptedStorage.Binary], "TEXT" => [EncryptedStorage.Armor], _ => [EncryptedStorage.Document] }));
+                    reader.GetString(4) switch { "BLOB" => [EncryptedStorage.Binary], "TEXT" => [EncryptedStorage.Armor], _ => [EncryptedStorage.Document] }, reader.GetBoolean(5)));
             }
 
             return found;
@@ -166,5 +167,6 @@ internal static class ForeignColumns
     /// <param name="ColumnId">Tells it from others of its table.</param>
     /// <param name="Column">As the database spells it.</param>
     /// <param name="Storages">How it may hold envelopes.</param>
-    private sealed record FoundColumn(Reading Reading, string Id, string Relation, string Name, string Delimited, string ColumnId, string Column, EncryptedStorage[] Storages);
+    /// <param name="IsReadable">Whether the role may read all of it.</param>
+    private sealed record FoundColumn(Reading Reading, string Id, string Relation, string Name, string Delimited, string ColumnId, string Column, EncryptedStorage[] Storages, bool IsReadable = true);
 }

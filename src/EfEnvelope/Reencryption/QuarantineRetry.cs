@@ -12,7 +12,7 @@ namespace EfEnvelope.Reencryption;
 internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
 {
     private readonly QuarantineStore _store = new(session);
-    private readonly Dictionary<string, EncryptedTable> _tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()).ToDictionary(t => t.Name, StringComparer.Ordinal);
+    private Dictionary<string, EncryptedTable> _tables = [];
 
     public async Task<QuarantineRetryReport> RunAsync(IReadOnlyCollection<Guid>? ids, CancellationToken cancellationToken)
     {
@@ -22,6 +22,7 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
             throw new EnvelopeConfigurationException("Quarantined cells cannot be tried again inside a transaction. Use a context of its own. Nothing was changed.");
         }
 
+        _tables = (await EncryptedTable.PlacedAsync(session, cancellationToken).ConfigureAwait(false)).ToDictionary(t => t.Place, StringComparer.Ordinal);
         var lookup = new StaleLookup(session, stale);
         using var resealer = new BatchResealer(session, lookup, new BlockedKeys());
         var lease = await source.OpenAsync(cancellationToken).ConfigureAwait(false);

@@ -17,13 +17,14 @@ internal sealed class QuarantineReview(EnvelopeSession session, StaleKeys stale,
 
     private readonly QuarantineStore _store = new(session);
     private readonly StaleLookup _lookup = new(session, stale);
-    private readonly Dictionary<string, EncryptedTable> _tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>()).ToDictionary(t => t.Name, StringComparer.Ordinal);
+    private Dictionary<string, EncryptedTable> _tables = [];
 
     /// <param name="isTried">Whether an entry, by the run that met it last, was tried in vain just now.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <returns>How many cells of this context's columns are left, released ones too; and how many envelopes of those that were tried name a stale key that can be used: a document may hold several.</returns>
     public async Task<(long Kept, long Stuck)> RunAsync(Func<QuarantinedCell, Guid?, bool> isTried, CancellationToken cancellationToken)
     {
+        _tables = (await EncryptedTable.PlacedAsync(session, cancellationToken).ConfigureAwait(false)).ToDictionary(t => t.Place, StringComparer.Ordinal);
         var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
         {

@@ -77,7 +77,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var (retired, all, _) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
-        var tables = EncryptedTable.Of(session.Context.Model, session.Context.GetService<ISqlGenerationHelper>());
+        var tables = await EncryptedTable.PlacedAsync(session, cancellationToken).ConfigureAwait(false);
         var reachable = tables.Where(t => t.Key.Count > 0).SelectMany(t => t.Columns.Select(c => (t.Name, c.Name))).ToHashSet();
         var jobs = new JobStore(session);
         var former = _former ??= await OnAsync(source, connection => jobs.ListAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
@@ -128,7 +128,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         _meter!.BeginPass();
         foreach (var group in stale.Groups())
         {
-            var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Name, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
+            var scans = tables.Where(t => t.Key.Count > 0).ToDictionary(t => t.Place, t => new TableScan(t, new StaleFilter(t, group)), StringComparer.Ordinal);
             var recorded = await PrepareAsync(source, jobs, scans.Values, census, group, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Planned).ConfigureAwait(false);
             if (recorded is { } id)
@@ -230,15 +230,15 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 foreach (var boundary in await scan.FindBoundariesAsync(lease.Connection, options.UnitSize, cancellationToken).ConfigureAwait(false))
                 {
                     var high = TableScan.Serialize(boundary);
-                    units.Add(new JobUnit(units.Count, scan.Table.Name, low, high, null, 0));
+                    units.Add(new JobUnit(units.Count, scan.Table.Place, low, high, null, 0));
                     low = high;
                 }
 
-                units.Add(new JobUnit(units.Count, scan.Table.Name, low, null, null, 0));
+                units.Add(new JobUnit(units.Count, scan.Table.Place, low, null, null, 0));
             }
 
             // What a killed process left behind is taken up: its units keep their checkpoints. Processes that began together work on one job.
-            return await jobs.JoinOrCreateAsync(lease.Connection, JobPlan.Of(stale), scans.ToDictionary(s => s.Table.Name, s => s.Table.Shape, StringComparer.Ordinal), units, cancellationToken).ConfigureAwait(false);
+            return await jobs.JoinOrCreateAsync(lease.Connection, JobPlan.Of(stale), scans.ToDictionary(s => s.Table.Place, s => s.Table.Shape, StringComparer.Ordinal), units, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -177,7 +177,7 @@ internal sealed class UnitWorker(
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
                 {
                     var column = table.Columns[i];
-                    poisoned.Add(new PoisonedCell(table.Name, column.Name, TableScan.Serialize(row.Key)!, resealer.ListedKey(column, row.Cells[i]!), error.GetType().Name));
+                    poisoned.Add(new PoisonedCell(table.Place, column.Name, TableScan.Serialize(row.Key)!, resealer.ListedKey(column, row.Cells[i]!), error.GetType().Name));
                 }
             }
 

@@ -129,6 +129,74 @@ public sealed class PostgresRegisteredColumnTests() : RegisteredColumnTests("Pos
     }
 
     [Fact]
+    public async Task A_role_that_may_read_its_own_schema_alone_moves_its_rows_and_proves_nothing()
+    {
+        await using var a = await CreateBankAsync();
+        await AddBankAsync("bank_b");
+        await using var b = New(Bank, "bank_b");
+        await SaveAsync(a, new Order { Id = 1, Iban = "a" });
+        await SaveAsync(b, new Order { Id = 1, Iban = "b" });
+        var old = await RotateAsync(new EnvelopeKeys(a));
+        var role = $"bank_a_{Guid.NewGuid():N}";
+        await Database.ExecuteAsync($"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA keys, bank_a TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA keys, bank_a TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA keys TO {role}");
+        await using var own = New(Bank, connectionString: new NpgsqlConnectionStringBuilder(Database.ConnectionString) { Username = role, Password = "p", SearchPath = "bank_a" }.ConnectionString);
+        var report = await new EnvelopeKeys(own).ReencryptAsync();
+        Assert.Equal((1L, false, 0L), (report.Rows, report.IsProven, report.Census.CountOf(old)));
+        Assert.Contains("may not read all of 1 table(s) that other contexts over the ring declare: bank_b.Orders", report.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Contains("bank_b.Orders", (await Assert.ThrowsAsync<KeyInUseException>(() => new EnvelopeKeys(own).RevokeAsync(old))).Message, StringComparison.Ordinal);
+        await AssertProvenAsync(b, 1);
+        await AssertProvenAsync(a, 0);
+    }
+
+    [Fact]
+    public async Task Jobs_of_two_schemas_over_one_ring_are_each_their_own()
+    {
+        await using var a = await CreateBankAsync();
+        await AddBankAsync("bank_b");
+        await using var b = New(Bank, "bank_b");
+        for (var id = 1; id <= 20; id++)
+        {
+            await SaveAsync(a, new Order { Id = id, Iban = "a" });
+            await SaveAsync(b, new Order { Id = id, Iban = "b" });
+        }
+
+        await RotateAsync(new EnvelopeKeys(a));
+        var reports = await Task.WhenAll(new[] { a, b }.Select(bank => Task.Run(() => new EnvelopeKeys(bank).ReencryptAsync(new ReencryptionOptions { DegreeOfParallelism = 1 }))));
+        Assert.Equal([20L, 20L], reports.Select(r => r.Rows));
+        await AssertProvenAsync(a, 0);
+    }
+
+    [Fact]
+    public async Task Quarantined_cells_of_two_schemas_with_one_primary_key_are_two()
+    {
+        await using var a = await CreateBankAsync();
+        await AddBankAsync("bank_b");
+        await using var b = New(Bank, "bank_b");
+        await SaveAsync(a, new Order { Id = 1, Iban = "a" });
+        await SaveAsync(b, new Order { Id = 1, Iban = "b" });
+        await RotateAsync(new EnvelopeKeys(a));
+        await Database.ExecuteAsync("UPDATE bank_a.\"Orders\" SET \"Iban\" = set_byte(\"Iban\", length(\"Iban\") - 1, get_byte(\"Iban\", length(\"Iban\") - 1) # 1)");
+        Assert.Equal((0L, 1L), await RunAsync(a));
+        Assert.Equal((1L, 0L), await RunAsync(b));
+        Assert.Equal("bank_a.Orders", Assert.Single(await new EnvelopeKeys(b).ListQuarantineAsync()).Table);
+        Assert.Single((await new EnvelopeKeys(b).RetryQuarantineAsync()).Kept);
+        Assert.Single(await new EnvelopeKeys(a).ListQuarantineAsync());
+
+        static async Task<(long Rows, long Quarantined)> RunAsync(DbContext bank)
+        {
+            var report = await new EnvelopeKeys(bank).ReencryptAsync();
+            return (report.Rows, report.Quarantined);
+        }
+    }
+
+    private static async Task AssertProvenAsync(DbContext bank, long rows)
+    {
+        var report = await new EnvelopeKeys(bank).ReencryptAsync();
+        Assert.True(report.IsProven, report.NotProvenBecause);
+        Assert.Equal(rows, report.Rows);
+    }
+
+    [Fact]
     public async Task A_table_that_only_the_others_search_path_leads_to_is_counted()
     {
         await using var a = New(Tickets);
@@ -280,8 +348,8 @@ public abstract class RegisteredColumnTests(string provider) : IAsyncLifetime
         model.UseEnvelopeEncryption();
     }
 
-    protected AdHocContext New(Action<ModelBuilder> model, string? searchPath = null)
-        => new(Database.Options(more: AdHocContext.Cached, connectionString: searchPath is null ? null : new NpgsqlConnectionStringBuilder(Database.ConnectionString) { SearchPath = searchPath }.ConnectionString), model);
+    protected AdHocContext New(Action<ModelBuilder> model, string? searchPath = null, string? connectionString = null)
+        => new(Database.Options(more: AdHocContext.Cached, connectionString: searchPath is null ? connectionString : new NpgsqlConnectionStringBuilder(Database.ConnectionString) { SearchPath = searchPath }.ConnectionString), model);
 
     protected static async Task SaveAsync(DbContext context, object row)
     {
