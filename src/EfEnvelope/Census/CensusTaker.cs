@@ -43,7 +43,7 @@ internal static class CensusTaker
     }
 
     /// <summary>Which of the registered columns the database does not have.</summary>
-    public static async Task<HashSet<(string Table, string Column)>> FindMissingAsync(EnvelopeSession session, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+    public static async Task<HashSet<(string Table, string Column)>> FindMissingAsync(EnvelopeSession session, IReadOnlyList<(string Table, string Column, bool IsDocument, bool IsForgotten)> registered, CancellationToken cancellationToken)
     {
         var lease = await RingStoreFactory.Connect(session.Context, null).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -92,7 +92,7 @@ internal static class CensusTaker
 
     /// <summary>What is to be counted, and the snapshot. Looked for again in the snapshot, whose tables can be neither renamed nor dropped: one that took another's name meanwhile would be counted for it.</summary>
     private static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing, CensusSnapshot Snapshot)> BeginAsync(
-        RingConnection.Lease lease, DbContext context, List<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+        RingConnection.Lease lease, DbContext context, List<(string Table, string Column, bool IsDocument, bool IsForgotten)> registered, CancellationToken cancellationToken)
     {
         var (tables, missing) = await FindAsync(lease.Connection, lease.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; ; attempt++)
@@ -126,13 +126,13 @@ internal static class CensusTaker
     }
 
     private static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
-        DbConnection connection, DbTransaction? transaction, DbContext context, List<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, DbContext context, List<(string Table, string Column, bool IsDocument, bool IsForgotten)> registered, CancellationToken cancellationToken)
     {
         var sql = context.GetService<ISqlGenerationHelper>();
         var own = EncryptedTable.Of(context.Model, sql);
         var (foreign, missing, listed) = await ForeignColumns.FindAsync(connection, transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
         var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context), sql, cancellationToken).ConfigureAwait(false);
-        return ([.. own, .. foreign, .. unlisted], missing);
+        return ([.. own, .. foreign, .. unlisted], [.. missing.Where(m => registered.Exists(r => (r.Table, r.Column) == m && !r.IsForgotten))]);
     }
 
     /// <summary>They hold wrapped keys, which are envelopes too.</summary>

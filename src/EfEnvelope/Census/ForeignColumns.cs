@@ -22,7 +22,7 @@ internal static class ForeignColumns
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <returns>Where the others stand; registered columns that are not found; and all columns that are, the context's own too.</returns>
     public static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing, List<UnlistedColumns.ListedColumn> Listed)> FindAsync(
-        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, IReadOnlyList<EncryptedTable> own, ISqlGenerationHelper sql, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, IReadOnlyList<(string Table, string Column, bool IsDocument, bool IsForgotten)> registered, IReadOnlyList<EncryptedTable> own, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
         var isPostgres = connection is NpgsqlConnection;
         var asked = own.SelectMany(t => t.Columns.Select(c => new Reading(null, t.Delimited, null, c.Name)))
@@ -115,7 +115,7 @@ internal static class ForeignColumns
 
     /// <summary>Which of the columns there are on SQLite. Any column holds anything there, whatever it was declared as: each cell is counted as what it is. The case of a name's ASCII letters does not matter there.</summary>
     private static async Task<List<FoundColumn>> FindOneByOneAsync(
-        DbConnection connection, DbTransaction? transaction, List<Reading> asked, IReadOnlyList<(string Table, string Column, bool IsDocument)> registered, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, List<Reading> asked, IReadOnlyList<(string Table, string Column, bool IsDocument, bool IsForgotten)> registered, CancellationToken cancellationToken)
     {
         var found = new List<FoundColumn>();
         foreach (var reading in asked)

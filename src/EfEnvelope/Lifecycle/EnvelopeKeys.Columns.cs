@@ -12,12 +12,12 @@ public sealed partial class EnvelopeKeys
     {
         var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);
         var missing = await CensusTaker.FindMissingAsync(_session, columns, cancellationToken).ConfigureAwait(false);
-        return [.. columns.Select(c => new RegisteredColumn(c.Table, c.Column, !missing.Contains((c.Table, c.Column))))];
+        return [.. columns.Where(c => !c.IsForgotten || !missing.Contains((c.Table, c.Column))).Select(c => new RegisteredColumn(c.Table, c.Column, !missing.Contains((c.Table, c.Column))))];
     }
 
     /// <summary>
     /// Takes a column that the database does not have (<see cref="EnvelopeCensus.MissingColumns"/>) off the ring's list, so that the end of a key can be proven: one that was dropped, or whose table was renamed or moved and is registered
-    /// under its new name. A process that still declares it registers it again within the sealing lease. Where its cells live on somewhere that nobody registered, they are lost when the key that they name is destroyed.
+    /// under its new name. Where the database has it again, it is counted and listed again. Where its cells live on somewhere that no census counts, they are lost when the key that they name is destroyed.
     /// </summary>
     /// <param name="table">As <see cref="ListColumnsAsync"/> names it.</param>
     /// <param name="column">As <see cref="ListColumnsAsync"/> names it.</param>
@@ -27,13 +27,15 @@ public sealed partial class EnvelopeKeys
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(table);
         ArgumentException.ThrowIfNullOrWhiteSpace(column);
-        var listed = (await ListColumnsAsync(cancellationToken).ConfigureAwait(false)).SingleOrDefault(c => c.Table == table && c.Column == column);
-        if (listed is { IsFound: true })
+        var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);
+        var listed = columns.Where(c => c.Table == table && c.Column == column).ToList();
+        if (listed.Count > 0 && !(await CensusTaker.FindMissingAsync(_session, listed, cancellationToken).ConfigureAwait(false)).Contains((table, column)))
         {
             throw new EnvelopeConfigurationException($"The database has column {table}.{column}: a census counts it, and it is not forgotten. Nothing was changed.");
         }
 
-        if (listed is null || !await ColumnRegistry.ForgetAsync(_session, await DataDatabase.NameAsync(_session, cancellationToken).ConfigureAwait(false), table, column, cancellationToken).ConfigureAwait(false))
+        if (listed is not [{ IsForgotten: false } known]
+            || !await ColumnRegistry.ForgetAsync(_session, await DataDatabase.NameAsync(_session, cancellationToken).ConfigureAwait(false), (table, column, known.IsDocument), cancellationToken).ConfigureAwait(false))
         {
             throw new EnvelopeConfigurationException($"The ring lists no column {table}.{column} in this database; `columns list` names those it does. Nothing was changed.");
         }

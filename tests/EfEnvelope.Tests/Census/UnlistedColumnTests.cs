@@ -190,6 +190,41 @@ public abstract class UnlistedColumnTests(string provider) : IAsyncLifetime
         Assert.Equal(KeyState.Revoked, (await new EnvelopeKeys(a).RevokeAsync(old)).State);
     }
 
+    [Fact]
+    public async Task A_column_that_was_forgotten_is_counted_when_it_is_there_again()
+    {
+        static void Tickets(ModelBuilder model)
+        {
+            model.Entity<Ticket>().ToTable("Tickets").Property(t => t.Id).ValueGeneratedNever();
+            model.UseEnvelopeEncryption();
+        }
+
+        var create = $"CREATE TABLE \"Orders\" (\"Id\" integer PRIMARY KEY, \"Iban\" {(provider == "SQLite" ? "BLOB" : "bytea")} NOT NULL)";
+        await using var a = New(Tickets);
+        await a.Database.EnsureCreatedAsync();
+        a.Add(new Ticket { Id = 1, Code = "a" });
+        await a.SaveChangesAsync();
+        await Database.ExecuteAsync(create);
+        await using var elsewhere = New(Orders, isElsewhere: true);
+        await SaveAsync(elsewhere, 1);
+        await Database.ExecuteAsync("DROP TABLE \"Orders\"");
+        var keys = new EnvelopeKeys(a);
+        var missing = Assert.Single(await keys.ListColumnsAsync(), c => !c.IsFound);
+        await keys.ForgetColumnAsync(missing.Table, missing.Column);
+        Assert.Equal(["Code"], (await keys.ListColumnsAsync()).Select(c => c.Column));
+        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.ForgetColumnAsync(missing.Table, missing.Column));
+        Assert.Empty((await keys.TakeCensusAsync()).MissingColumns);
+
+        // The other process still takes it for listed, and does not save again.
+        await Database.ExecuteAsync(create);
+        await SaveAsync(elsewhere, 2);
+        var old = await AssertWithheldAsync(a, 1, "Orders.Iban");
+        Assert.Contains(missing with { IsFound = true }, await keys.ListColumnsAsync());
+        var report = await new EnvelopeKeys(elsewhere).ReencryptAsync();
+        Assert.True(report.IsProven, report.NotProvenBecause);
+        Assert.Equal(KeyState.Revoked, (await keys.RevokeAsync(old)).State);
+    }
+
     /// <summary>Rotates, and moves what the context's own table holds: the rest keeps the key.</summary>
     /// <returns>The key.</returns>
     protected async Task<Guid> AssertWithheldAsync(AdHocContext context, long rows, string place)
@@ -223,9 +258,10 @@ public abstract class UnlistedColumnTests(string provider) : IAsyncLifetime
         model.UseEnvelopeEncryption();
     }
 
-    protected AdHocContext New(Action<ModelBuilder> model, string? searchPath = null, IInterceptor? interceptor = null, string? connectionString = null)
+    protected AdHocContext New(Action<ModelBuilder> model, string? searchPath = null, IInterceptor? interceptor = null, string? connectionString = null, bool isElsewhere = false)
         => new(
             Database.Options(
+                isElsewhere ? envelope => envelope.With(o => o with { SealingLease = TimeSpan.FromSeconds(59) }) : null,
                 more: builder =>
                 {
                     AdHocContext.Cached(builder);
@@ -238,6 +274,14 @@ public abstract class UnlistedColumnTests(string provider) : IAsyncLifetime
     {
         context.Add(new Order { Id = id, Iban = "a" });
         await context.SaveChangesAsync();
+    }
+
+    private sealed class Ticket
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public required string Code { get; set; }
     }
 
     protected sealed class Order

@@ -19,6 +19,11 @@ internal static class ColumnRegistry
     /// <summary>In the place of a column id: the column holds JSON documents, whose members have ids of their own.</summary>
     private const string Documents = "{documents}";
 
+    /// <summary>In the place of a column id: the database did not have the column, and no proof waits for it. Where it is there again it is counted, whoever may have made it: a process that did not know may write to it.</summary>
+    private const string Forgotten = "{forgotten}";
+
+    private const string ForgottenDocuments = "{forgotten documents}";
+
     private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), Registration>> Registered = [];
 
     /// <summary>Refuses a column id that differs from the registered one. Writes nothing: to be asked before keys are made.</summary>
@@ -66,7 +71,7 @@ internal static class ColumnRegistry
                 continue;
             }
 
-            if (known.TryGetValue((database, found, column), out var registered))
+            if (known.TryGetValue((database, found, column), out var registered) && !IsForgotten(registered))
             {
                 RequireSame(property, (found, column), registered);
             }
@@ -76,7 +81,7 @@ internal static class ColumnRegistry
             }
 
             // Versions before registered the model's name. That is this column where no other has the name; else it may be another's, and stays until it is forgotten.
-            if (name != found && known.TryGetValue((database, name, column), out registered) && await DataTables.FindOnlyAsync(session, name, column, cancellationToken).ConfigureAwait(false) == found)
+            if (name != found && known.TryGetValue((database, name, column), out registered) && !IsForgotten(registered) && await DataTables.FindOnlyAsync(session, name, column, cancellationToken).ConfigureAwait(false) == found)
             {
                 RequireSame(property, (found, column), registered);
                 outdated.Add((name, column));
@@ -108,6 +113,7 @@ internal static class ColumnRegistry
             foreach (var (place, column, id) in missing)
             {
                 (string, object?)[] values = [.. At(database, place, column), (nameof(EnvelopeColumnRow.ColumnId), id)];
+                await TableSql.ExecuteAsync(connection, transaction, command => SetId(table, command, At(database, place, column), id, isForgotten: true), cancellationToken).ConfigureAwait(false);
                 await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, values)} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
             }
 
@@ -140,21 +146,29 @@ internal static class ColumnRegistry
         };
     }
 
+    private static bool IsForgotten(string id) => id is Forgotten or ForgottenDocuments;
+
+    private static string SetId(TableSql table, DbCommand command, (string, object)[] at, string id, bool isForgotten)
+    {
+        var column = table[nameof(EnvelopeColumnRow.ColumnId)];
+        return $"UPDATE {table.Name} SET {column} = {table.Add(command, nameof(EnvelopeColumnRow.ColumnId), id)} WHERE {table.Where(command, at)} AND {column} {(isForgotten ? "IN" : "NOT IN")} ('{Forgotten}', '{ForgottenDocuments}')";
+    }
+
     /// <summary>What is registered in the ring: columns of the session's own database, its model's among them, and other databases.</summary>
-    public static async Task<(List<(string Table, string Column, bool IsDocument)> Columns, List<string> Databases)> FindAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    public static async Task<(List<(string Table, string Column, bool IsDocument, bool IsForgotten)> Columns, List<string> Databases)> FindAsync(EnvelopeSession session, CancellationToken cancellationToken)
     {
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var all = await ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
             (connection, transaction) => ReadAsync(Table(session), connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
         return (
-            [.. all.Where(c => c.Key.Database == database).Select(c => (c.Key.Table, c.Key.Column, c.Value == Documents)).Order()],
-            [.. all.Keys.Select(c => c.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+            [.. all.Where(c => c.Key.Database == database).Select(c => (c.Key.Table, c.Key.Column, c.Value is Documents or ForgottenDocuments, IsForgotten(c.Value))).Order()],
+            [.. all.Where(c => !IsForgotten(c.Value)).Select(c => c.Key.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
     }
 
-    /// <summary>Every registered column.</summary>
+    /// <summary>Every registered column that is not forgotten.</summary>
     public static Task<List<(string Database, string Table, string Column)>> ListAsync(EnvelopeSession session, CancellationToken cancellationToken)
         => ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
-            async (connection, transaction) => (await ReadAsync(Table(session), connection, transaction, cancellationToken).ConfigureAwait(false)).Keys.ToList(), cancellationToken);
+            async (connection, transaction) => (await ReadAsync(Table(session), connection, transaction, cancellationToken).ConfigureAwait(false)).Where(c => !IsForgotten(c.Value)).Select(c => c.Key).ToList(), cancellationToken);
 
     /// <summary>Removes a database's columns; the epoch rises in the same commit, so that processes that do use it register it again. False when it has none.</summary>
     public static Task<bool> ForgetAsync(EnvelopeSession session, string database, CancellationToken cancellationToken)
@@ -166,14 +180,14 @@ internal static class ColumnRegistry
             cancellationToken);
     }
 
-    /// <summary>Removes one column of a database, as <see cref="ForgetAsync(EnvelopeSession, string, CancellationToken)"/> does with all of it.</summary>
-    public static Task<bool> ForgetAsync(EnvelopeSession session, string database, string tableName, string columnName, CancellationToken cancellationToken)
+    /// <summary>Marks one column of a database as forgotten: it stays listed, and is counted where the database has it again. The epoch rises as in <see cref="ForgetAsync(EnvelopeSession, string, CancellationToken)"/>.</summary>
+    public static Task<bool> ForgetAsync(EnvelopeSession session, string database, (string Table, string Column, bool IsDocument) column, CancellationToken cancellationToken)
     {
         var table = Table(session);
         return ((RelationalKeyRingStore)session.OpenStore()).ChangeAsync(
             async (connection, transaction, _) => await TableSql.ExecuteAsync(
                 connection, transaction,
-                command => $"DELETE FROM {table.Name} WHERE {table.Where(command, At(database, tableName, columnName))}",
+                command => SetId(table, command, At(database, column.Table, column.Column), column.IsDocument ? ForgottenDocuments : Forgotten, isForgotten: false),
                 cancellationToken).ConfigureAwait(false) > 0,
             cancellationToken);
     }
