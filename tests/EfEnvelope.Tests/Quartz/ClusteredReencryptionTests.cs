@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EfEnvelope.JobProcess.Faults;
 using EfEnvelope.JobProcess.Load;
 using EfEnvelope.JobProcess.Oracle;
@@ -21,7 +22,8 @@ public sealed class ClusteredReencryptionTests
         await Loader.RunAsync(target, rows, 4, ["Item"]);
         await JobFaultTests.RotateAsync(target);
 
-        await using var killed = await StartAsync(target, "--fire", "1");
+        // Slow, so that it is still at work when the other node is there, however long that takes to start.
+        await using var killed = await StartAsync(target, "--fire", "1", "--pause", "1");
         await ProgressAsync(killed);
         await using var other = await StartAsync(target);
         killed.Signal(ChildProcess.Kill9);
@@ -60,7 +62,9 @@ public sealed class ClusteredReencryptionTests
         return process;
     }
 
-    private static Task<string> ProgressAsync(ChildProcess process) => process.LineAsync(l => l.StartsWith("""{"event":"progress""", StringComparison.Ordinal), Patience);
+    /// <summary>When rows of it are committed: a batch may have had none.</summary>
+    private static Task<string> ProgressAsync(ChildProcess process)
+        => process.LineAsync(l => l.StartsWith("""{"event":"progress""", StringComparison.Ordinal) && JsonDocument.Parse(l).RootElement.GetProperty("done").GetInt64() > 0, Patience);
 
     /// <summary>As the store keeps it: no version, so that nodes of two versions share the job during a deployment.</summary>
     private static async Task<string?> JobTypeAsync(JobDatabase database)
