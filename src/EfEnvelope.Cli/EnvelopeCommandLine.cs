@@ -9,7 +9,7 @@ namespace EfEnvelope.Cli;
 /// The <c>envelope</c> verbs for an application's own executable: one line in Program.cs,
 /// <c>if (args is ["envelope", .. var verb]) return await EnvelopeCommandLine.RunAsync(verb, () => new BankContext());</c>
 /// </summary>
-/// <remarks>Exit codes: 0 done and proven, 1 failed (<c>verify-report</c>: not genuine), 2 bad input, 3 finished with quarantined cells, 4 stopped and resumable.</remarks>
+/// <remarks>Exit codes: 0 done and proven, 1 failed (<c>verify-report</c>: not genuine), 2 bad input, 3 finished with quarantined cells, 4 stopped and resumable, or not proven; see the constants.</remarks>
 public static class EnvelopeCommandLine
 {
     /// <summary>Done, and proven where there is something to prove.</summary>
@@ -27,7 +27,7 @@ public static class EnvelopeCommandLine
     /// <summary>Stopped before the end, or not proven: the cut-off was not reached, cells were passed over because a key cannot be used, or a key that is to end is kept because it may still be in use (<see cref="KeyInUseException"/>). What to do is said; run it again.</summary>
     public const int Stopped = 4;
 
-    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>databases</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
+    /// <summary>Runs a verb: <c>status</c>, <c>census</c>, <c>rotate</c>, <c>compromise</c>, <c>reencrypt</c>, <c>jobs</c>, <c>quarantine</c>, <c>databases</c>, <c>columns</c>, <c>verify-report</c>, <c>rewrap</c>, <c>revoke</c>, <c>destroy</c>, <c>cancel-destruction</c>, <c>erase</c>, <c>export</c>, <c>import</c>.</summary>
     /// <param name="args">The words after <c>envelope</c>.</param>
     /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
     /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>

@@ -11,7 +11,7 @@ internal sealed class JobOptions
     private readonly Option<int> _parallel = new("--parallel") { Description = "workers of this process, 1 to 64", DefaultValueFactory = _ => Defaults.DegreeOfParallelism };
     private readonly Option<int> _unit = new("--unit-size") { Description = "rows of a key range that a worker claims, 100 to 10,000,000", DefaultValueFactory = _ => Defaults.UnitSize };
     private readonly Option<int> _unitLease = new("--unit-lease") { Description = "seconds that a claimed range stays with a worker that gives no sign of life, 5 to 3600", DefaultValueFactory = _ => (int)Defaults.UnitLease.TotalSeconds };
-    private readonly Option<int> _pause = new("--pause") { Description = "milliseconds between two batches of a worker, 0 or more", DefaultValueFactory = _ => (int)Defaults.Pause.TotalMilliseconds };
+    private readonly Option<int> _pause = new("--pause") { Description = "milliseconds between two batches of a worker, 0 to 3,600,000", DefaultValueFactory = _ => (int)Defaults.Pause.TotalMilliseconds };
     private readonly Option<int> _rate = new("--max-rows-per-second") { Description = "of all workers of this process; 0 is no limit", DefaultValueFactory = _ => Defaults.MaxRowsPerSecond };
 
     private readonly Option<string?> _window = new("--window") { Description = "time of day in which rows are treated: 22:00-05:00 (UTC) or \"22:00-05:00 Europe/Zurich\"; outside of it workers wait, or with `stop` behind it the job ends with 4" };

@@ -52,7 +52,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         var proof = new Option<string?>("--proof") { Description = "write the re-encryption's completion report to a new file, as JSON, and as text beside it" };
         var by = new Option<string?>("--by") { Description = "who reports, for the record" };
         var job = new JobOptions();
-        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off", DefaultValueFactory = _ => (int)defaults.CutOffTimeout.TotalSeconds };
+        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off, 0 to 604,800; 0 leaves the proof out", DefaultValueFactory = _ => (int)defaults.CutOffTimeout.TotalSeconds };
         var compromise = new Command("compromise", "stop sealing with keys at once, re-encrypt their rows, say what was exposed, and refuse the keys")
         {
             _key, _scope, kmsKey, before, _reason, by, dryRun, markOnly, report, proof, cutOff,

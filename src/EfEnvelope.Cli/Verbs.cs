@@ -13,9 +13,9 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
         var scope = new Option<string?>("--scope") { Description = "global, tenant:VALUE or subject:NAME/VALUE" };
         var reason = new Option<string?>("--reason") { Description = "for the record; no personal data" };
         var job = new JobOptions();
-        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off; 0 leaves the proof out", DefaultValueFactory = _ => (int)new ReencryptionOptions().CutOffTimeout.TotalSeconds };
+        var cutOff = new Option<int>("--cut-off-timeout") { Description = "seconds to wait for the cut-off, 0 to 604,800; 0 leaves the proof out", DefaultValueFactory = _ => (int)new ReencryptionOptions().CutOffTimeout.TotalSeconds };
 
-        var sample = new Option<int>("--sample") { Description = "random cells of every column to open at the end", DefaultValueFactory = _ => new ReencryptionOptions().SampleSize };
+        var sample = new Option<int>("--sample") { Description = "random cells of every column to open at the end, 0 to 1,000", DefaultValueFactory = _ => new ReencryptionOptions().SampleSize };
         var report = new Option<string?>("--report") { Description = "write the completion report to a new file, as JSON, and as text beside it" };
 
         var status = new Command("status", "keys by scope and state");

@@ -14,7 +14,7 @@ internal sealed record RunSettings(bool IsQuick)
     public int WarmUps { get; init; } = 3;
 
     /// <summary>How long these go on at least.</summary>
-    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromSeconds(double.Parse(Environment.GetEnvironmentVariable("WARM") ?? "5"));
+    public TimeSpan WarmUpTime { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How long a turn should take: shorter work is repeated in it.</summary>
     public TimeSpan TurnTime { get; init; } = TimeSpan.FromMilliseconds(IsQuick ? 50 : 200);

@@ -23,10 +23,10 @@ public sealed record EnvelopeOptions
     /// </summary>
     public TimeSpan SealingLease { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>How often the key service is asked whether a held key may still be used. 1 min to 24 h, default 1 h.</summary>
+    /// <summary>How often the key service is asked whether a held key may still be used; at <see cref="MaximumKeyAge"/> where that is less. 1 min to 24 h, default 1 h.</summary>
     public TimeSpan KeyRevalidationInterval { get; init; } = TimeSpan.FromHours(1);
 
-    /// <summary>How long a held key opens values while the key service or the ring cannot be reached. 1 min to 7 days, default 24 h.</summary>
+    /// <summary>How long a held key opens and, as far as the ring can be reached, seals values while the key service cannot be; how long it opens values while the ring cannot be. 1 min to 7 days, default 24 h.</summary>
     public TimeSpan MaximumKeyAge { get; init; } = TimeSpan.FromHours(24);
 
     /// <summary>Keys of one ring held in memory at most, keys in use apart. 16 to 10,000,000, default 100,000 (about 1 KiB each).</summary>

@@ -18,11 +18,17 @@ public sealed partial class SnippetTests
     }
 
     [Fact]
-    public void Every_link_leads_to_a_file()
-        => Assert.Empty(Pages.SelectMany(page => Links().Matches(File.ReadAllText(page))
-            .Select(l => l.Groups[1].Value)
-            .Where(target => !target.StartsWith("http", StringComparison.Ordinal) && !File.Exists(Path.Combine(Path.GetDirectoryName(page)!, target)))
-            .Select(target => $"{Path.GetFileName(page)}: {target}")));
+    public void Every_link_leads_to_a_file_and_to_a_heading_of_it()
+    {
+        var links = Pages.Concat(new[] { "CONTRIBUTING.md", "CHANGELOG.md" }.Select(name => Path.Combine(RepositoryFolder.Path, name)))
+            .SelectMany(page => Links().Matches(File.ReadAllText(page)).Select(l => (Page: page, Target: l.Groups[1].Value, Anchor: l.Groups[2].Value)))
+            .Where(l => !l.Target.StartsWith("http", StringComparison.Ordinal)).ToList();
+        Assert.Contains(links, l => l.Anchor.Length > 0);
+        Assert.Empty(links.Where(l => !Leads(l.Target.Length == 0 ? l.Page : Path.Combine(Path.GetDirectoryName(l.Page)!, l.Target), l.Anchor)).Select(l => $"{Path.GetFileName(l.Page)}: {l.Target}#{l.Anchor}"));
+
+        static bool Leads(string path, string anchor)
+            => File.Exists(path) && (anchor.Length == 0 || File.ReadLines(path).Any(line => line.StartsWith('#') && Anchor(line) == anchor));
+    }
 
     [Fact]
     public void Every_option_is_in_the_table()
@@ -36,13 +42,17 @@ public sealed partial class SnippetTests
         Assert.All(names, name => Assert.Contains($"`{name}`", page, StringComparison.Ordinal));
     }
 
+    /// <summary>A heading's anchor, as the hosts of such pages make it: lower case, dashes for spaces, no other punctuation.</summary>
+    private static string Anchor(string heading)
+        => string.Concat(heading.TrimStart('#').Trim().ToLowerInvariant().Where(c => char.IsLetterOrDigit(c) || c is ' ' or '-' or '_').Select(c => c == ' ' ? '-' : c));
+
     /// <summary>Without indentation and trailing comment.</summary>
     private static string Code(string line) => TrailingComment().Replace(line, "").Trim();
 
     [GeneratedRegex("```csharp\\r?\\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex Blocks();
 
-    [GeneratedRegex(@"\]\(([^)#\s]+)")]
+    [GeneratedRegex(@"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")]
     private static partial Regex Links();
 
     [GeneratedRegex(@"(^|\s)//.*$")]
