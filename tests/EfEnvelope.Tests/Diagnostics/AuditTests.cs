@@ -182,37 +182,4 @@ public sealed class AuditTests : IAsyncLifetime
 
     private BankContext New(TimeProvider? clock = null)
         => new(_database.Options(e => e.UseTimeProvider(clock ?? _database.Time), o => o.UseLoggerFactory(_logs)));
-
-    private sealed record Event(string Category, LogLevel Level, EventId Id, string Message);
-
-    private sealed class RecordingLogs : ILoggerFactory
-    {
-        private readonly ConcurrentQueue<Event> _events = new();
-
-        public IEnumerable<Event> Own => _events.Where(e => e.Category == "EfEnvelope");
-
-        public List<Event> Of(EventId id) => [.. Own.Where(e => e.Id == id && e.Id.Name == id.Name)];
-
-        public ILogger CreateLogger(string categoryName) => new Logger(categoryName, _events);
-
-        public void AddProvider(ILoggerProvider provider)
-        {
-        }
-
-        public void Dispose()
-        {
-        }
-
-        private sealed class Logger(string category, ConcurrentQueue<Event> events) : ILogger
-        {
-            public IDisposable? BeginScope<TState>(TState state)
-                where TState : notnull
-                => null;
-
-            public bool IsEnabled(LogLevel logLevel) => true;
-
-            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
-                => events.Enqueue(new Event(category, logLevel, eventId, formatter(state, exception)));
-        }
-    }
 }

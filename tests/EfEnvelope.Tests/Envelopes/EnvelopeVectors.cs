@@ -13,6 +13,14 @@ internal static class EnvelopeVectors
         ? [CipherBackends.Bcl, CipherBackends.Select(CipherBackend.Libsodium, false)]
         : [CipherBackends.Bcl];
 
+    /// <summary>The entries of a part of the file: at least one, or a test that goes through them would hold nothing.</summary>
+    public static IReadOnlyList<JsonElement> Entries(string part)
+    {
+        var entries = Root.GetProperty(part).EnumerateArray().ToList();
+        Assert.NotEmpty(entries);
+        return entries;
+    }
+
     public static byte[] Hex(this JsonElement element, string name) => Convert.FromHexString(element.GetProperty(name).GetString()!);
 
     public static string Text(this JsonElement element, string name) => element.GetProperty(name).GetString()!;

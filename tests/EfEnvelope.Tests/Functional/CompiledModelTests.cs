@@ -91,7 +91,8 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
         _database.UseProvider(options).UseModel(model);
         await using var context = new CompiledContext(options.Options);
         context.Add(new Item { TenantId = TenantA });
-        Assert.NotNull(await Record.ExceptionAsync(() => context.SaveChangesAsync()));
+        var error = await Record.ExceptionAsync(() => context.SaveChangesAsync());
+        Assert.Contains(Causes(error), e => e is EnvelopeConfigurationException);
         Assert.Equal(0, await StoredCells.CountAsync(_database, "Items"));
     }
 
@@ -109,6 +110,14 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => reader.Items.ToListAsync());
         await _database.ExecuteAsync("UPDATE \"Items\" SET \"Armored\" = NULL, \"Number\" = " + (provider == "SQLite" ? "x'0000000000000000'" : "'\\x0000000000000000'"));
         await Assert.ThrowsAsync<EnvelopeRefusedException>(() => reader.Items.Select(i => i.Number).ToListAsync());
+    }
+
+    private static IEnumerable<Exception> Causes(Exception? error)
+    {
+        for (; error is not null; error = error.InnerException)
+        {
+            yield return error;
+        }
     }
 
     private IModel Compile()

@@ -33,7 +33,8 @@ public abstract class SaveWithoutTransactionTests(string provider) : IAsyncLifet
             context.Database.AutoTransactionBehavior = AutoTransactionBehavior.Never;
             await using var begun = transaction ? await context.Database.BeginTransactionAsync() : null;
             context.AddRange(new Card { Number = "canary one" }, new Card { Number = "canary two" });
-            await Assert.ThrowsAnyAsync<Exception>(() => context.SaveChangesAsync());
+            var error = await Assert.ThrowsAsync<DbUpdateException>(() => context.SaveChangesAsync());
+            Assert.Equal(FailingAt.Message, error.InnerException?.Message);
         }
 
         Assert.Equal(2, failing.Seen);
@@ -74,6 +75,8 @@ public abstract class SaveWithoutTransactionTests(string provider) : IAsyncLifet
 
     private sealed class FailingAt(int number) : DbCommandInterceptor
     {
+        public const string Message = "The connection is gone.";
+
         public int Seen { get; private set; }
 
         public override ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
@@ -92,7 +95,7 @@ public abstract class SaveWithoutTransactionTests(string provider) : IAsyncLifet
         {
             if (eventData.CommandSource == CommandSource.SaveChanges && ++Seen == number)
             {
-                throw new InvalidOperationException("The connection is gone.");
+                throw new InvalidOperationException(Message);
             }
         }
     }

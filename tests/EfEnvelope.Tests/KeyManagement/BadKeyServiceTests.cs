@@ -205,6 +205,7 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
         var error = await AssertNothingWrittenAsync<EnvelopeConfigurationException>(new BankContext(options.Options));
         Assert.Contains("UseAwsKms", error.Message, StringComparison.Ordinal);
         Assert.Contains("UseLocalKms", error.Message, StringComparison.Ordinal);
+        Assert.Contains("UseInMemoryKms", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -33,6 +33,9 @@ internal sealed class ScriptedKeyService(IKeyManagementService? inner = null) : 
     /// <summary>Awaited by every generation while it is set.</summary>
     public Func<Task>? GenerateGate { get; set; }
 
+    /// <summary>What every unwrapping answers with instead of the key, by the context's purpose and the key, while it is set.</summary>
+    public Func<string, byte[], byte[]>? Answer { get; set; }
+
     public string Provider => _inner.Provider;
 
     public async Task<GeneratedKey> GenerateKeyAsync(IReadOnlyDictionary<string, string> encryptionContext, CancellationToken cancellationToken)
@@ -64,7 +67,8 @@ internal sealed class ScriptedKeyService(IKeyManagementService? inner = null) : 
             }
 
             Fail();
-            return await _inner.UnwrapAsync(wrapped, encryptionContext, cancellationToken);
+            var key = await _inner.UnwrapAsync(wrapped, encryptionContext, cancellationToken);
+            return Answer?.Invoke(encryptionContext["efenvelope:purpose"], key) ?? key;
         }
         finally
         {

@@ -78,6 +78,54 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         Assert.Equal("b", (await Cold().Customers.AsNoTracking().SingleAsync(c => c.TenantId == TenantB)).FullName);
     }
 
+    /// <summary>What makes a key of the key service's one of a kek's: the row is no key of its scope any more.</summary>
+    [Fact]
+    public async Task A_kek_that_was_written_into_a_ring_row_is_refused()
+    {
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"KekId\" = \"Id\" WHERE \"Scope\" = '{ScopeA}' AND \"Purpose\" = 1");
+        await AssertRefusedAsync(ScopeA);
+    }
+
+    [Theory]
+    [InlineData("\"State\" = 2")]
+    [InlineData("\"Version\" = 7")]
+    [InlineData("\"CreatedAt\" = \"CreatedAt\" - 864000000000")]
+    [InlineData("\"ActivatedAt\" = NULL")]
+    [InlineData("\"StateChangedAt\" = \"StateChangedAt\" + 10")]
+    [InlineData("\"Reason\" = 'because'")]
+    [InlineData("\"RootKeyId\" = 'memory:other'")]
+    [InlineData("\"KeyMaterialId\" = 'other'")]
+    [InlineData("\"ChangedBy\" = 'nobody'")]
+    [InlineData("\"CompromisedAt\" = 638000000000000000")]
+    [InlineData("\"DestructionDueAt\" = 638000000000000000")]
+    [InlineData("\"FormerState\" = 1")]
+    [InlineData("\"Revision\" = \"Revision\" + 1")]
+    [InlineData("\"KekId\" = (SELECT k.\"Id\" FROM \"EnvelopeKeys\" k WHERE k.\"Purpose\" = 4)")]
+    [InlineData("\"KekId\" = NULL")]
+    [InlineData("\"Scope\" = 'row:00000000-0000-0000-0000-000000000001@global'")]
+    [InlineData("\"Purpose\" = 2")]
+    public async Task Every_field_of_a_row_keys_row_is_authenticated(string change)
+    {
+        var key = await KeyOfCardAsync(1);
+        Assert.Equal(1, await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET {change} WHERE \"Id\" = {Literal(key)}"));
+        await using var context = Cold();
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => context.Cards.AsNoTracking().Where(c => c.Id == 1).ToListAsync());
+        Assert.StartsWith("card-", (await Cold().Cards.AsNoTracking().SingleAsync(c => c.Id == 2)).Number, StringComparison.Ordinal);
+    }
+
+    /// <summary>Another key's row under the id that a cell names: everything in it is genuine but the id.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_rows_id_is_authenticated(bool rowKey)
+    {
+        var (id, other) = rowKey ? (await KeyOfCardAsync(1), await KeyOfCardAsync(2)) : (await KeyOfCustomerAsync("tenant:" + TenantA), await KeyOfCustomerAsync("tenant:" + TenantB));
+        await _database.ExecuteAsync($"DELETE FROM \"EnvelopeKeys\" WHERE \"Id\" = {Literal(id)}");
+        Assert.Equal(1, await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"Id\" = {Literal(id)} WHERE \"Id\" = {Literal(other)}"));
+        await using var context = Cold();
+        Assert.Equal(id, (await Assert.ThrowsAsync<KeyRingTamperedException>(() => rowKey ? context.Cards.AsNoTracking().Where(c => c.Id == 1).ToListAsync() : (Task)context.Customers.AsNoTracking().Where(c => c.TenantId == TenantA).ToListAsync())).KeyId);
+    }
+
     [Fact]
     public async Task A_compromised_key_that_is_flipped_back_to_active_by_sql_is_refused()
     {
@@ -284,6 +332,20 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         Assert.DoesNotContain(scope, error.Message, StringComparison.Ordinal);
         return error;
     }
+
+    private async Task<Guid> KeyOfCardAsync(int id)
+    {
+        Assert.True(EfEnvelope.Envelopes.EnvelopeCodec.TryReadKeyId((byte[])(await _database.ScalarAsync($"SELECT \"Number\" FROM \"Cards\" WHERE \"Id\" = {id}"))!, out var key));
+        return key;
+    }
+
+    private async Task<Guid> KeyOfCustomerAsync(string scope)
+    {
+        await using var context = Cold();
+        return (await new EnvelopeKeys(context).ListAsync()).Single(k => k.Scope == scope && k.Purpose == KeyPurpose.Field).Id;
+    }
+
+    private string Literal(Guid id) => provider == "SQLite" ? $"'{id.ToString().ToUpperInvariant()}'" : $"'{id}'";
 
     private async Task<long> CountAsync(string table) => Convert.ToInt64(await _database.ScalarAsync($"SELECT COUNT(*) FROM \"{table}\""));
 

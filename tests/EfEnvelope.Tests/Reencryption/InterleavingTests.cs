@@ -16,7 +16,6 @@ public abstract class InterleavingTests(string provider)
         var seed = Environment.GetEnvironmentVariable("EFENVELOPE_SEED") is { Length: > 0 } given ? int.Parse(given, System.Globalization.CultureInfo.InvariantCulture) : Environment.TickCount;
         await using var database = await JobDatabase.CreateAsync(provider);
         var result = await new Interleaver(database.Target(TimeSpan.FromSeconds(1)), seed).RunAsync(5_000);
-        Assert.InRange(result.Interleavings, 5_000, long.MaxValue);
         Assert.True(result.Conflicts > 10, $"Seed {seed}: only {result.Conflicts} writes met the job.");
     }
 }

@@ -128,7 +128,8 @@ public abstract class JobFaultTests(string provider)
             await job.LineAsync(l => l.Contains("progress", StringComparison.Ordinal), TimeSpan.FromSeconds(30));
             await Task.Delay(random.Next(60));
             job.Signal(ChildProcess.Kill9);
-            await job.ExitAsync(TimeSpan.FromSeconds(10));
+            Assert.True(await job.ExitAsync(TimeSpan.FromSeconds(10)) == 128 + ChildProcess.Kill9, $"it had ended before: {job.Output}");
+            Assert.True(await StaleAsync(target) > 0, $"nothing was left to do: {job.Output}");
         }
 
         await stop.CancelAsync();
