@@ -11,8 +11,32 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.Diagnostics;
 
+public sealed class SqliteAuditTests() : AuditTests("SQLite")
+{
+    [Theory]
+    [InlineData("FullName", "CAST('canary-planted' AS BLOB)")]
+    [InlineData("FullName", "'canary-planted'")]
+    [InlineData("FullName", "7")]
+    [InlineData("FullName", "x''")]
+    [InlineData("Note", "'canary-planted'")]
+    [InlineData("Note", "1.5")]
+    [InlineData("Note", "x'00'")]
+    [InlineData("Profile", "'{\"Theme\":\"t\",\"Secret\":\"canary-planted\"}'")]
+    public Task Planted_plaintext_is_refused_and_audited_in_entities_and_projections(string column, string value) => AssertRefusedAndAuditedAsync(column, value);
+}
+
+public sealed class PostgresAuditTests() : AuditTests("PostgreSQL")
+{
+    [Theory]
+    [InlineData("FullName", "convert_to('canary-planted', 'UTF8')")]
+    [InlineData("FullName", "''")]
+    [InlineData("Note", "'canary-planted'")]
+    [InlineData("Profile", "'{\"Theme\":\"t\",\"Secret\":\"canary-planted\"}'")]
+    public Task Planted_plaintext_is_refused_and_audited_in_entities_and_projections(string column, string value) => AssertRefusedAndAuditedAsync(column, value);
+}
+
 /// <summary>The audit events: each with its stable id, none with a value (G41).</summary>
-public sealed class AuditTests : IAsyncLifetime
+public abstract class AuditTests(string provider) : IAsyncLifetime
 {
     private static readonly Guid Tenant = Guid.Parse("cccccccc-0000-0000-0000-00000000ca4a");
 
@@ -22,7 +46,7 @@ public sealed class AuditTests : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        _database = await TestDatabase.CreateAsync("SQLite");
+        _database = await TestDatabase.CreateAsync(provider);
         _database.KeyService = _kms;
         await using var context = New();
         await context.Database.EnsureCreatedAsync();
@@ -106,16 +130,78 @@ public sealed class AuditTests : IAsyncLifetime
         Assert.NotEmpty(_logs.Of(EnvelopeEventId.KeyServiceUnavailable));
     }
 
-    [Theory]
-    [InlineData("FullName", "CAST('canary-planted' AS BLOB)")]
-    [InlineData("FullName", "'canary-planted'")]
-    [InlineData("FullName", "7")]
-    [InlineData("FullName", "x''")]
-    [InlineData("Note", "'canary-planted'")]
-    [InlineData("Note", "1.5")]
-    [InlineData("Note", "x'00'")]
-    [InlineData("Profile", "'{\"Theme\":\"t\",\"Secret\":\"canary-planted\"}'")]
-    public async Task Planted_plaintext_is_refused_and_audited_in_entities_and_projections(string column, string value)
+    [Fact]
+    public async Task What_is_done_to_the_whole_ring_is_audited_and_counted()
+    {
+        using var counted = new CountedEvents();
+        using var document = new MemoryStream();
+        Guid ring;
+        await using (var process = new RingProcess(_database, _kms))
+        {
+            ring = (await process.Store.GetIdentityAsync(default)).Id;
+        }
+
+        await using var context = New();
+        var keys = new EnvelopeKeys(context);
+        await keys.ExportAsync(document);
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\"");
+        document.Position = 0;
+        await using (var cold = New(new FakeTimeProvider()))
+        {
+            await new EnvelopeKeys(cold).ImportAsync(document);
+        }
+
+        // A restore: the ring's epoch is one that this process has seen pass.
+        await keys.RotateAsync(EnvelopeScope.Tenant(Tenant));
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 0");
+        _database.Time.Advance(TimeSpan.FromMinutes(22));
+        context.Add(new Customer { TenantId = Tenant, FullName = "canary-name", Ssn = "canary-ssn" });
+        await context.SaveChangesAsync();
+        foreach (var id in new[] { EnvelopeEventId.RingExported, EnvelopeEventId.RingImported, EnvelopeEventId.RingReplaced })
+        {
+            Assert.Contains(_logs.Of(id), e => e.Level == LogLevel.Warning && e.Message.Contains(ring.ToString(), StringComparison.Ordinal));
+            Assert.Contains(id.Name!, counted.Names);
+        }
+    }
+
+    [Fact]
+    public async Task What_is_taken_off_a_list_is_audited_and_counted()
+    {
+        using var counted = new CountedEvents();
+        await using var context = New();
+        var keys = new EnvelopeKeys(context);
+        await keys.RotateAsync(EnvelopeScope.Tenant(Tenant));
+        await _database.ExecuteAsync(provider == "SQLite"
+            ? "UPDATE \"Customers\" SET \"FullName\" = CAST(substr(\"FullName\", 1, length(\"FullName\") - 1) AS BLOB)"
+            : "UPDATE \"Customers\" SET \"FullName\" = substr(\"FullName\", 1, length(\"FullName\") - 1)");
+        await keys.ReencryptAsync(new ReencryptionOptions { CutOffTimeout = TimeSpan.Zero });
+        var cell = Assert.Single(await keys.ListQuarantineAsync());
+        await keys.ReleaseQuarantineAsync([cell.Id], "canary-reason");
+        var released = Assert.Single(_logs.Of(EnvelopeEventId.QuarantineReleased));
+        Assert.Contains(cell.KeyId.ToString()!, released.Message, StringComparison.Ordinal);
+        Assert.Contains("FullName", released.Message, StringComparison.Ordinal);
+
+        await _database.ExecuteAsync("UPDATE \"EnvelopeColumns\" SET \"TableName\" = 'Gone', \"ColumnId\" = 'Gone.Number' WHERE \"TableName\" LIKE '%Cards' AND \"ColumnName\" = 'Number'");
+        var missing = Assert.Single((await keys.TakeCensusAsync()).MissingColumns);
+        await keys.ForgetColumnAsync(missing.Table, missing.Column);
+        Assert.Contains("Gone.Number", Assert.Single(_logs.Of(EnvelopeEventId.ColumnForgotten)).Message, StringComparison.Ordinal);
+
+        await using (var other = await TestDatabase.CreateAsync(provider))
+        {
+            other.KeyService = _kms;
+            await using var second = new BankContext(other.Options(e => e.UseTimeProvider(_database.Time).UseKeyRing(_database.Connect), o => o.UseLoggerFactory(_logs)));
+            await second.Database.EnsureCreatedAsync();
+            second.Add(new Customer { TenantId = Tenant, FullName = "canary-name", Ssn = "canary-ssn" });
+            await second.SaveChangesAsync();
+        }
+
+        var listed = Assert.Single(await keys.ListDatabasesAsync(), d => !d.IsOwn);
+        await keys.ForgetDatabaseAsync(listed.Name);
+        Assert.Contains(listed.Name, Assert.Single(_logs.Of(EnvelopeEventId.DatabaseForgotten)).Message, StringComparison.Ordinal);
+        Assert.Superset(new HashSet<string> { nameof(EnvelopeEventId.QuarantineReleased), nameof(EnvelopeEventId.ColumnForgotten), nameof(EnvelopeEventId.DatabaseForgotten) }, counted.Names);
+    }
+
+    protected async Task AssertRefusedAndAuditedAsync(string column, string value)
     {
         await _database.ExecuteAsync($"UPDATE \"Customers\" SET \"{column}\" = {value}");
         await using var context = New();
@@ -182,4 +268,39 @@ public sealed class AuditTests : IAsyncLifetime
 
     private BankContext New(TimeProvider? clock = null)
         => new(_database.Options(e => e.UseTimeProvider(clock ?? _database.Time), o => o.UseLoggerFactory(_logs)));
+
+    /// <summary>The audit events that the meter counts, of the whole process, while it listens.</summary>
+    private sealed class CountedEvents : IDisposable
+    {
+        private readonly ConcurrentDictionary<string, byte> _names = new(StringComparer.Ordinal);
+        private readonly MeterListener _listener = new()
+        {
+            InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument is { Meter.Name: "EfEnvelope", Name: "efenvelope.audit.events" })
+                {
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            },
+        };
+
+        public CountedEvents()
+        {
+            _listener.SetMeasurementEventCallback<long>((_, count, tags, _) =>
+            {
+                foreach (var tag in tags)
+                {
+                    if (count == 1 && tag.Value is string name)
+                    {
+                        _names.TryAdd(name, 0);
+                    }
+                }
+            });
+            _listener.Start();
+        }
+
+        public ISet<string> Names => _names.Keys.ToHashSet(StringComparer.Ordinal);
+
+        public void Dispose() => _listener.Dispose();
+    }
 }

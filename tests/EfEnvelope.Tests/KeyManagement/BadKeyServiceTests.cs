@@ -3,6 +3,7 @@ using Amazon.KeyManagementService;
 using Amazon.Runtime;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.KeyManagement.FakeKms;
+using EfEnvelope.Tests.Platforms;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -105,7 +106,7 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
         Assert.Equal(text, await File.ReadAllTextAsync(PathOf("k.json")));
     }
 
-    [Theory]
+    [UnixTheory]
     [InlineData(UnixFileMode.GroupRead)]
     [InlineData(UnixFileMode.OtherRead)]
     [InlineData(UnixFileMode.GroupRead | UnixFileMode.OtherRead)]
@@ -116,12 +117,6 @@ public abstract class BadKeyServiceTests(string provider) : IAsyncLifetime
         {
             context.Add(NewCustomer());
             await context.SaveChangesAsync();
-        }
-
-        if (OperatingSystem.IsWindows())
-        {
-            // No modes there; the file's folder decides.
-            return;
         }
 
         SetMode("open.json", UnixFileMode.UserRead | UnixFileMode.UserWrite | more);

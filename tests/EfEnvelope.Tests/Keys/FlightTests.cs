@@ -3,8 +3,12 @@ using EfEnvelope.Tests.Functional;
 
 namespace EfEnvelope.Tests.Keys;
 
+public sealed class SqliteFlightTests() : FlightTests("SQLite");
+
+public sealed class PostgresFlightTests() : FlightTests("PostgreSQL");
+
 /// <summary>Calls that several wait for: nobody gets what was meant for somebody else, or for an earlier time.</summary>
-public sealed class FlightTests : IAsyncLifetime
+public abstract class FlightTests(string provider) : IAsyncLifetime
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
@@ -14,7 +18,7 @@ public sealed class FlightTests : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
-        _database = await TestDatabase.CreateAsync("SQLite");
+        _database = await TestDatabase.CreateAsync(provider);
         _process = await new RingProcess(_database, _kms).CreateAsync();
     }
 

@@ -8,8 +8,12 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.Keys;
 
+public sealed class SqliteKeyServiceRequestTests() : KeyServiceRequestTests("SQLite");
+
+public sealed class PostgresKeyServiceRequestTests() : KeyServiceRequestTests("PostgreSQL");
+
 /// <summary>What the key service is told: the pinned key, the exact context, and nobody's name (G10, G11).</summary>
-public sealed class KeyServiceRequestTests : IAsyncLifetime
+public abstract class KeyServiceRequestTests(string provider) : IAsyncLifetime
 {
     private static readonly Guid Tenant = Guid.Parse("aaaaaaaa-0000-0000-0000-00000000ca4a");
 
@@ -21,7 +25,7 @@ public sealed class KeyServiceRequestTests : IAsyncLifetime
     {
         _server = await FakeKmsServer.StartAsync();
         _arn = _server.CreateKey("alias/banking");
-        _database = await TestDatabase.CreateAsync("SQLite");
+        _database = await TestDatabase.CreateAsync(provider);
         await using var context = New();
         await context.Database.EnsureCreatedAsync();
         context.Add(new Customer { TenantId = Tenant, FullName = "canary", Ssn = "s" });
@@ -132,12 +136,15 @@ public sealed class KeyServiceRequestTests : IAsyncLifetime
     [Fact]
     public async Task Ten_thousand_rows_that_name_unknown_keys_cost_no_call_of_the_key_service()
     {
-        await _database.ExecuteAsync(
-            """
+        await _database.ExecuteAsync(provider == "SQLite" ? """
             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
             INSERT INTO "Cards" ("TenantId", "Label", "Number", "EnvelopeRowId")
             SELECT c."TenantId", 'x', CAST(substr(c."Number", 1, 3) || randomblob(16) || substr(c."Number", 20) AS BLOB), upper(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(6)))
             FROM n, (SELECT * FROM "Cards" LIMIT 1) c
+            """ : """
+            INSERT INTO "Cards" ("TenantId", "Label", "Number", "EnvelopeRowId")
+            SELECT c."TenantId", 'x', substr(c."Number", 1, 3) || decode(md5(random()::text), 'hex') || substr(c."Number", 20), gen_random_uuid()
+            FROM generate_series(1, 10000) n, (SELECT * FROM "Cards" LIMIT 1) c
             """);
         await using var context = New();
         Assert.Single(await context.Customers.ToListAsync());

@@ -5,8 +5,12 @@ using EfEnvelope.Tests.KeyManagement.FakeKms;
 
 namespace EfEnvelope.Tests.Keys;
 
+public sealed class SqliteKeyServiceTroubleTests() : KeyServiceTroubleTests("SQLite");
+
+public sealed class PostgresKeyServiceTroubleTests() : KeyServiceTroubleTests("PostgreSQL");
+
 /// <summary>Each error class of AWS KMS against the whole ring, with a cold and a warm cache (G19).</summary>
-public sealed class KeyServiceTroubleTests : IAsyncLifetime
+public abstract class KeyServiceTroubleTests(string provider) : IAsyncLifetime
 {
     private static readonly KeyRingOptions Options = new();
 
@@ -40,7 +44,7 @@ public sealed class KeyServiceTroubleTests : IAsyncLifetime
     {
         _server = await FakeKmsServer.StartAsync();
         _arn = _server.CreateKey("alias/banking");
-        _database = await TestDatabase.CreateAsync("SQLite");
+        _database = await TestDatabase.CreateAsync(provider);
         await using var creator = await Process().CreateAsync();
     }
 

@@ -29,6 +29,7 @@ internal static class MemoryImage
     {
         var found = new SortedSet<string>(StringComparer.Ordinal);
         var starts = new bool[1 << 16];
+        var (seen, unseen) = (0L, 0L);
         foreach (var (_, masked) in needles)
         {
             starts[MemoryMarshal.Read<ushort>(masked)] = true;
@@ -48,19 +49,26 @@ internal static class MemoryImage
             var to = long.Parse(range[1], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
             for (var at = long.Parse(range[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture); at < to; at += buffer.Length - Overlap)
             {
+                var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, to - at));
                 try
                 {
-                    var read = RandomAccess.Read(memory, buffer.AsSpan(0, (int)Math.Min(buffer.Length, to - at)), at);
-                    Search(buffer.AsSpan(0, read), needles, starts, found);
+                    var read = RandomAccess.Read(memory, part, at);
+                    Search(part[..read], needles, starts, found);
+                    seen += read;
+                    unseen += part.Length - read;
                 }
                 catch (IOException)
                 {
                     // A mapping that cannot be read, or is gone by now.
+                    unseen += part.Length;
                 }
             }
         }
 
         CryptographicOperations.ZeroMemory(buffer);
+
+        // What is not read holds nothing by this search: it must be little.
+        Assert.True(unseen <= seen / 20, $"{unseen} bytes of the process could not be read, {seen} were.");
         return found;
     }
 

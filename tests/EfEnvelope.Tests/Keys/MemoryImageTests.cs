@@ -5,6 +5,7 @@ using EfEnvelope.Envelopes;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
 using EfEnvelope.Tests.Functional;
+using EfEnvelope.Tests.Platforms;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Keys;
@@ -23,34 +24,42 @@ public sealed class MemoryImageTests : IAsyncLifetime
 
     public async Task DisposeAsync() => await _database.DisposeAsync();
 
-    [Theory]
+    [LinuxTheory]
     [InlineData(CipherBackend.Libsodium)]
     [InlineData(CipherBackend.Bcl)]
     public async Task After_dispose_no_copy_of_a_key_is_in_the_process(CipherBackend backend)
     {
-        if (!OperatingSystem.IsLinux())
-        {
-            // The image is read from /proc; that each buffer is zeroed is tested everywhere (DataKeyTests).
-            return;
-        }
-
         var held = await UseAsync(backend, _database);
 
         // The search works: while the keys were held, it found them.
         Assert.Contains("an unwrapped key", held);
         Assert.Contains("the AEAD key of a row key", held);
-        Assert.Contains(_kms.Masked, m => m.What == "a sub-key");
+        Assert.Contains("a sub-key", held);
         Assert.Equal([], MemoryImage.Find(_kms.Masked));
     }
 
-    [Fact]
-    public async Task New_keys_that_could_not_be_committed_are_not_left_in_the_process()
+    [LinuxFact]
+    public async Task After_an_eviction_no_copy_of_a_key_is_in_the_process_while_the_others_are()
     {
-        if (!OperatingSystem.IsLinux())
+        const int Max = 16;
+        await using var process = await new RingProcess(_database, _kms, new KeyRingOptions { MaxCachedKeys = Max }).CreateAsync();
+        await process.Ring.ComputeMacAsync(new byte[1], process.Store, default);
+        var keys = new List<(Guid Id, List<(string What, byte[] Masked)> Needles)>();
+        for (var i = 0; i < 2 * Max; i++)
         {
-            return;
+            var known = _kms.Masked.Count;
+            keys.Add((await process.SealAsync($"tenant:{i}"), [.. _kms.Masked.Skip(known)]));
         }
 
+        var (held, evicted) = (keys.Where(k => process.Ring.Holds(k.Id)).ToList(), keys.Where(k => !process.Ring.Holds(k.Id)).ToList());
+        Assert.True(held.Count > 0 && evicted.Count >= Max, $"{held.Count} held, {evicted.Count} evicted");
+        Assert.Contains("a generated key", MemoryImage.Find([.. held.SelectMany(k => k.Needles)]));
+        Assert.Equal([], MemoryImage.Find([.. evicted.SelectMany(k => k.Needles)]));
+    }
+
+    [LinuxFact]
+    public async Task New_keys_that_could_not_be_committed_are_not_left_in_the_process()
+    {
         await using var process = await new RingProcess(_database, _kms).CreateAsync();
         process.Store.BeforeInsert = () => throw new KeyUnavailableException("Out of reach (injected).");
         await Assert.ThrowsAsync<KeyUnavailableException>(() => process.SealAsync());

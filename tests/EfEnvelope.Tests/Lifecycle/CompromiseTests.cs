@@ -161,8 +161,7 @@ public abstract class CompromiseTests(string provider) : LifecycleFixture(provid
         await using var context = Live();
         await SeedAsync(context, 4, 2);
         var keys = new EnvelopeKeys(context);
-        await Task.Delay(2);
-        var time = DateTimeOffset.UtcNow;
+        var time = (await keys.ListAsync(includeRowKeys: true)).Max(k => k.CreatedAt).AddTicks(1);
         await keys.RotateAsync(EnvelopeScope.Tenant(TenantB));
         var young = await KeyAsync(context, EnvelopeScope.Tenant(TenantB).Value, version: 2);
         var report = await keys.CompromiseAsync(KeySelection.CreatedBefore(time), "a former employee kept a copy", Options);
@@ -171,8 +170,8 @@ public abstract class CompromiseTests(string provider) : LifecycleFixture(provid
         Assert.All(ring.Where(k => k.CreatedAt < time), k => Assert.Equal(KeyState.Revoked, k.State));
         Assert.Equal(KeyState.Active, ring.Single(k => k.Id == young.Id).State);
         Assert.Equal(4, (await Live().Customers.AsNoTracking().ToListAsync()).Count);
-        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.CompromiseAsync(KeySelection.CreatedBefore(DateTimeOffset.UtcNow.AddMinutes(5)), "typo"));
-        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.PreviewCompromiseAsync(KeySelection.CreatedBefore(DateTimeOffset.UtcNow.AddMinutes(5))));
+        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.CompromiseAsync(KeySelection.CreatedBefore(TimeProvider.System.GetUtcNow().AddMinutes(5)), "typo"));
+        await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => keys.PreviewCompromiseAsync(KeySelection.CreatedBefore(TimeProvider.System.GetUtcNow().AddMinutes(5))));
         await Assert.ThrowsAsync<KeyNotFoundInRingException>(() => keys.CompromiseAsync(KeySelection.CreatedBefore(DateTimeOffset.UnixEpoch), "typo"));
     }
 

@@ -1,3 +1,4 @@
+using EfEnvelope.Tests.Platforms;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Samples;
@@ -11,7 +12,7 @@ public sealed class BankingDemoTests : DemoTests
         var run = await DemoProcess.RunAsync(["--folder", Folder]);
         AssertSucceeded(run);
         Assert.Contains("300 customers saved", run.Output, StringComparison.Ordinal);
-        Assert.Contains("27 key(s) seal nothing any more", run.Output, StringComparison.Ordinal);
+        Assert.Contains($"{await ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE \"CompromisedAt\" IS NOT NULL")} key(s) seal nothing any more", run.Output, StringComparison.Ordinal);
         Assert.Contains("Completion report: Genuine and proven", run.Output, StringComparison.Ordinal);
         Assert.True(
             run.Output.IndexOf("Plan of the re-encryption", StringComparison.Ordinal) is > 0 and var plan && run.Output.IndexOf("1 worker, as SQLite", StringComparison.Ordinal) is var worker && plan < worker
@@ -23,7 +24,11 @@ public sealed class BankingDemoTests : DemoTests
         Assert.Contains(verify.Output.Split('\n')[0].TrimEnd(), run.Output, StringComparison.Ordinal);
         Assert.DoesNotContain('\x1b', run.Output);
         Assert.DoesNotContain('\r', run.Output.ReplaceLineEndings("\n"));
-        await AssertNoStaleCellAsync(cells: 1571);
+        using (var counted = System.Text.Json.JsonDocument.Parse(await File.ReadAllTextAsync(report)))
+        {
+            await AssertNoStaleCellAsync(cells: counted.RootElement.GetProperty("census").EnumerateArray().Sum(c => c.GetProperty("cells").GetInt32()));
+        }
+
         Assert.DoesNotContain("Ada Keller", File.ReadAllText(DatabasePath, System.Text.Encoding.Latin1), StringComparison.Ordinal);
 
         var again = await DemoProcess.RunAsync(["--folder", Folder, "--customers", "5"]);
@@ -37,15 +42,9 @@ public sealed class BankingDemoTests : DemoTests
     }
 
     /// <summary>On SQLite, whose calls never wait: the signal is heard all the same, after the current batch.</summary>
-    [Fact]
+    [UnixFact]
     public async Task A_signal_stops_it_and_its_verbs_after_the_current_batch_and_nothing_is_lost()
     {
-        if (OperatingSystem.IsWindows())
-        {
-            // No signals there.
-            return;
-        }
-
         var story = await DemoProcess.StopAtAsync("Census before", ["--folder", Folder, "--customers", "1500"]);
         Assert.Equal((4, "Stopped. Nothing is lost: run it again."), (story.ExitCode, story.Error.Trim()));
 
