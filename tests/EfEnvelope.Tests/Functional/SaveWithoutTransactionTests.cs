@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Transactions;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 
@@ -42,8 +43,33 @@ public abstract class SaveWithoutTransactionTests(string provider) : IAsyncLifet
         Assert.Equal(committed, (await reader.Set<Card>().AsNoTracking().ToListAsync()).Count(c => c.Number.StartsWith("canary ", StringComparison.Ordinal)));
     }
 
+    /// <summary>SQLite's driver takes part in no ambient transaction, PostgreSQL's in none with Enlist=false: EF begins no transaction beside it, or begins its own.</summary>
+    [Fact]
+    public async Task Rows_that_were_committed_beside_an_ambient_transaction_which_the_connection_is_not_in_open()
+    {
+        await using (var context = New())
+        {
+            await context.Database.EnsureCreatedAsync();
+        }
+
+        using (new TransactionScope(TransactionScopeAsyncFlowOption.Enabled))
+        {
+            await using var context = New(new FailingAt(2));
+            context.Database.AutoTransactionBehavior = provider == "SQLite" ? AutoTransactionBehavior.WhenNeeded : AutoTransactionBehavior.Never;
+            context.AddRange(new Card { Number = "canary one" }, new Card { Number = "canary two" });
+            Assert.Equal(FailingAt.Message, (await Assert.ThrowsAsync<DbUpdateException>(() => context.SaveChangesAsync())).InnerException?.Message);
+        }
+
+        await using var reader = New();
+        Assert.StartsWith("canary ", (await reader.Set<Card>().AsNoTracking().SingleAsync()).Number, StringComparison.Ordinal);
+    }
+
     private AdHocContext New(params IInterceptor[] interceptors)
-        => new(_database.Options(more: builder => AdHocContext.Cached(Batched(builder).AddInterceptors(interceptors))), Model);
+        => new(
+            _database.Options(
+                more: builder => AdHocContext.Cached(Batched(builder).AddInterceptors(interceptors).ConfigureWarnings(w => w.Ignore(RelationalEventId.AmbientTransactionWarning))),
+                connectionString: provider == "SQLite" ? null : _database.ConnectionString + ";Enlist=false"),
+            Model);
 
     private DbContextOptionsBuilder Batched(DbContextOptionsBuilder builder)
     {

@@ -222,6 +222,33 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
         Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_row_that_an_open_transaction_made_under_a_kek_that_was_retired_since_goes_on_under_another(bool compromised)
+    {
+        await using var writer = New();
+        await SeedAsync(writer, 0, 1);
+        await using var transaction = await writer.Database.BeginTransactionAsync();
+        var card = new PaymentCard { TenantId = TenantA, Label = "new", Number = "4111" };
+        writer.Add(card);
+        await writer.SaveChangesAsync();
+        await using (var other = New("b"))
+        {
+            await (compromised ? new EnvelopeKeys(other).ReportCompromisedAsync(ScopeA, "stolen") : (Task)new EnvelopeKeys(other).RotateAsync(ScopeA));
+        }
+
+        Database.Time.Advance(PastLease);
+        card.Number = "4222";
+        Assert.Contains("Save again", (await Assert.ThrowsAsync<KeyUnavailableException>(() => writer.SaveChangesAsync())).Message, StringComparison.Ordinal);
+        await writer.SaveChangesAsync();
+        card.Number = "4333";
+        await writer.SaveChangesAsync();
+        await transaction.CommitAsync();
+        await using var reader = New("c");
+        Assert.Equal("4333", (await reader.Set<PaymentCard>().AsNoTracking().SingleAsync(c => c.Label == "new")).Number);
+    }
+
     private static async Task AssertAbortedAsync(BankContext context)
         => Assert.Equal(PostgresErrorCodes.InFailedSqlTransaction, (await Assert.ThrowsAsync<PostgresException>(() => context.Database.ExecuteSqlRawAsync("SELECT 1"))).SqlState);
 

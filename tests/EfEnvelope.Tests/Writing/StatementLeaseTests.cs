@@ -65,6 +65,22 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     }
 
     [Fact]
+    public async Task An_ambient_transaction_that_the_connection_is_not_in_is_left_alone()
+    {
+        var point = new StatementPoint(ofTransactions: false);
+        await using var context = new BankContext(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point), Database.ConnectionString + ";Enlist=false"));
+        await SeedAsync(context, 1, 0);
+        Database.Time.Advance(HalfLease);
+        using var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
+        point.Reach = RetireElsewhereAsync;
+        Assert.Contains("rolled back", (await Assert.ThrowsAsync<KeyUnavailableException>(() => RenameAsync(context))).Message, StringComparison.Ordinal);
+        Assert.Equal("Name 0", (await ReadAsync(context)).FullName);
+        Assert.Equal(TransactionStatus.Active, Transaction.Current!.TransactionInformation.Status);
+        Assert.Equal(1, await RenameAsync(context));
+        Assert.Equal((await KeyAsync(context, ScopeA.Value, 2)).Id, await KeyOfCellAsync("b0"));
+    }
+
+    [Fact]
     public async Task A_statement_of_the_callers_transaction_whose_question_has_no_answer_is_not_committed()
     {
         var point = new StatementPoint(ofTransactions: false);
