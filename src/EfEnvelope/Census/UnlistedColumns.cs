@@ -85,7 +85,7 @@ internal static class UnlistedColumns
             WHERE a.attname = ANY({Storage.Sql.AddArray(command, NpgsqlDbType.Text, listed.Select(l => l.Column).Distinct(StringComparer.Ordinal).ToArray())}) AND a.attnum > 0 AND NOT a.attisdropped
                 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
                 AND (t.oid IN ('bytea'::regtype, 'json'::regtype, 'jsonb'::regtype) OR t.typcategory = 'S')
-                AND has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid)
+                AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
             ORDER BY 1, 2, a.attnum
             """;
 

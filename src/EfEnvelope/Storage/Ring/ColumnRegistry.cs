@@ -32,11 +32,14 @@ internal static class ColumnRegistry
     /// <param name="written">The tables that are to be written to, as <see cref="TablesOf(IEntityType)"/> names them; null for all of the model. Only looked at where one of the model is not there.</param>
     /// <param name="cancellationToken">Cancels it.</param>
     public static ValueTask CheckAsync(EnvelopeSession session, IKeyRingStore store, IEnumerable<string>? written, CancellationToken cancellationToken)
-        => IsRegistered(session, written) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: false, cancellationToken);
+        => Find(session, written) is not null ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: false, cancellationToken);
 
-    /// <summary>Registers what the model declares and the ring does not list: when the keys are had, and before the first cell is sent. Parameters as of <see cref="CheckAsync"/>.</summary>
+    /// <summary>
+    /// Registers what the model declares and the ring does not list: when the keys are had, and before the first cell is sent. Asks again here where that was longer than a lease ago: the ring was in reach a moment ago. Parameters as of
+    /// <see cref="CheckAsync"/>.
+    /// </summary>
     public static ValueTask EnsureRegisteredAsync(EnvelopeSession session, IKeyRingStore store, IEnumerable<string>? written, CancellationToken cancellationToken)
-        => IsRegistered(session, written) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: true, cancellationToken);
+        => Find(session, written) is { } known && session.Ring.IsFresh(known.AskedAt) ? ValueTask.CompletedTask : RegisterAsync(session, store, insert: true, cancellationToken);
 
     /// <summary>The tables that a save of the type writes to.</summary>
     public static IEnumerable<string> TablesOf(IEntityType type)
@@ -46,9 +49,9 @@ internal static class ColumnRegistry
     public static IEnumerable<string> TablesOf(IModel model, string columnId)
         => Declared(model).Where(c => c.Value?.FindEnvelope() is not { } declaration || declaration.ColumnId == columnId).Select(c => DataTables.NameOf(c.Key.Table));
 
-    private static bool IsRegistered(EnvelopeSession session, IEnumerable<string>? written)
+    private static Registration? Find(EnvelopeSession session, IEnumerable<string>? written)
         => Registered.TryGetValue(session.Context.Model, out var rings) && session.Ring is var ring && rings.TryGetValue((ring, DataDatabase.PlaceOf(session)), out var known)
-            && known.Stamp == ring.Stamp && ring.IsFresh(known.AskedAt) && (known.Unsettled.Count == 0 || (written is not null && !written.Any(known.Unsettled.Contains)));
+            && known.Stamp == ring.Stamp && (known.Unsettled.Count == 0 || (written is not null && !written.Any(known.Unsettled.Contains))) ? known : null;
 
     private static async ValueTask RegisterAsync(EnvelopeSession session, IKeyRingStore store, bool insert, CancellationToken cancellationToken)
     {
