@@ -45,7 +45,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
                     .FirstOrDefault(o => o.NewName == column.Name && ((o.Table == table.Name && o.Schema == table.Schema) || (o.Table == former.Name && o.Schema == former.Schema)));
                 if (!newColumns.Contains((table.Name, table.Schema, column.Name)) && former.FindColumn(old?.Name ?? column.Name) is { } before)
                 {
-                    Check(before, column);
+                    Check(before, column, isRenamed: old is not null);
                     CheckMembers(before, column);
                 }
             }
@@ -66,7 +66,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
         }
     }
 
-    private static void Check(IColumn before, IColumn column)
+    private static void Check(IColumn before, IColumn column, bool isRenamed)
     {
         var (was, becomes) = (Encrypted(before), Encrypted(column));
         if (becomes is { } property && was is null)
@@ -74,7 +74,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
             throw Refused(
                 property,
                 column,
-                $"column {before.Table.Name}.{before.Name} exists and holds plaintext; a migration cannot encrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Encrypted\")), add it by a migration, copy the values through the application, and drop the old column afterwards");
+                $"column {before.Table.Name}.{before.Name} exists and holds plaintext; a migration cannot encrypt it in place. {Another(before, column, isRenamed)}Map the property to a new column (HasColumnName(\"{(isRenamed ? column.Name : column.Name + "Encrypted")}\")), and {Keep(before)}; add it by a migration, copy the values through the application, and drop the old column afterwards");
         }
 
         if (was is { } former && becomes is null && column.PropertyMappings is [{ Property: { } plain }, ..])
@@ -82,7 +82,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
             throw Refused(
                 plain,
                 column,
-                $"column {before.Table.Name}.{before.Name} exists and holds envelopes of column id '{former.FindEnvelope()?.ColumnId}'; a migration cannot decrypt it in place. Map the property to a new column (HasColumnName(\"{column.Name}Plain\")), add it by a migration, copy the values through the application, and drop the old column afterwards");
+                $"column {before.Table.Name}.{before.Name} exists and holds envelopes of column id '{former.FindEnvelope()?.ColumnId}'; a migration cannot decrypt it in place. {Another(before, column, isRenamed)}Map the property to a new column (HasColumnName(\"{(isRenamed ? column.Name : column.Name + "Plain")}\")), and {Keep(before)}; add it by a migration, copy the values through the application, and drop the old column afterwards");
         }
 
         if (becomes?.FindEnvelope() is not { } now || was?.FindEnvelope() is not { } then)
@@ -100,16 +100,29 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
 
         if (!Opens(then, now))
         {
-            throw Refused(becomes, column, $"column {before.Table.Name}.{before.Name} exists and holds values of column id '{then.ColumnId}', {KeepId(then, now)}");
+            throw Refused(becomes, column, $"column {before.Table.Name}.{before.Name} exists and holds values of column id '{then.ColumnId}', which would not open under '{now.ColumnId}'. {Another(before, column, isRenamed)}{KeepId(then)}");
         }
     }
+
+    /// <summary>EF takes a column that goes and one that comes in the same migration for a renamed one where their types are alike, whatever their properties.</summary>
+    private static string Another(IColumn before, IColumn column, bool isRenamed)
+    {
+        var (former, present) = (Property(before), Property(column));
+        return isRenamed && !string.Equals(former, present, StringComparison.Ordinal)
+            ? $"If {present} is another property than {former}, and not {former} renamed: remove {former} in a migration of its own, and add {present} in the next one, or this one would move the values of the one into the other. Else: "
+            : "";
+    }
+
+    private static string Property(IColumn column) => column.PropertyMappings.Count > 0 ? column.PropertyMappings[0].Property.Name : column.Name;
+
+    private static string Keep(IColumn before) => $"keep the old one by another property meanwhile (HasColumnName(\"{before.Name}\")), or EF renames it";
 
     /// <summary>Whether values of the former declaration open under the present one, or the reverse: the same differences are asked for a migration's way back.</summary>
     private static bool Opens(ColumnDeclaration then, ColumnDeclaration now)
         => now.ColumnId == then.ColumnId || now.FormerColumnIds.Contains(then.ColumnId, StringComparer.Ordinal) || then.FormerColumnIds.Contains(now.ColumnId, StringComparer.Ordinal);
 
-    private static string KeepId(ColumnDeclaration then, ColumnDeclaration now)
-        => $"which would not open under '{now.ColumnId}' (a renamed class or property?). Keep the id: [Encrypted(ColumnId = \"{then.ColumnId}\")], or declare it as a former one: [Encrypted(FormerColumnIds = [\"{then.ColumnId}\"])]";
+    private static string KeepId(ColumnDeclaration then)
+        => $"A renamed class or property keeps the id: [Encrypted(ColumnId = \"{then.ColumnId}\")], or declare it as a former one: [Encrypted(FormerColumnIds = [\"{then.ColumnId}\"])]";
 
     /// <summary>A document stays where it is, and no operation shows that one of its members is to be encrypted.</summary>
     private static void CheckMembers(IColumn before, IColumn column)
@@ -143,7 +156,7 @@ internal sealed class PlaintextColumnGuard(IMigrationsModelDiffer inner) : IMigr
 
             if (then is not null && now is not null && !Opens(then, now))
             {
-                throw Refused(property, column, $"documents of column {before.Table.Name}.{before.Name} exist, and hold '{path[1..]}' under column id '{then.ColumnId}', {KeepId(then, now)}");
+                throw Refused(property, column, $"documents of column {before.Table.Name}.{before.Name} exist, and hold '{path[1..]}' under column id '{then.ColumnId}', which would not open under '{now.ColumnId}'. {KeepId(then)}");
             }
         }
     }

@@ -97,6 +97,58 @@ public abstract class PlaintextColumnGuardTests(string provider) : IAsyncLifetim
         Assert.Contains(Differences(Beside, Plain), o => o is DropColumnOperation { Name: "NameEncrypted" });
     }
 
+    /// <summary>EF takes a column that goes and one of the same type that comes for a renamed one: who kept the id, as for a renamed property, would move the former one's values.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_column_that_goes_and_another_that_comes_are_two_migrations(bool encrypted)
+    {
+        void Bare(ModelBuilder m)
+        {
+            m.Entity<Person>().ToTable("People").Ignore(p => p.Name);
+            m.UseEnvelopeEncryption();
+        }
+
+        void With(ModelBuilder m, string name, bool isEncrypted)
+        {
+            m.Entity<Person>().ToTable("People").Ignore(p => p.Name);
+            _ = isEncrypted ? m.Entity<Person>().Property<string?>(name).IsEncrypted() : (object)m.Entity<Person>().Property<byte[]?>(name);
+            m.UseEnvelopeEncryption();
+        }
+
+        var error = Refused(m => With(m, "Former", encrypted), m => With(m, "Phone", isEncrypted: true));
+        Assert.Equal("Phone", error.Property);
+        Assert.Contains("If Phone is another property than Former, and not Former renamed: remove Former in a migration of its own, and add Phone in the next one", error.Message, StringComparison.Ordinal);
+        Assert.Contains(encrypted ? "Else: A renamed class or property keeps the id: [Encrypted(ColumnId = \"Person.Former\")]" : "Former exists and holds plaintext", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("PhoneEncrypted", error.Message, StringComparison.Ordinal);
+
+        Assert.IsType<DropColumnOperation>(Assert.Single(Differences(m => With(m, "Former", encrypted), Bare)));
+        Assert.IsType<AddColumnOperation>(Assert.Single(Differences(Bare, m => With(m, "Phone", isEncrypted: true))));
+    }
+
+    /// <summary>A new column's name alone is a rename to EF; where another property keeps the old column, it is a new column.</summary>
+    [Fact]
+    public void The_advice_leads_out_where_it_is_followed_by_half_too()
+    {
+        void Half(ModelBuilder m)
+        {
+            m.Entity<Person>().ToTable("People").Property(p => p.Name).HasColumnName("NameEncrypted").IsEncrypted();
+            m.UseEnvelopeEncryption();
+        }
+
+        void Whole(ModelBuilder m)
+        {
+            m.Entity<Person>().Property<string?>("NamePlain").HasColumnName("Name");
+            Half(m);
+        }
+
+        var error = Refused(Plain, Half);
+        Assert.Contains("HasColumnName(\"NameEncrypted\")), and keep the old one by another property meanwhile (HasColumnName(\"Name\"))", error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("If Name is another", error.Message, StringComparison.Ordinal);
+        Assert.Contains(Differences(Plain, Whole), o => o is AddColumnOperation { Name: "NameEncrypted" });
+        Assert.Contains(Differences(Whole, Half), o => o is DropColumnOperation { Name: "Name" });
+    }
+
     [Fact]
     public void Envelope_columns_that_move_or_stay_are_allowed()
     {
