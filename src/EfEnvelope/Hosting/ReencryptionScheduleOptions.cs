@@ -41,6 +41,12 @@ public sealed class ReencryptionScheduleOptions
             throw new EnvelopeConfigurationException($"The configuration section '{path}' of a scheduled re-encryption is empty or does not exist. Name an option in it, such as Interval, or register without a section. Nothing was changed.");
         }
 
+        if (configuration.GetSection(nameof(Job)) is { Value.Length: > 0 } job)
+        {
+            // The binder would pass over it in silence.
+            throw new EnvelopeConfigurationException($"The configuration section '{path}' of a scheduled re-encryption cannot be read: {job.Path} is a section, not a value. Set the job's options in it, such as {job.Path}:{nameof(ReencryptionOptions.BatchSize)}. Nothing was changed.");
+        }
+
         try
         {
             // The binder changes a nested object in place: one that somebody else holds must not change with it.

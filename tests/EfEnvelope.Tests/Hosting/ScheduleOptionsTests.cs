@@ -51,6 +51,7 @@ public sealed class ScheduleOptionsTests
     [InlineData("Job:BatchSiz", "5", "BatchSiz")]
     [InlineData("Interval", "soon", "Interval")]
     [InlineData("Window", "at night", "22:00-05:00")]
+    [InlineData("Job", "fast", "Reencryption:Job is a section")]
     [InlineData("Other", null, "empty or does not exist")]
     public async Task A_section_that_cannot_be_read_keeps_the_host_from_starting_and_is_named(string key, string? value, string says)
     {
