@@ -28,6 +28,7 @@ internal static partial class EncryptedColumnType
         property.SetPrecision(null);
         property.SetScale(null);
         property.SetIsUnicode(null);
+        TakeCollation(property);
 
         var plaintextLength = PlaintextLength(property);
         if (plaintextLength is not { } length)
@@ -59,6 +60,16 @@ internal static partial class EncryptedColumnType
         }
 
         property.SetMaxLength(envelope > int.MaxValue ? null : (int)envelope);
+    }
+
+    /// <summary>PostgreSQL knows no collation of binary columns, and armour equals itself alone: what is set for all texts is not meant for envelopes.</summary>
+    private static void TakeCollation(IMutableProperty property)
+    {
+        if (property.GetCollation() is { } collation)
+        {
+            property.SetAnnotation(EnvelopeAnnotationNames.PlaintextCollation, collation);
+            property.SetCollation(null);
+        }
     }
 
     private static int? PlaintextLength(IMutableProperty property)

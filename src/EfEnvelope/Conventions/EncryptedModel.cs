@@ -6,6 +6,7 @@ using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Metadata;
+using Microsoft.EntityFrameworkCore.Storage.Json;
 
 namespace EfEnvelope.Conventions;
 
@@ -39,6 +40,7 @@ internal static class EncryptedModel
         var entityTypes = model.GetEntityTypes().Where(e => !e.IsRingTable()).ToList();
         foreach (var entityType in entityTypes)
         {
+            ScopeProperties.RefuseOnComplex(entityType);
             ScopeProperties.ApplyAttributes(entityType);
         }
 
@@ -91,6 +93,7 @@ internal static class EncryptedModel
     /// </summary>
     public static void FailClosed(IMutableProperty property)
     {
+        TakeJsonForm(property);
         var user = property.GetValueConverter();
         if (user is IEnvelopeValueConverter)
         {
@@ -118,6 +121,11 @@ internal static class EncryptedModel
 
         property.SetValueConverter(closed.UserConverter);
         property.RemoveAnnotation(EnvelopeAnnotationNames.Column);
+        if (property.RemoveAnnotation(EnvelopeAnnotationNames.PlaintextCollation)?.Value is string collation)
+        {
+            property.SetCollation(collation);
+        }
+
         if (property.RemoveAnnotation(EnvelopeAnnotationNames.PlaintextMaxLength)?.Value is string length)
         {
             property.SetMaxLength(int.Parse(length, CultureInfo.InvariantCulture));
@@ -153,6 +161,7 @@ internal static class EncryptedModel
 
     private static string ApplyTo(IMutableProperty property, bool ambient, ConversionServices? services)
     {
+        TakeJsonForm(property);
         var declaration = EncryptionDeclaration.Of(property);
         var json = IsInJson(property.DeclaringType);
         var armored = declaration.Armored || json;
@@ -208,6 +217,25 @@ internal static class EncryptedModel
         property.SetProviderValueComparer((ValueComparer?)null);
         property.SetValueConverter(EnvelopeValueConverters.Scalar(modelType, user, token, armored));
         return Finish(property, token, armored);
+    }
+
+    /// <summary>
+    /// A member of a JSON document is written by the property's own reader and writer where it has one, past its conversion, and so past its envelope. EF gives one to each enum of an owned document while it finalizes the model.
+    /// </summary>
+    private static void TakeJsonForm(IMutableProperty property)
+    {
+        if (property.GetJsonValueReaderWriter()?.GetType() is not { } form)
+        {
+            return;
+        }
+
+        if (!form.IsGenericType || form.GetGenericTypeDefinition() != typeof(JsonWarningEnumReaderWriter<>))
+        {
+            throw EncryptedPropertyValidator.Error(
+                property, $"has a JSON reader and writer of its own ({form.Name}), by which EF would write its value into a document in the clear. Remove it (SetJsonValueReaderWriterType), and convert the value by HasConversion where it needs another form");
+        }
+
+        property.SetJsonValueReaderWriterType(null);
     }
 
     /// <summary>A primitive collection becomes one value; EF's element type, and a conversion in it, would be dropped with what it says.</summary>

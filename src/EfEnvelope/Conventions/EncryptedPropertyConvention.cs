@@ -15,10 +15,10 @@ namespace EfEnvelope.Conventions;
 internal sealed record ConversionServices(IRelationalTypeMappingSource TypeMappings, IValueConverterSelector ConverterSelector);
 
 /// <summary>
-/// Applies encryption to every declared property when the model is finalized, so that it does not matter when an entity was configured. Registered by the
-/// context options and by <c>ConfigureConventions</c>.
+/// Applies encryption to every declared property when the model is finalized, so that it does not matter when an entity was configured, and looks at the finished model: conventions of the application may run afterwards.
+/// Registered by the context options and by <c>ConfigureConventions</c>.
 /// </summary>
-internal sealed class EncryptedPropertyConvention(ConversionServices services, bool ambientTenant, RingTableOptions? tables = null) : IModelFinalizingConvention
+internal sealed class EncryptedPropertyConvention(ConversionServices services, bool ambientTenant, RingTableOptions? tables = null) : IModelFinalizingConvention, IModelFinalizedConvention
 {
     public void ProcessModelFinalizing(IConventionModelBuilder modelBuilder, IConventionContext<IConventionModelBuilder> context)
     {
@@ -29,6 +29,12 @@ internal sealed class EncryptedPropertyConvention(ConversionServices services, b
             RingModel.Configure(model, tables);
         }
     }
+
+    public IModel ProcessModelFinalized(IModel model)
+    {
+        FinishedModel.Require(model, ambientTenant);
+        return model;
+    }
 }
 
 /// <summary>Adds the convention to every model that is built with the options extension.</summary>
@@ -37,7 +43,11 @@ internal sealed class EncryptedPropertyConventionPlugin(
 {
     public ConventionSet ModifyConventions(ConventionSet conventionSet)
     {
-        conventionSet.ModelFinalizingConventions.Add(new EncryptedPropertyConvention(new ConversionServices(typeMappings, converterSelector), source.AmbientTenant is not null));
+        var convention = new EncryptedPropertyConvention(new ConversionServices(typeMappings, converterSelector), source.AmbientTenant is not null);
+        conventionSet.ModelFinalizingConventions.Add(convention);
+
+        // Before EF makes the runtime model, which no longer knows what the validator asks.
+        conventionSet.ModelFinalizedConventions.Insert(0, convention);
         return conventionSet;
     }
 }

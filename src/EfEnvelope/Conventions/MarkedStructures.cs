@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Refuses <c>[Encrypted]</c> on what has no column of its own to encrypt: complex properties, owned types and other navigations, whose values would stand in the clear.
+/// Refuses <c>[Encrypted]</c> on what has no column of its own to encrypt (complex properties, owned types and other navigations), and where EF does not look: their values would stand in the clear.
 /// </summary>
 internal static class MarkedStructures
 {
@@ -17,27 +17,27 @@ internal static class MarkedStructures
                 continue;
             }
 
-            Refuse(entityType.GetDeclaredNavigations());
-            Refuse(entityType.GetDeclaredSkipNavigations());
-            RefuseComplex(entityType);
+            Refuse(entityType, entityType.GetNavigations());
+            Refuse(entityType, entityType.GetSkipNavigations());
+            Refuse(entityType);
         }
     }
 
-    private static void RefuseComplex(IReadOnlyTypeBase type)
+    private static void Refuse(IReadOnlyTypeBase type)
     {
-        var properties = type.GetDeclaredComplexProperties().ToList();
-        Refuse(properties);
-        foreach (var property in properties)
+        UnseenMarks.Refuse(type);
+        Refuse(type, type.GetComplexProperties());
+        foreach (var property in type.GetDeclaredComplexProperties())
         {
-            RefuseComplex(property.ComplexType);
+            Refuse(property.ComplexType);
         }
     }
 
-    private static void Refuse(IEnumerable<IReadOnlyPropertyBase> members)
+    private static void Refuse(IReadOnlyTypeBase type, IEnumerable<IReadOnlyPropertyBase> members)
     {
         foreach (var member in members)
         {
-            if (!EncryptionDeclaration.IsMarked(member))
+            if (!EncryptionDeclaration.IsMarked(member) && UnseenMarks.Find(type, member) is null)
             {
                 continue;
             }

@@ -49,6 +49,37 @@ internal static partial class ScopeProperties
         }
     }
 
+    /// <summary>The cells of a complex type take the key of its row: a scope that its class declares has no effect, and would let them stand under another key than it says.</summary>
+    public static void RefuseOnComplex(IReadOnlyTypeBase type)
+    {
+        foreach (var complex in type.GetDeclaredComplexProperties().Select(c => c.ComplexType))
+        {
+            var attribute = complex.ClrType.GetCustomAttributes(inherit: false).FirstOrDefault(a => a is DataKeyPerTenantAttribute or DataKeyPerSubjectAttribute or DataKeyPerRowAttribute or EncryptedHistoryOfAttribute);
+            if (attribute is not null)
+            {
+                var root = ScopeDeclaration.OwningRoot(complex).DisplayName();
+                throw new EnvelopeConfigurationException(
+                    $"{complex.DisplayName()} has [{Name(attribute)}], but is a complex type: its cells take the data key of their row, which {root} declares. Remove the attribute there, or put it on {root}.") { Entity = complex.DisplayName() };
+            }
+
+            RefuseOnComplex(complex);
+        }
+    }
+
+    /// <summary>Refuses a model whose entity has an attribute of a scope that the model does not say: it was made before.</summary>
+    public static void RequireApplied(IReadOnlyEntityType entityType)
+    {
+        var forgotten = entityType.FindAnnotation(EnvelopeAnnotationNames.Scope) is null ? (Attribute)Attribute<DataKeyPerTenantAttribute>(entityType)! ?? Attribute<DataKeyPerSubjectAttribute>(entityType) : null;
+        forgotten ??= entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow) is null ? Attribute<DataKeyPerRowAttribute>(entityType) : null;
+        forgotten ??= entityType.FindAnnotation(EnvelopeAnnotationNames.HistoryOf) is null ? Attribute<EncryptedHistoryOfAttribute>(entityType) : null;
+        if (forgotten is not null)
+        {
+            throw Error(entityType, $"has [{Name(forgotten)}], of which the model in use knows nothing. It was made before: make it again (dotnet ef dbcontext optimize), with UseEnvelopeEncryption in the options");
+        }
+    }
+
+    private static string Name(object attribute) => attribute.GetType().Name.Replace("Attribute", "", StringComparison.Ordinal);
+
     /// <summary>An attribute of the entity type's own: of a root also on any base class, of a derived type also on the classes between it and its mapped base.</summary>
     public static TAttribute? Attribute<TAttribute>(IReadOnlyEntityType entityType)
         where TAttribute : Attribute

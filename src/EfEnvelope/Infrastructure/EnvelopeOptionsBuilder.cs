@@ -144,6 +144,9 @@ public sealed class EnvelopeOptionsBuilder
         return this;
     }
 
+    /// <summary>The same configuration, to go on from: built options do not change with it.</summary>
+    internal EnvelopeOptionsBuilder Copy() => (EnvelopeOptionsBuilder)MemberwiseClone();
+
     private EnvelopeOptionsBuilder WithService(Func<EnvelopeOptions, EnvelopeOptions> change)
     {
         (KeyManagement, KeyManagementType) = (null, null);

@@ -21,9 +21,14 @@ internal sealed class EnvelopeOptionsExtension(EnvelopeOptionsBuilder builder) :
 
     public Func<DbConnection>? RingConnection => builder.RingConnection;
 
+    public EnvelopeOptions Options => builder.Options;
+
+    /// <summary>What was configured, for a further call to add to.</summary>
+    public EnvelopeOptionsBuilder CopyBuilder() => builder.Copy();
+
     public EnvelopeRuntime GetRuntime(IServiceProvider? applicationServices) => EnvelopeRuntimes.Get(builder, applicationServices);
 
-    public void ApplyServices(IServiceCollection services) => EnvelopeServices.Add(services);
+    public void ApplyServices(IServiceCollection services) => EnvelopeServices.Add(services, AmbientTenant is not null);
 
     public void Validate(IDbContextOptions options)
     {

@@ -19,19 +19,22 @@ namespace EfEnvelope.Infrastructure;
 /// <summary>EfEnvelope's hooks: additions to EF's services, and decorators around the provider's. Public EF services only.</summary>
 internal static class EnvelopeServices
 {
-    public static void Add(IServiceCollection services)
+    public static void Add(IServiceCollection services, bool hasTenant)
     {
         services.AddScoped<IEnvelopeRuntimeSource>(provider => provider.GetRequiredService<IDbContextOptions>().FindExtension<EnvelopeOptionsExtension>()!);
         services.AddScoped<EnvelopeSession>();
         services.AddScoped<IResettableService>(provider => provider.GetRequiredService<EnvelopeSession>());
         services.AddScoped<IConventionSetPlugin, EncryptedPropertyConventionPlugin>();
-        Decorate<IDatabase>(services, (provider, inner) => new BufferingDatabase(
-            new EnvelopeDatabase(
-                new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()),
-                provider.GetRequiredService<ICurrentDbContext>(),
-                provider.GetRequiredService<EnvelopeSession>(),
-                provider.GetRequiredService<IRelationalConnection>()),
-            provider.GetRequiredService<ICurrentDbContext>()));
+        Decorate<IDatabase>(services, (provider, inner) => new CheckedModelDatabase(
+            new BufferingDatabase(
+                new EnvelopeDatabase(
+                    new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()),
+                    provider.GetRequiredService<ICurrentDbContext>(),
+                    provider.GetRequiredService<EnvelopeSession>(),
+                    provider.GetRequiredService<IRelationalConnection>()),
+                provider.GetRequiredService<ICurrentDbContext>()),
+            provider.GetRequiredService<ICurrentDbContext>(),
+            hasTenant));
         Decorate<IRelationalCommandDiagnosticsLogger>(services, (provider, inner) => new EnvelopeCommandLogger(inner, provider.GetRequiredService<EnvelopeSession>()));
         Decorate<IModificationCommandFactory>(services, (provider, inner) => new EnvelopeModificationCommandFactory(inner, provider.GetRequiredService<IRelationalTypeMappingSource>()));
         Decorate<IQuerySqlGeneratorFactory>(services, (provider, inner) => new EnvelopeQuerySqlGeneratorFactory(inner, provider.GetRequiredService<QuerySqlGeneratorDependencies>(), [new ReadPlanner(), new BulkUpdatePlanner()]));
@@ -41,7 +44,7 @@ internal static class EnvelopeServices
             services, (provider, inner) => new EnvelopeQueryPostprocessorFactory(inner, provider.GetRequiredService<QueryTranslationPostprocessorDependencies>()));
         Decorate<IRelationalQueryStringFactory>(services, (_, inner) => new EnvelopeQueryStringFactory(inner));
         Decorate<IMigrationsModelDiffer>(services, (_, inner) => new PlaintextColumnGuard(inner));
-        Decorate<IModelRuntimeInitializer>(services, (_, inner) => new UnencryptedModelGuard(inner));
+        Decorate<IModelRuntimeInitializer>(services, (_, inner) => new UnencryptedModelGuard(inner, hasTenant));
         Decorate<IRelationalDatabaseCreator>(services, (provider, inner) => new RingAwareDatabaseCreator(inner, provider.GetRequiredService<ICurrentDbContext>()));
     }
 

@@ -24,6 +24,9 @@ internal static class EnvelopeAnnotationNames
     /// <summary>Property: the maximal plaintext length that the user set with HasMaxLength.</summary>
     public const string PlaintextMaxLength = Prefix + "PlaintextMaxLength";
 
+    /// <summary>Property: the collation that the user set, which no envelope has.</summary>
+    public const string PlaintextCollation = Prefix + "PlaintextCollation";
+
     /// <summary>Root entity type: <c>tenant|Property</c>, <c>tenant</c> (ambient) or <c>subject|name|Property</c>.</summary>
     public const string Scope = Prefix + "Scope";
 

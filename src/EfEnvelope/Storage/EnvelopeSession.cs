@@ -2,6 +2,7 @@ using System.Data;
 using System.Data.Common;
 using System.Transactions;
 using EfEnvelope.Keys;
+using EfEnvelope.Metadata;
 using EfEnvelope.Scoping;
 using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
@@ -66,8 +67,6 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     public string? AmbientScope
         => source.AmbientTenant?.Invoke(Context) is { } tenant && !RowScope.IsDefault(tenant) ? KeyScope.ForTenant(tenant) : null;
 
-    public bool HasAmbientTenant => source.AmbientTenant is not null;
-
     public bool IsSqlite => RingStoreFactory.IsSqlite(relationalConnection.DbConnection);
 
     /// <summary>Whether the ring stands in a database of its own.</summary>
@@ -75,6 +74,11 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     private EnvelopeRuntime OpenRuntime()
     {
+        if (source.AmbientTenant is not null)
+        {
+            Context.Model.RequireAmbient();
+        }
+
         var core = options.FindExtension<CoreOptionsExtension>();
         var services = core?.ApplicationServiceProvider;
         var runtime = source.GetRuntime(services);
