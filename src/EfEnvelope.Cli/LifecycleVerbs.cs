@@ -24,7 +24,9 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
         var due = new Option<bool>("--due") { Description = "destroy the scheduled keys whose window is over" };
         var destroy = new Command("destroy", "schedule the destruction of a key that no row names, or carry out those that are due") { _key, _reason, window, due };
         destroy.SetAction((parsed, cancellationToken) => parsed.GetValue(due)
-            ? parsed.GetValue(_key) is null ? DestroyDueAsync(cancellationToken) : throw new EnvelopeConfigurationException("destroy takes --key ID (schedules it) or --due (carries out what is due), not both.")
+            ? parsed.GetValue(_key) is not null ? throw new EnvelopeConfigurationException("destroy takes --key ID (schedules it) or --due (carries out what is due), not both.")
+                : parsed.GetValue(_reason) is not null || parsed.GetResult(window) is { Implicit: false } ? throw new EnvelopeConfigurationException("destroy --due takes no --reason and no --window-days: both were said when the destruction was scheduled. Nothing was changed.")
+                : DestroyDueAsync(cancellationToken)
             : ScheduleAsync(Key(parsed), parsed.GetValue(_reason), parsed.GetValue(window), cancellationToken));
         yield return destroy;
 
@@ -64,6 +66,7 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
 
         compromise.SetAction((parsed, cancellationToken) =>
         {
+            RefuseIdle(parsed.GetValue(dryRun), parsed.GetValue(markOnly), parsed.GetValue(report), parsed.GetValue(proof));
             var selection = Select(parsed.GetValue(_key), parsed.GetValue(_scope), parsed.GetValue(kmsKey), parsed.GetValue(before));
             var options = new CompromiseOptions
             {
@@ -75,6 +78,19 @@ internal sealed class LifecycleVerbs(Func<DbContext> createContext, IAnsiConsole
                 : CompromiseAsync(keys, selection, Required(parsed.GetValue(_reason), "--reason"), options, parsed.GetValue(report), parsed.GetValue(proof), parsed.GetValue(job.Json), cancellationToken));
         });
         return compromise;
+    }
+
+    /// <summary>A file that nobody writes would be missed when it is too late.</summary>
+    private static void RefuseIdle(bool dryRun, bool markOnly, string? report, string? proof)
+    {
+        var idle = dryRun && markOnly ? "--dry-run changes nothing, and --mark-only does: name one of them"
+            : markOnly && (report ?? proof) is not null ? "--mark-only writes no report: leave --report and --proof for the command without it"
+            : dryRun && proof is not null ? "--dry-run proves nothing: leave --proof out; --report writes what would be exposed"
+            : null;
+        if (idle is not null)
+        {
+            throw new EnvelopeConfigurationException($"compromise {idle}. Nothing was changed.");
+        }
     }
 
     private static KeySelection Select(Guid? key, string? scope, string? kmsKey, string? before)

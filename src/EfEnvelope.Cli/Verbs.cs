@@ -36,7 +36,12 @@ internal sealed class Verbs(Func<DbContext> createContext, IAnsiConsole console,
         reencrypt.SetAction(async (parsed, cancellationToken) =>
         {
             // Before anything is changed, keys too: a report that cannot be kept is found out now.
-            using var files = CompletionFiles.Open(parsed.GetValue(planning.DryRun) ? null : parsed.GetValue(report));
+            if (parsed.GetValue(planning.DryRun) && parsed.GetValue(report) is not null)
+            {
+                throw new EnvelopeConfigurationException("reencrypt --dry-run proves nothing: leave --report out; the plan is printed (--json for machines). Nothing was changed.");
+            }
+
+            using var files = CompletionFiles.Open(parsed.GetValue(report));
             var (options, json) = (job.Read(parsed, parsed.GetValue(cutOff), parsed.GetValue(sample), parsed.GetValue(planning.LifetimeDays)), parsed.GetValue(job.Json));
             return await planning.PrepareAsync(parsed, options, json, cancellationToken).ConfigureAwait(false)
                 ?? await ReencryptAsync(options, files, json, cancellationToken).ConfigureAwait(false);

@@ -28,6 +28,11 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
 
             // As a process that was killed leaves it.
             await File.WriteAllTextAsync(dry, "");
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(dry, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
+
             Assert.Equal(0, await RunAsync("compromise", "--scope", ScopeA.Value, "--dry-run", "--report", dry));
             Assert.NotEmpty(await File.ReadAllTextAsync(dry));
             Assert.Contains("dry run: nothing was changed", Printed, StringComparison.Ordinal);
@@ -169,6 +174,13 @@ public abstract class LifecycleVerbTests(string provider) : LifecycleFixture(pro
     [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--window-days", "6")]
     [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--window-days", "NaN")]
     [InlineData("destroy", "--key", "00000000-0000-0000-0000-000000000001", "--due")]
+    [InlineData("destroy", "--due", "--window-days", "30")]
+    [InlineData("destroy", "--due", "--reason", "x")]
+    [InlineData("compromise", "--scope", "global", "--reason", "x", "--mark-only", "--report", "/nowhere/report.json")]
+    [InlineData("compromise", "--scope", "global", "--reason", "x", "--mark-only", "--proof", "/nowhere/proof.json")]
+    [InlineData("compromise", "--scope", "global", "--dry-run", "--proof", "/nowhere/proof.json")]
+    [InlineData("compromise", "--scope", "global", "--reason", "x", "--dry-run", "--mark-only")]
+    [InlineData("reencrypt", "--dry-run", "--report", "/nowhere/report.json")]
     [InlineData("cancel-destruction", "--key", "00000000-0000-0000-0000-000000000001")]
     [InlineData("erase", "--scope", "tenant:1", "--reason", "x")]
     [InlineData("erase", "--scope", "global", "--confirm", "global", "--reason", "x")]
