@@ -23,7 +23,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
         {
             RefuseScopeChange(update, setter);
             RefuseDocument(update, setter);
-            if (EnvelopeValueConverters.FindToken(setter.Column.TypeMapping?.Converter) is not { } token || setter.Value is SqlConstantExpression { Value: null })
+            if (EnvelopeValueConverters.FindToken(setter.Column.TypeMapping?.Converter) is not { } token || ColumnTrace.IsNull(setter.Value))
             {
                 continue;
             }
@@ -127,7 +127,8 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
 
         return value switch
         {
-            SqlParameterExpression parameter => new BulkUpdatePlan(declaration, scope, parameter.Name, null),
+            // EF keeps the values under the name of the variable; in SQL it is another one where the variable stands there twice.
+            SqlParameterExpression parameter => new BulkUpdatePlan(declaration, scope, parameter.InvariantName, null),
             SqlConstantExpression { Value: { } constant } => new BulkUpdatePlan(declaration, scope, null, constant),
             _ => null,
         };
@@ -161,7 +162,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
     /// <summary>A whole document, whose encrypted members nobody would seal, or whose armour would come from another column.</summary>
     private static void RefuseDocument(UpdateExpression update, ColumnValueSetter setter)
     {
-        if (setter.Value is not (SqlFunctionExpression or SqlConstantExpression { Value: null })
+        if (setter.Value is not SqlFunctionExpression && !ColumnTrace.IsNull(setter.Value)
             && JsonDocuments.FindMember(new ColumnOrigin("", update.Table.Table, setter.Column.Name)) is { } member)
         {
             throw QueryRefusal.BulkUpdate(member, "its document is rendered and sealed by SaveChanges only");

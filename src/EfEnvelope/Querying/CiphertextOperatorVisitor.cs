@@ -149,7 +149,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
     private bool AreUnlikeDocuments(SetOperationBase set, int ordinal)
     {
         var (left, right) = (set.Source1.Projection[ordinal].Expression, set.Source2.Projection[ordinal].Expression);
-        return left is not SqlConstantExpression { Value: null } && right is not SqlConstantExpression { Value: null } && Member(set.Source1, left) != Member(set.Source2, right);
+        return !ColumnTrace.IsNull(left) && !ColumnTrace.IsNull(right) && Member(set.Source1, left) != Member(set.Source2, right);
 
         IProperty? Member(SelectExpression side, SqlExpression expression)
         {
@@ -162,8 +162,8 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
     private void RefuseBinary(SqlBinaryExpression binary)
     {
         if (binary.OperatorType is ExpressionType.AndAlso or ExpressionType.OrElse
-            || binary.Left is SqlConstantExpression { Value: null }
-            || binary.Right is SqlConstantExpression { Value: null })
+            || ColumnTrace.IsNull(binary.Left)
+            || ColumnTrace.IsNull(binary.Right))
         {
             return;
         }
@@ -192,7 +192,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         }
 
         Refuse(expression.Operand, "CASE");
-        var results = expression.WhenClauses.Select(w => w.Result).Append(expression.ElseResult).OfType<SqlExpression>().Where(r => r is not SqlConstantExpression { Value: null }).ToList();
+        var results = expression.WhenClauses.Select(w => w.Result).Append(expression.ElseResult).OfType<SqlExpression>().Where(r => !ColumnTrace.IsNull(r)).ToList();
         var tokens = results.Select(r => IsValue(r) ? null : Token(r)).Distinct(StringComparer.Ordinal).ToList();
         if (tokens.Count > 1)
         {
@@ -252,7 +252,7 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
 
     private void Refuse(SqlExpression? expression, string operation, bool documents = true)
     {
-        if (expression is null or SqlConstantExpression { Value: null })
+        if (expression is null || ColumnTrace.IsNull(expression))
         {
             return;
         }

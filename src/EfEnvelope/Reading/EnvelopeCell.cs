@@ -39,7 +39,7 @@ internal sealed record EnvelopeCell(
     /// <summary>Whether its rows have keys of their own.</summary>
     public bool IsPerRow => Type is { } type ? type.Scope.PerRow : Column is { PerRow: true };
 
-    /// <summary>Whether the same columns of the result say whose row both cells are.</summary>
+    /// <summary>Whether the same columns of the result, and the context's tenant, say whose row both cells are. Of a cell without a type, only its own column says what is to be asked.</summary>
     public bool IsOfSameRow(EnvelopeCell other)
-        => ReferenceEquals(Type, other.Type) && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);
+        => ReferenceEquals(Type, other.Type) && IsAmbient == other.IsAmbient && IsPerRow == other.IsPerRow && ScopeOrdinal == other.ScopeOrdinal && RowIdOrdinal == other.RowIdOrdinal && KeyOrdinals.AsSpan().SequenceEqual(other.KeyOrdinals);
 }

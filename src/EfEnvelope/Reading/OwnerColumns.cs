@@ -80,7 +80,13 @@ internal static class OwnerColumns
     {
         var alias = path[0];
         var rest = path[1..].ToArray();
-        var table = select.Tables.Select(Source).FirstOrDefault(t => t.Alias == alias) switch { TableExpression mapped => mapped.Table, FromSqlExpression raw => raw.Table, _ => null };
+        var table = select.Tables.Select(Source).FirstOrDefault(t => t.Alias == alias) switch
+        {
+            TableExpression mapped => mapped.Table,
+            FromSqlExpression raw => raw.Table,
+            TableValuedFunctionExpression { StoreFunction: { } mapped } => mapped,
+            _ => null,
+        };
         if (table is not null)
         {
             return rest.Length == 0 && table.Columns.FirstOrDefault(c => c.PropertyMappings.Any(m => m.Property == property)) is { } column

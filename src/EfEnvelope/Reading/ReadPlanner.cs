@@ -38,13 +38,8 @@ internal sealed class ReadPlanner : IQueryPlanner
             }
         }
 
-        return cells is null ? null : new ReadPlan([.. cells], IsRaw(select) ? [.. select.Projection.Select(p => ((ColumnExpression)p.Expression).Name)] : null);
+        return cells is null ? null : new ReadPlan([.. cells], select.IsNonComposedFromSql() ? [.. select.Projection.Select(p => ((ColumnExpression)p.Expression).Name)] : null);
     }
-
-    /// <summary>Whether EF sends the application's SQL as it is.</summary>
-    private static bool IsRaw(SelectExpression select)
-        => select is { Tables: [FromSqlExpression only], IsDistinct: false, Predicate: null, GroupBy.Count: 0, Having: null, Orderings.Count: 0, Limit: null, Offset: null }
-            && select.Projection.All(p => p.Expression is ColumnExpression column && column.TableAlias == only.Alias && (p.Alias.Length == 0 || p.Alias == column.Name));
 
     /// <summary>A document with encrypted members, or a part of one. A plain member on its own comes as its own type, and holds no armour.</summary>
     private static ColumnOrigin? FindDocument(SelectExpression select, SqlExpression expression)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Linq.Expressions;
 using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Query.SqlExpressions;
 
@@ -50,8 +51,15 @@ internal sealed record ColumnTrace(ImmutableArray<ColumnOrigin> Origins, bool Ma
         ColumnExpression column => OfColumn(scope, column),
         JsonScalarExpression json => Of(scope, json.Json).Part(json.Path.Count > 0),
         CaseExpression choice => OfChoice(scope, choice),
-        SqlConstantExpression { Value: null } => Null,
-        _ => Computed,
+        _ => IsNull(expression) ? Null : Computed,
+    };
+
+    /// <summary>NULL, also cast: PostgreSQL's provider gives a type to the NULL of a set operation that neither side has a value of, as in a hierarchy with a table for each of three types.</summary>
+    public static bool IsNull(SqlExpression? expression) => expression switch
+    {
+        SqlConstantExpression constant => constant.Value is null,
+        SqlUnaryExpression { OperatorType: ExpressionType.Convert } cast => IsNull(cast.Operand),
+        _ => false,
     };
 
     private static ColumnTrace OfColumn(QueryScope scope, ColumnExpression column)
@@ -85,7 +93,7 @@ internal sealed record ColumnTrace(ImmutableArray<ColumnOrigin> Origins, bool Ma
     /// <summary>A CASE that chooses between one column and NULL: what it returns is of that column's row. Between two columns it does not say whose.</summary>
     private static ColumnTrace OfChoice(QueryScope scope, CaseExpression choice)
     {
-        var results = choice.WhenClauses.Select(w => w.Result).Append(choice.ElseResult).Where(r => r is not (null or SqlConstantExpression { Value: null })).Distinct().ToList();
+        var results = choice.WhenClauses.Select(w => w.Result).Append(choice.ElseResult).Where(r => r is not null && !IsNull(r)).Distinct().ToList();
         return results is [{ } only] ? Of(scope, only) with { MayBeNull = true } : results.Count == 0 ? Null : Computed;
     }
 

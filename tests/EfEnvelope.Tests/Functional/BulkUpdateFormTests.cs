@@ -108,6 +108,37 @@ public abstract class BulkUpdateFormTests(string provider) : IAsyncLifetime
         await StoredCells.AssertSealedAsync(database, reader, "canary");
     }
 
+    /// <summary>The variable stands in SQL twice, under two names, since the columns are of two types.</summary>
+    [Fact]
+    public async Task A_tenant_that_is_compared_with_columns_of_two_types()
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        AdHocContext Company() => new(database.Options(more: AdHocContext.Cached), Staff);
+        await using (var context = Company())
+        {
+            await context.Database.EnsureCreatedAsync();
+            context.AddRange(new Clerk { Tenant = "a", Name = "canary a" }, new Clerk { Tenant = "b", Name = "canary b" }, new Badge { Tenant = "a" });
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = Company())
+        {
+            var tenant = "a";
+            Assert.Equal(1, await context.Set<Clerk>().Where(c => context.Set<Badge>().Any(b => b.Tenant == tenant) && c.Tenant == tenant).ExecuteUpdateAsync(s => s.SetProperty(c => c.Name, "canary bulk")));
+        }
+
+        await using var reader = Company();
+        Assert.Equal(["canary bulk", "canary b"], await reader.Set<Clerk>().AsNoTracking().OrderBy(c => c.Tenant).Select(c => c.Name).ToListAsync());
+        await StoredCells.AssertSealedAsync(database, reader, "canary");
+    }
+
+    private static void Staff(ModelBuilder m)
+    {
+        m.Entity<Clerk>(clerk => clerk.HasDataKeyPerTenant(c => c.Tenant).Property(c => c.Tenant).HasColumnType("varchar(36)"));
+        m.Entity<Badge>();
+        m.UseEnvelopeEncryption();
+    }
+
     private static void Ships(ModelBuilder m)
     {
         m.Entity<Ship>().UseTptMappingStrategy().HasDataKeyPerTenant(s => s.Tenant);
@@ -116,6 +147,23 @@ public abstract class BulkUpdateFormTests(string provider) : IAsyncLifetime
     }
 
     private VaultContext New() => new(_database.Options());
+
+    private sealed class Clerk
+    {
+        public int Id { get; set; }
+
+        public required string Tenant { get; set; }
+
+        [Encrypted]
+        public string? Name { get; set; }
+    }
+
+    private sealed class Badge
+    {
+        public int Id { get; set; }
+
+        public required string Tenant { get; set; }
+    }
 
     private abstract class Ship
     {

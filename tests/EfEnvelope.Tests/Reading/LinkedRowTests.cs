@@ -1,3 +1,4 @@
+using System.Reflection;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 
@@ -29,6 +30,26 @@ public sealed class PostgresLinkedRowTests() : LinkedRowTests("PostgreSQL")
         {
             await using var context = New();
             await Assert.ThrowsAsync<EnvelopeRefusedException>(() => query(context).AsNoTracking().ToListAsync());
+        }
+    }
+
+    [Fact]
+    public async Task A_cell_of_another_tenant_is_refused_in_what_those_own_whom_a_function_of_the_database_returns()
+    {
+        await Database.ExecuteAsync("CREATE FUNCTION people_of(lowest int) RETURNS SETOF \"People\" LANGUAGE sql AS $$ SELECT * FROM \"People\" WHERE \"Id\" >= lowest $$");
+        foreach (var (name, query) in OfFunctions)
+        {
+            await using var context = New();
+            Assert.True(await query(context) > 0, name);
+        }
+
+        await Database.ExecuteAsync("CREATE TABLE \"Saved\" AS SELECT \"Id\" AS \"K\", \"Serial\" AS \"C\" FROM \"Gadgets\"");
+        await Database.ExecuteAsync("UPDATE \"Gadgets\" SET \"Serial\" = (SELECT s.\"C\" FROM \"Saved\" s WHERE s.\"K\" <> \"Gadgets\".\"Id\")");
+        foreach (var (name, query) in OfFunctions)
+        {
+            await using var context = New();
+            var error = await Record.ExceptionAsync(() => query(context));
+            Assert.True(error is EnvelopeRefusedException, $"{name}: {error?.ToString() ?? "was returned"}");
         }
     }
 }
@@ -86,6 +107,7 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
         });
         model.Entity<Draft>().ToTable("Drafts").HasDataKeyPerTenant(d => d.Tenant);
         model.HasDbFunction(typeof(LinkedRowTests).GetMethod(nameof(DraftsOf))!).HasName("drafts_of");
+        model.HasDbFunction(typeof(LinkedRowTests).GetMethod(nameof(PeopleOf), BindingFlags.NonPublic | BindingFlags.Static)!).HasName("people_of");
         model.UseEnvelopeEncryption();
     };
 
@@ -278,6 +300,16 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
     }
 
     public static IQueryable<Draft> DraftsOf(int lowest) => throw new NotSupportedException($"Translated only ({lowest}).");
+
+    private static IQueryable<Person> PeopleOf(int lowest) => throw new NotSupportedException($"Translated only ({lowest}).");
+
+    protected static (string Name, Func<DbContext, Task<int>> Query)[] OfFunctions { get; } =
+    [
+        ("included", async c => (await c.FromExpression(() => PeopleOf(0)).AsNoTracking().ToListAsync()).Count),
+        ("split", async c => (await c.FromExpression(() => PeopleOf(0)).AsNoTracking().AsSplitQuery().ToListAsync()).Count),
+        ("flattened", async c => (await c.FromExpression(() => PeopleOf(0)).AsNoTracking().SelectMany(p => p.Gadgets).ToListAsync()).Count),
+        ("paged", async c => (await c.FromExpression(() => PeopleOf(0)).AsNoTracking().SelectMany(p => p.Gadgets).OrderBy(g => g.Id).Take(5).Where(g => g.Kind == 1).ToListAsync()).Count),
+    ];
 
     private static Sheet NewSheet(string secret) => new() { Kind = "k", Secret = secret };
 

@@ -109,6 +109,31 @@ public abstract class ProjectedRowTests(string provider) : IAsyncLifetime
         static IQueryable<Draft> Drafts(TenantContext context) => context.Set<Draft>().Where(x => x.Label == "1a");
     }
 
+    /// <summary>Out of a subquery, a cell has nothing but its own column to say whether the context's tenant is asked for, or rows: each is asked its own question, whichever comes first.</summary>
+    [Fact]
+    public async Task Cells_of_unlike_kinds_out_of_subqueries_are_each_compared_with_what_they_belong_to()
+    {
+        Func<TenantContext, Task<int>>[] shapes =
+        [
+            async c => (await One(c).Select(x => new { A = c.Set<Card>().Where(o => o.Label == "2a").Select(o => o.Number).FirstOrDefault(), B = c.Set<Draft>().Where(o => o.Label == "1a").Select(o => o.Text).FirstOrDefault() }).ToListAsync()).Count(x => (x.A, x.B) == ("number 2a", "draft 1a")),
+            async c => (await One(c).Select(x => new { B = c.Set<Draft>().Where(o => o.Label == "1a").Select(o => o.Text).FirstOrDefault(), A = c.Set<Card>().Where(o => o.Label == "2a").Select(o => o.Number).FirstOrDefault() }).ToListAsync()).Count(x => (x.A, x.B) == ("number 2a", "draft 1a")),
+            async c => (await One(c).Select(x => new { A = c.Set<Letter>().Where(o => o.Label == "1").Select(o => o.Text).FirstOrDefault(), B = c.Set<Draft>().Where(o => o.Label == "1a").Select(o => o.Text).FirstOrDefault() }).ToListAsync()).Count(x => (x.A, x.B) == ("letter 1", "draft 1a")),
+            async c => (await One(c).Select(x => new { B = c.Set<Draft>().Where(o => o.Label == "1a").Select(o => o.Text).FirstOrDefault(), A = c.Set<Letter>().Where(o => o.Label == "1").Select(o => o.Text).FirstOrDefault() }).ToListAsync()).Count(x => (x.A, x.B) == ("letter 1", "draft 1a")),
+        ];
+        await AssertAsync(shapes, 1, 1);
+        foreach (var query in shapes)
+        {
+            await using var nobody = New(0);
+            await Assert.ThrowsAsync<MissingScopeException>(() => query(nobody));
+        }
+
+        await MoveAsync("Drafts", "Text", "2a", "1a");
+        await AssertRefusedAsync(shapes, 1, cold: false);
+        await AssertRefusedAsync(shapes, 1, cold: true);
+
+        static IQueryable<Draft> One(TenantContext context) => context.Set<Draft>().Where(x => x.Label == "1b");
+    }
+
     private async Task AssertAsync(Func<TenantContext, Task<int>>[] shapes, int rows, int tenant)
     {
         foreach (var query in shapes)
