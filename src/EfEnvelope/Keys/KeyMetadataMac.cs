@@ -13,6 +13,7 @@ namespace EfEnvelope.Keys;
 internal static class KeyMetadataMac
 {
     private const int StackBytes = 1024;
+    private const int MaxDescribed = 20;
 
     private static ReadOnlySpan<byte> Label => "EfEnvelope/v1/ring-row"u8;
 
@@ -42,6 +43,10 @@ internal static class KeyMetadataMac
         {
             KeyId = id,
         };
+
+    /// <summary>Rows by the ids that they claim: the first of them; each has its audit event.</summary>
+    public static string Describe(IReadOnlyCollection<KeyRingEntry> rows)
+        => $"the ring's row{(rows.Count == 1 ? "" : "s")} of key{(rows.Count == 1 ? "" : "s")} {string.Join(", ", rows.Take(MaxDescribed).Select(e => e.Id))}{(rows.Count > MaxDescribed ? $" and {rows.Count - MaxDescribed} more (see the audit events)" : "")} {(rows.Count == 1 ? "was" : "were")}";
 
     /// <summary>HMAC-SHA-256 under HKDF-Expand(mac key, "EfEnvelope/v1/mac", 32).</summary>
     public static byte[] Compute(DataKey macKey, ReadOnlySpan<byte> data)

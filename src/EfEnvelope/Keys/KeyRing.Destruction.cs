@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using EfEnvelope.Cryptography;
 
 namespace EfEnvelope.Keys;
@@ -138,7 +139,46 @@ internal sealed partial class KeyRing
     /// <summary>
     /// Erases a scope: destroys every key of it at once, whatever cells name them, and the row keys under its keks. Its keys are destroyed in one commit, so that no new version fills the gap.
     /// </summary>
+    /// <exception cref="KeyRingTamperedException">The rest was destroyed; but rows of the ring are not genuine, and may be the scope's, whatever they say.</exception>
     public async Task<ChangedEntries> EraseAsync(string scope, string reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        ExceptionDispatchInfo? nothing = null;
+        var erased = new ChangedEntries();
+        try
+        {
+            erased = await DestroyScopeAsync(scope, reason, by, store, cancellationToken).ConfigureAwait(false);
+        }
+        catch (EnvelopeEncryptionException error) when (error is KeyNotFoundInRingException or KeyDestroyedException)
+        {
+            nothing = ExceptionDispatchInfo.Capture(error);
+        }
+
+        await RequireGenuineAsync(scope, erased.Count, store, cancellationToken).ConfigureAwait(false);
+        nothing?.Throw();
+        return erased;
+    }
+
+    /// <summary>
+    /// A row that somebody changed opens nothing, and does again once the change is taken back: its wrapped key is there. It is not made a tombstone on its own word, which would let whoever writes to the table have any scope's key destroyed.
+    /// Row keys are gone with their kek, whatever their rows say.
+    /// </summary>
+    private async Task RequireGenuineAsync(string scope, long destroyed, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var (identity, macKey) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        using var pins = new KeyPins();
+        var mac = Hold(macKey, pins);
+        var tampered = (await store.ListAsync(includeRowKeys: false, cancellationToken).ConfigureAwait(false)).Where(e => !IsGenuine(mac.Key, identity.Id, e)).ToList();
+        if (tampered.Count > 0)
+        {
+            throw new KeyRingTamperedException(
+                $"The erasure of scope '{scope}' is not complete: {destroyed} key(s) were destroyed by this call, but {KeyMetadataMac.Describe(tampered)} changed by somebody else than EfEnvelope, and may be keys of the scope, whatever they say ({tampered.Count(e => e.Scope == scope)} say so). They open nothing now, but would again if the change were taken back. Import an export of the ring that holds them, or delete them from the ring's table if nothing else needs them, and erase the scope again.")
+            {
+                KeyId = tampered[0].Id,
+            };
+        }
+    }
+
+    private async Task<ChangedEntries> DestroyScopeAsync(string scope, string reason, string? by, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var selection = KeySelection.WholeScope(scope);
         var erased = new ChangedEntries();

@@ -23,6 +23,23 @@ internal sealed partial class KeyRing
         return true;
     }
 
+    /// <summary>
+    /// Whether a pinned key may be used on: a pin keeps its bytes, not the permission. No I/O; false means that <see cref="LoadForOpeningAsync"/> is to be awaited, which lets go of one that was revoked, destroyed or refused.
+    /// </summary>
+    public bool MayOpenOn(RingKey key)
+    {
+        if (!IsConfirmedForOpening || !key.IsAlive || !IsUsable(key) || IsRevalidationDue(key))
+        {
+            return false;
+        }
+
+        RevalidateAhead(key);
+        return true;
+    }
+
+    /// <summary>Whether neither the ring nor the key service has said no, as this process knows.</summary>
+    public static bool IsUsable(RingKey key) => KeyResolver.MayOpen(key.State) && (key.Kek is not { } kek || KeyResolver.MayOpen(kek.State)) && (key.Kek ?? key).Refusal is null;
+
     /// <summary>A held key whatever the time: for cells that were checked when they were read, and are opened later. Never a revoked, destroyed or refused one.</summary>
     public bool TryGetHeld(Guid id, out RingKey key)
         => _keys.TryGetValue(id, out key!) && key.Key.Purpose == KeyPurpose.Field && KeyResolver.MayOpen(key.State) && (key.Kek ?? key).Refusal is null;
@@ -109,7 +126,14 @@ internal sealed partial class KeyRing
         var missing = new List<Guid>();
         foreach (var id in ids)
         {
-            if (pins.TryGet(id, out _) || (transient.TryGetForOpening(id, out var own) && pins.TryPin(own, out _)))
+            if (pins.TryGet(id, out var pinned) && !pinned.IsAlive)
+            {
+                // Revoked or destroyed since it was pinned, or its transaction is over.
+                pins.Release(pinned);
+                pinned = null;
+            }
+
+            if (transient.TryGetForOpening(id, out var own) && pins.TryPin(own, out _))
             {
                 continue;
             }
@@ -123,6 +147,7 @@ internal sealed partial class KeyRing
                 catch (EnvelopeEncryptionException error) when (error is not KeyUnavailableException)
                 {
                     // The key's refusal is remembered with the key; other keys of the query open.
+                    pins.Release(held);
                     continue;
                 }
 
@@ -133,7 +158,7 @@ internal sealed partial class KeyRing
                 }
             }
 
-            if (!IsKnownUnopenable(id))
+            if (pinned is null && !IsKnownUnopenable(id))
             {
                 missing.Add(id);
             }

@@ -76,7 +76,8 @@ internal static class KeyRingRegistry
             }
         }
 
-        return key is not null || Transient.TryGetValue(id, out key!);
+        // Of a transaction's own keys those alone that somebody reads with: their context may have forgotten its others, or be about to.
+        return key is not null || (Transient.TryGetValue(id, out key!) && key.IsPinned);
     }
 
     /// <summary>Why no ring opens with a key, where one knows.</summary>
@@ -125,7 +126,11 @@ internal static class KeyRingRegistry
         }
     }
 
-    internal static void AddTransient(RingKey key) => Transient[key.Id] = key;
+    internal static void AddTransient(RingKey key)
+    {
+        key.IsTransient = true;
+        Transient[key.Id] = key;
+    }
 
     internal static void RemoveTransient(RingKey key) => Transient.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key));
 }

@@ -90,6 +90,9 @@ internal sealed class RingKey
     /// <summary>False once it was let go, also while somebody still works with it.</summary>
     public bool IsAlive => Volatile.Read(ref _pins) >= 0 && Volatile.Read(ref _dropped) == 0;
 
+    /// <summary>Whether cells that were buffered in the open transaction find it in the registry: until its last pin is gone, as its readers open them after they are closed.</summary>
+    public bool IsTransient { get; set; }
+
     public bool IsPinned => Volatile.Read(ref _pins) > 0;
 
     /// <summary>The binding of a value of a column that is sealed with this key.</summary>
@@ -129,6 +132,11 @@ internal sealed class RingKey
         if (Interlocked.CompareExchange(ref _pins, Dead, 0) != 0)
         {
             return false;
+        }
+
+        if (IsTransient)
+        {
+            KeyRingRegistry.RemoveTransient(this);
         }
 
         _key.Dispose();

@@ -4,8 +4,8 @@ namespace EfEnvelope.Keys;
 
 /// <summary>
 /// Keys that a context made or read inside its open transaction: they belong to that context until they are read again from committed rows, because the
-/// transaction may roll back and EF raises no event when a raw one commits. Only their material is reused: whether a scope's row exists is read anew for each save. Not
-/// thread safe, like the context.
+/// transaction may roll back and EF raises no event when a raw one commits. Whoever asks for one has those of a former transaction forgotten first: nobody asks the ring or the key service about them, so that
+/// they would open on after their key was revoked or erased. Only their material is reused: whether a scope's row exists is read anew for each save. Not thread safe, like the context.
 /// </summary>
 /// <param name="findTransaction">The transaction that is open now, whose rows the ring does not see yet; null where there never is one.</param>
 internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDisposable
@@ -22,6 +22,7 @@ internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDi
     /// <summary>Holds a key of a ring row; where the same key is held, that one stays and is returned.</summary>
     public RingKey Add(RingKey key)
     {
+        ForgetFormer();
         if (_byId.TryGetValue(key.Id, out var held))
         {
             if (!ReferenceEquals(held, key))
@@ -54,13 +55,25 @@ internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDi
         _drafts[key.Scope] = key;
     }
 
-    public bool TryGetDraft(string scope, out RingKey key) => _drafts.TryGetValue(scope, out key!);
+    public bool TryGetDraft(string scope, out RingKey key)
+    {
+        ForgetFormer();
+        return _drafts.TryGetValue(scope, out key!);
+    }
 
-    /// <summary>A data key; no kek opens a value.</summary>
-    public bool TryGetForOpening(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!) && key.Key.Purpose == KeyPurpose.Field;
+    /// <summary>A data key; no kek opens a value. None outside of a transaction: what was made for one that did not begin stands in no row.</summary>
+    public bool TryGetForOpening(Guid id, out RingKey key)
+    {
+        ForgetFormer();
+        return _byId.TryGetValue(id, out key!) && key.Key.Purpose == KeyPurpose.Field && (findTransaction is null || _transaction is not null);
+    }
 
     /// <summary>A key of any purpose.</summary>
-    public bool TryGet(Guid id, out RingKey key) => _byId.TryGetValue(id, out key!);
+    public bool TryGet(Guid id, out RingKey key)
+    {
+        ForgetFormer();
+        return _byId.TryGetValue(id, out key!);
+    }
 
     /// <summary>Forgets the keys of a transaction that is over: what it made is committed, and read again from its rows, or gone.</summary>
     public void ForgetEnded()
@@ -71,11 +84,19 @@ internal sealed class TransientKeys(Func<object?>? findTransaction = null) : IDi
         }
     }
 
+    /// <summary>The same while a save is under way, which makes keys before EF begins its transaction: those stay until one has begun.</summary>
+    private void ForgetFormer()
+    {
+        if (_byId.Count > 0 && findTransaction is not null && !Equals(findTransaction(), _transaction))
+        {
+            Clear();
+        }
+    }
+
     public void Clear()
     {
         foreach (var key in _byId.Values)
         {
-            KeyRingRegistry.RemoveTransient(key);
             key.Drop();
         }
 

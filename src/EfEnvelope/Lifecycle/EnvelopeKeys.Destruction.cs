@@ -144,6 +144,7 @@ public sealed partial class EnvelopeKeys
     /// <returns>The destroyed keys; of row keys the first 1,000.</returns>
     /// <exception cref="KeyNotFoundInRingException">The ring holds no key of it.</exception>
     /// <exception cref="KeyDestroyedException">It is erased already.</exception>
+    /// <exception cref="KeyRingTamperedException">Its keys were destroyed, but rows of the ring do not authenticate, and may be keys of the scope: the erasure is not complete.</exception>
     /// <exception cref="EnvelopeConfigurationException">The global scope cannot be erased.</exception>
     public async Task<ChangedKeys> EraseAsync(EnvelopeScope scope, string reason, CancellationToken cancellationToken = default)
     {

@@ -31,6 +31,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private readonly List<Guid> _documentKeys = [];
     private readonly HashSet<Guid> _unopenable = [];
     private RingKey? _last;
+    private RingKey? _asked;
+    private long _askedRow;
     private DocumentFrame? _document;
     private long _row;
     private bool _drained;
@@ -62,17 +64,20 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
 
     public RingKey GetKey(Guid keyId, ColumnDeclaration column, int ordinal)
     {
-        if (_last is { } last && last.Id == keyId)
+        RingKey? key;
+        if (_missing.Count == 0 || !_missing.Contains(keyId))
         {
-            return last;
-        }
+            if (_last is { } last && last.Id == keyId && KeyRing.IsUsable(last))
+            {
+                return last;
+            }
 
-        if (_pins.TryGet(keyId, out var key))
-        {
-            return _last = key;
+            if (_pins.TryGet(keyId, out key) && KeyRing.IsUsable(key))
+            {
+                return _last = key;
+            }
         }
-
-        if (_missing.Contains(keyId))
+        else
         {
             // A bulk reader that was not buffered after all: load what is missing, and check it, before the first value is opened.
             SynchronousBridge.Run(() => LoadAndCheckAsync(CancellationToken.None));
@@ -89,7 +94,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     {
         ref var opened = ref _opened[_cellOf[ordinal]];
         key = opened.Key;
-        return ReferenceEquals(opened.Column, column) && key.Id == keyId;
+        return ReferenceEquals(opened.Column, column) && key.Id == keyId && KeyRing.IsUsable(key) && (_missing.Count == 0 || !_missing.Contains(keyId));
     }
 
     public void Remember(ColumnDeclaration column, int ordinal, RingKey key) => _opened[_cellOf[ordinal]] = new Opened(column, key);
@@ -274,12 +279,18 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
 
         RingKey? key;
-        if (_last is { } last && last.Id == keyId)
+        if (_last is { } last && last.Id == keyId && MayUse(last))
         {
             key = last;
         }
-        else if (!_pins.TryGet(keyId, out key))
+        else if (!_pins.TryGet(keyId, out key) || !MayUse(key))
         {
+            if (key is { IsAlive: false })
+            {
+                _pins.Release(key);
+                ForgetReleased();
+            }
+
             if (!_ring.TryGetForOpening(keyId, _pins, out key) && !(_session.TransientKeys.TryGetForOpening(keyId, out key) && _pins.TryPin(key, out key)))
             {
                 _missing.Add(keyId);
@@ -297,6 +308,33 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         {
             throw Moved(keyId, _cells[index]);
         }
+    }
+
+    /// <summary>
+    /// Whether a pinned key may open the row's cells: a reader may stand open for hours while its key is erased, or refused by the key service. Asked once a row. In a transaction whose rows of the ring are what they were when it began, there
+    /// is nothing to be asked.
+    /// </summary>
+    private bool MayUse(RingKey key)
+    {
+        if (_askedRow == _row && ReferenceEquals(_asked, key))
+        {
+            return true;
+        }
+
+        if (!_ring.MayOpenOn(key) && !(key.IsAlive && KeyRing.IsUsable(key) && _session.OpenStore().IsTransient))
+        {
+            return false;
+        }
+
+        (_asked, _askedRow) = (key, _row);
+        return true;
+    }
+
+    /// <summary>What was let go is asked for again before it is used.</summary>
+    private void ForgetReleased()
+    {
+        (_last, _asked) = (null, null);
+        Array.Clear(_opened);
     }
 
     private void RememberRow(EnvelopeCell cell, int index, object value)
@@ -345,6 +383,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
         }
 
         _missing.Clear();
+        ForgetReleased();
         RefuseForeign();
     }
 

@@ -61,7 +61,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         => OpenStore() is { UsesCallersConnection: false } store ? store : RingStoreFactory.ForConnection(Context, connection, transaction);
 
     /// <summary>Keys made inside the context's open transaction: they leave for the shared cache only when they are read again from committed rows.</summary>
-    public TransientKeys TransientKeys => _transientKeys ??= new TransientKeys(FindTransaction);
+    public TransientKeys TransientKeys => _transientKeys ??= new TransientKeys(FindLiveTransaction);
 
     /// <summary>The scope of the context's tenant; null when none is configured or set (the default of its type is no tenant).</summary>
     public string? AmbientScope
@@ -113,6 +113,26 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         => (object?)relationalConnection.CurrentTransaction?.GetDbTransaction()
             ?? (relationalConnection as ITransactionEnlistmentManager)?.EnlistedTransaction
             ?? (IsSqlite ? null : (relationalConnection as ITransactionEnlistmentManager)?.CurrentAmbientTransaction);
+
+    /// <summary>
+    /// The same, told apart from those before and after it: EF's own object is a new one for each, where Npgsql hands out one of a connection again and again. None where a raw one that EF was given is completed and EF was not told.
+    /// </summary>
+    private object? FindLiveTransaction()
+        => relationalConnection.CurrentTransaction is not { } current ? FindTransaction() : IsCompleted(current.GetDbTransaction()) ? null : current;
+
+    /// <summary>Of its level a transaction speaks only while it is open.</summary>
+    private static bool IsCompleted(DbTransaction transaction)
+    {
+        try
+        {
+            _ = transaction.IsolationLevel;
+            return transaction.Connection is null;
+        }
+        catch (InvalidOperationException)
+        {
+            return true;
+        }
+    }
 
     /// <summary>Whether every statement commits by itself: EF begins no transaction where it was told not to, nor beside an ambient one, in which SQLite's driver takes no part.</summary>
     public bool IsWithoutTransactions

@@ -34,6 +34,125 @@ public abstract class ErasureTests(string provider) : LifecycleFixture(provider)
         await AssertErasedAsync(cold);
     }
 
+    /// <summary>Npgsql hands out one transaction object of a connection again and again.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_context_opens_nothing_by_the_keys_of_a_transaction_that_is_over_once_they_are_erased(bool inAnother)
+    {
+        await using var context = New("b");
+        await using (var transaction = await context.Database.BeginTransactionAsync())
+        {
+            context.Add(new Customer { TenantId = TenantA, FullName = "n", Ssn = "s" });
+            context.Add(new PaymentCard { TenantId = TenantA, Number = "c" });
+            await context.SaveChangesAsync();
+            await transaction.CommitAsync();
+        }
+
+        await using (var here = New())
+        {
+            await new EnvelopeKeys(here).EraseAsync(ScopeA, "contract ended");
+        }
+
+        PassLease();
+        await using var another = inAnother ? await context.Database.BeginTransactionAsync() : null;
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => context.Cards.AsNoTracking().ToListAsync());
+        await Assert.ThrowsAsync<KeyDestroyedException>(() => context.Customers.AsNoTracking().ToListAsync());
+    }
+
+    /// <summary>A card's cells are buffered, and opened by the id of their key when their row is handed out.</summary>
+    [Fact]
+    public async Task Cells_that_were_buffered_in_a_transaction_open_when_that_is_over()
+    {
+        await using (var before = New())
+        {
+            before.Add(new PaymentCard { TenantId = TenantA, Label = "before", Number = "4111-0" });
+            await before.SaveChangesAsync();
+        }
+
+        await using var context = New("b");
+        await using var transaction = await context.Database.BeginTransactionAsync();
+        context.AddRange(new PaymentCard { TenantId = TenantA, Label = "c1", Number = "4111-1" }, new PaymentCard { TenantId = TenantA, Label = "c2", Number = "4111-2" });
+        await context.SaveChangesAsync();
+        await using var rows = context.Cards.AsNoTracking().Where(c => c.Label != "before").OrderBy(c => c.Label).AsAsyncEnumerable().GetAsyncEnumerator();
+        Assert.True(await rows.MoveNextAsync());
+        await transaction.CommitAsync();
+        Assert.Equal("4111-0", (await context.Cards.AsNoTracking().SingleAsync(c => c.Label == "before")).Number);
+        Assert.True(await rows.MoveNextAsync());
+        Assert.Equal("4111-2", rows.Current.Number);
+    }
+
+    /// <summary>Its wrapped key is in the ring, and opens again once the change is taken back.</summary>
+    [Theory]
+    [InlineData("\"Reason\" = 'x'")]
+    [InlineData("\"Scope\" = 'tenant:other'")]
+    public async Task An_erasure_is_not_complete_while_a_row_of_the_ring_does_not_authenticate(string change)
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 1);
+        var keys = new EnvelopeKeys(context);
+        await keys.RotateAsync(ScopeA);
+        var (first, second) = (await KeyAsync(context, ScopeA.Value), await KeyAsync(context, ScopeA.Value, 2));
+        using var export = new MemoryStream();
+        await keys.ExportAsync(export);
+        await Database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET {change} WHERE {IdIs(first.Id)}");
+        var error = await Assert.ThrowsAsync<KeyRingTamperedException>(() => keys.EraseAsync(ScopeA, "contract ended"));
+        Assert.Equal(first.Id, error.KeyId);
+        Assert.Contains("not complete", error.Message, StringComparison.Ordinal);
+        Assert.Empty(await WrappedAsync(second.Id));
+
+        // Asked again, it does not say that the scope is erased.
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => keys.EraseAsync(ScopeA, "contract ended"));
+        export.Position = 0;
+        await keys.ImportAsync(export);
+        Assert.Equal(first.Id, Assert.Single(await keys.EraseAsync(ScopeA, "contract ended")).Id);
+        Assert.Empty(await WrappedAsync(first.Id));
+        await AssertTakesNothingAsync(context);
+    }
+
+    /// <summary>A pin keeps the key's bytes for what was read, not the permission to read on.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_reader_that_stands_open_opens_nothing_more_by_a_key_that_was_erased(bool isAsync)
+    {
+        await using (var context = New())
+        {
+            await SeedAsync(context, 8, 0);
+        }
+
+        await using var elsewhere = New("b");
+        var query = elsewhere.Customers.AsNoTracking().Where(c => c.TenantId == TenantA).OrderBy(c => c.Id).Select(c => new { c.TenantId, c.FullName });
+        using var rows = isAsync ? query.AsAsyncEnumerable().ToBlockingEnumerable().GetEnumerator() : query.AsEnumerable().GetEnumerator();
+        Assert.True(rows.MoveNext());
+        Assert.True(rows.MoveNext());
+        await using (var here = New())
+        {
+            await new EnvelopeKeys(here).EraseAsync(ScopeA, "contract ended");
+        }
+
+        PassLease();
+        Assert.Throws<KeyDestroyedException>(() => rows.MoveNext());
+    }
+
+    [Fact]
+    public async Task A_reader_that_stands_open_reads_on_when_the_lease_is_over()
+    {
+        await using (var context = New())
+        {
+            await SeedAsync(context, 8, 0);
+        }
+
+        await using var elsewhere = New("b");
+        await using var rows = elsewhere.Customers.AsNoTracking().OrderBy(c => c.Id).AsAsyncEnumerable().GetAsyncEnumerator();
+        for (var n = 0; n < 8; n++)
+        {
+            Assert.True(await rows.MoveNextAsync());
+            Assert.Equal($"Name {n}", rows.Current.FullName);
+            PassLease();
+        }
+    }
+
     [Fact]
     public async Task Wrong_input_is_a_typed_error()
     {
