@@ -1,3 +1,5 @@
+using EfEnvelope.Cryptography;
+
 namespace EfEnvelope.Keys;
 
 /// <summary>The ring's decisions, as pure functions of what is known and when.</summary>
@@ -86,20 +88,18 @@ internal static class KeyResolver
 
     /// <summary>
     /// What an import makes of a row that is there: the stricter state of the two, and the newer wrapping. A row that was tampered with is replaced by the document's, but no longer seals: what happened to it since
-    /// the export is not known; a stricter state that it claims is believed. Null where nothing changes.
+    /// the export is not known. That it was reported compromised is believed. Null where nothing changes.
     /// </summary>
     public static KeyRingEntry? Merge(KeyRingEntry held, bool isGenuine, KeyRingEntry exported, DateTimeOffset now)
     {
         if (!isGenuine)
         {
             var trusted = LastingState(exported);
-            var least = trusted is KeyState.PreActive or KeyState.Active ? KeyState.Deactivated : trusted;
-            var claims = held.State == KeyState.PendingDestruction ? KeyState.Revoked : held.State;
-            var claimed = Enum.IsDefined(claims) && Strictness(claims) > Strictness(least) ? claims : least;
-            return exported with
+            // The mac key is the one that the document is authenticated with: without it the ring would be closed.
+            var least = trusted is KeyState.PreActive or KeyState.Active && exported.Purpose != KeyPurpose.Mac ? KeyState.Deactivated : trusted;
+            return IsUndecided(held, exported) ? null : exported with
             {
-                State = claimed,
-                Wrapped = claimed == KeyState.Destroyed ? [] : exported.Wrapped,
+                State = held.State == KeyState.Compromised && Strictness(least) < Strictness(KeyState.Compromised) ? KeyState.Compromised : least,
                 StateChangedAt = now,
                 DestructionDueAt = null,
                 FormerState = null,
@@ -136,6 +136,13 @@ internal static class KeyResolver
             Revision = held.Revision + 1,
         };
     }
+
+    /// <summary>
+    /// Whether a row that was tampered with claims an end that the document knows nothing of. Signed, a forged end could never be taken back, and the key would be lost; passed over, a true one would be: the row stays as it is, and opens
+    /// nothing, until somebody decides.
+    /// </summary>
+    public static bool IsUndecided(KeyRingEntry held, KeyRingEntry exported)
+        => held.State is KeyState.PendingDestruction or KeyState.Revoked or KeyState.Destroyed && Strictness(LastingState(exported)) < Strictness(KeyState.Revoked);
 
     /// <summary>A key's state without a destruction that is only planned.</summary>
     private static KeyState LastingState(KeyRingEntry entry) => entry.State == KeyState.PendingDestruction ? entry.FormerState ?? KeyState.Revoked : entry.State;

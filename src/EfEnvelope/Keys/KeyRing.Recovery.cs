@@ -74,10 +74,11 @@ internal sealed partial class KeyRing
         {
             await TakeOverAsync(identity, macEntry, store, cancellationToken).ConfigureAwait(false);
             source.Position = start;
-            var report = await WriteAsync(source, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            var undecided = new Dictionary<Guid, KeyRingEntry>();
+            var report = await WriteAsync(source, undecided, identity, mac, store, cancellationToken).ConfigureAwait(false);
             await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
             _audit.RingImported(identity.Id, report.Added + report.Changed);
-            return report;
+            return undecided.Count == 0 ? report : throw Undecided(undecided.Values, report);
         }
     }
 
@@ -140,7 +141,7 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>Reads the document again, and writes what it holds as it goes on: each row is proven anew, for the source may have changed meanwhile.</summary>
-    private async Task<KeyRingImport> WriteAsync(Stream source, RingIdentity identity, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<KeyRingImport> WriteAsync(Stream source, Dictionary<Guid, KeyRingEntry> undecided, RingIdentity identity, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var report = new KeyRingImport(0, 0, 0);
         var document = await RingDocumentReader.OpenAsync(source, ChangedMeanwhile, cancellationToken).ConfigureAwait(false);
@@ -154,7 +155,7 @@ internal sealed partial class KeyRing
                 if (chunk.Count == ImportChunk || !ids.Add(entry.Id))
                 {
                     // A key that changed during the export comes twice: the second is merged with what the first has written.
-                    report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
+                    report = await WriteAsync(chunk, report, undecided, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
                     chunk.Clear();
                     ids.Clear();
                     ids.Add(entry.Id);
@@ -163,17 +164,31 @@ internal sealed partial class KeyRing
                 chunk.Add(entry);
             }
 
-            report = await WriteAsync(chunk, report, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
+            report = await WriteAsync(chunk, report, undecided, identity.Id, mac, store, cancellationToken).ConfigureAwait(false);
             return document.IsGenuine(mac)
                 ? report
                 : throw ChangedMeanwhile();
         }
     }
 
+    private KeyRingTamperedException Undecided(IReadOnlyCollection<KeyRingEntry> rows, KeyRingImport report)
+    {
+        foreach (var row in rows)
+        {
+            _audit.RingTampered(row.Id);
+        }
+
+        return new KeyRingTamperedException(
+            $"The import added {report.Added} key(s) and changed {report.Changed}; but {KeyMetadataMac.Describe(rows)} changed by somebody else than EfEnvelope, and say that their keys are revoked, destroyed or about to be, of which the export knows nothing. They were left as they are, and open nothing. Where the audit log knows of no such end, delete those rows from the ring's table and import again: they come back as the export has them. Where it does, let that end stand: do the same, and then revoke or erase anew.")
+        {
+            KeyId = rows.First().Id,
+        };
+    }
+
     private static KeyRingTamperedException ChangedMeanwhile(Exception? cause = null)
         => new("The ring export was changed while it was imported. What was written so far are genuine keys of this ring. Take another copy, and import again.", cause);
 
-    private async Task<KeyRingImport> WriteAsync(List<KeyRingEntry> chunk, KeyRingImport report, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
+    private async Task<KeyRingImport> WriteAsync(List<KeyRingEntry> chunk, KeyRingImport report, Dictionary<Guid, KeyRingEntry> undecided, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var (added, changed, unchanged) = (0, 0, 0);
         var held = (await store.FindByIdAsync([.. chunk.Select(e => e.Id)], cancellationToken).ConfigureAwait(false)).ToDictionary(e => e.Id);
@@ -190,7 +205,11 @@ internal sealed partial class KeyRing
                 continue;
             }
 
-            if (await MergeAsync(entry, present, ringId, mac, store, cancellationToken).ConfigureAwait(false))
+            if (!KeyMetadataMac.IsGenuine(mac, ringId, present) && KeyResolver.IsUndecided(present, entry))
+            {
+                undecided[entry.Id] = present;
+            }
+            else if (await MergeAsync(entry, present, ringId, mac, store, cancellationToken).ConfigureAwait(false))
             {
                 changed++;
             }

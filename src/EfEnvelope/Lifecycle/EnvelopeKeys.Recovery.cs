@@ -24,7 +24,10 @@ public sealed partial class EnvelopeKeys
     /// <param name="source">The document, from where the stream stands; read twice, and left open. A stream that cannot seek is first copied to a temporary file that only this user may read.</param>
     /// <param name="cancellationToken">Cancels the call; what was written so far is whole keys, and the import may be run again.</param>
     /// <exception cref="EnvelopeConfigurationException">It is no export, or the database holds keys of another ring.</exception>
-    /// <exception cref="KeyRingTamperedException">The document was changed.</exception>
+    /// <exception cref="KeyRingTamperedException">
+    /// The document was changed. Or all of it was brought back, but rows of the ring that do not authenticate say that their keys are revoked, destroyed or about to be, of which the document knows nothing: they are left as they are, and
+    /// named, for somebody to decide.
+    /// </exception>
     /// <exception cref="KeyRefusedException">The key service refuses: the export belongs to another root key.</exception>
     /// <exception cref="KeyUnavailableException">The database or the key service did not answer, or others change the same keys at the same time: import again.</exception>
     public async Task<KeyRingImport> ImportAsync(Stream source, CancellationToken cancellationToken = default)

@@ -205,6 +205,59 @@ public abstract class RingRecoveryTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_mac_keys_row_that_was_tampered_with_serves_again()
+    {
+        await using var process = new RingProcess(_database, _kms);
+        var key = await process.SealAsync("tenant:x");
+        var document = await ExportAsync();
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"CreatedAt\" = 1 WHERE \"Purpose\" = {(int)KeyPurpose.Mac}");
+        await using (var context = Cold())
+        {
+            Assert.Equal(1, (await new EnvelopeKeys(context).ImportAsync(Stream(document))).Changed);
+        }
+
+        await using var later = new RingProcess(_database, _kms);
+        Assert.Equal(key, await later.SealAsync("tenant:x"));
+    }
+
+    /// <summary>Whoever writes to the table without the key service would else have the repair itself end any key for good.</summary>
+    [Theory]
+    [InlineData(KeyState.Destroyed, false)]
+    [InlineData(KeyState.Destroyed, true)]
+    [InlineData(KeyState.Revoked, false)]
+    [InlineData(KeyState.PendingDestruction, false)]
+    public async Task A_forged_end_of_a_key_is_not_signed_by_an_import(KeyState end, bool isEmptied)
+    {
+        await using var process = new RingProcess(_database, _kms);
+        var (key, other) = (await process.SealAsync("tenant:x"), await process.SealAsync("tenant:y"));
+        var document = await ExportAsync();
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeKeys\" SET \"State\" = {(int)end}{(isEmptied ? $", \"Wrapped\" = {(provider == "PostgreSQL" ? "''" : "x''")}" : "")} WHERE \"Scope\" = 'tenant:x'");
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = 'tenant:y'");
+        await using (var context = Cold())
+        {
+            var error = await Assert.ThrowsAsync<KeyRingTamperedException>(() => new EnvelopeKeys(context).ImportAsync(Stream(document)));
+            Assert.Equal(key, error.KeyId);
+            Assert.Contains("delete those rows", error.Message, StringComparison.Ordinal);
+        }
+
+        // The rest is there, and the row as it was: it opens nothing.
+        await using (var cold = new RingProcess(_database, _kms))
+        {
+            Assert.Equal(other, await cold.OpenAsync(other));
+            await Assert.ThrowsAsync<KeyRingTamperedException>(() => cold.OpenAsync(key));
+        }
+
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeKeys\" WHERE \"Scope\" = 'tenant:x'");
+        await using (var context = Cold())
+        {
+            Assert.Equal(1, (await new EnvelopeKeys(context).ImportAsync(Stream(document))).Added);
+        }
+
+        await using var later = new RingProcess(_database, _kms);
+        Assert.Equal(key, await later.OpenAsync(key));
+    }
+
+    [Fact]
     public async Task A_changed_document_is_refused_and_nothing_is_written()
     {
         var text = await ExportAsync();
