@@ -18,8 +18,14 @@ internal sealed partial class KeyRing
         var mac = await GetMacKeyAsync(store, transient, cancellationToken).ConfigureAwait(false);
         using var pins = new KeyPins();
         RingKey kek;
+        var attempts = 0;
         do
         {
+            if (++attempts > MaxAttempts)
+            {
+                throw TooSlow();
+            }
+
             await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
             kek = await GetScopeKeyAsync(KeyScope.ParentOf(rowScope), KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
         }

@@ -59,7 +59,7 @@ internal sealed partial class KeyRing
             complete = true;
             if (++attempts > MaxAttempts)
             {
-                throw new KeyUnavailableException("The keys of a save could not be confirmed within the sealing lease: the ring is too slow, or changes all the time. Retry.");
+                throw TooSlow();
             }
 
             found.Clear();
@@ -114,7 +114,8 @@ internal sealed partial class KeyRing
 
         if (!store.IsTransient)
         {
-            await ConfirmForAllAsync(isEnough: null, store, cancellationToken).ConfigureAwait(false);
+            // Whoever was first raised the lease, and asked anew after that.
+            await ConfirmForAllAsync(() => _identity is { } known && known.SealingLease >= _options.SealingLease, store, cancellationToken).ConfigureAwait(false);
         }
         else if ((await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false)).SealingLease < _options.SealingLease)
         {
@@ -122,6 +123,9 @@ internal sealed partial class KeyRing
             await store.RaiseSealingLeaseAsync(_options.SealingLease, cancellationToken).ConfigureAwait(false);
         }
     }
+
+    private static KeyUnavailableException TooSlow()
+        => new("The keys of a save could not be confirmed within the sealing lease: the ring is too slow, or changes all the time. Retry.");
 
     /// <summary>The scope's sealing key, when it is held, its state is confirmed within the lease and its age is in bounds. No I/O.</summary>
     /// <remarks>The lease is looked at before the state, so that the state is at least as new as the confirmation.</remarks>

@@ -146,7 +146,7 @@ internal sealed partial class KeyRing
         }
 
         // In the caller's transaction the ring's own row may have been made just now, and go with it: it is not remembered.
-        return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmForAllAsync(isEnough: null, store, cancellationToken).ConfigureAwait(false);
+        return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmForAllAsync(static () => true, store, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Confirms all held states where that was last done longer than a lease ago.</summary>

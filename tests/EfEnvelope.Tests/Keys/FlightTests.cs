@@ -80,6 +80,43 @@ public abstract class FlightTests(string provider) : IAsyncLifetime
         await refreshed.Task.WaitAsync(Patience);
     }
 
+    [Fact]
+    public async Task Those_who_come_before_the_first_confirmation_share_it()
+    {
+        await _process.SealAsync();
+        await using var cold = new RingProcess(_database, _kms);
+        var (asked, goOn) = (0, new TaskCompletionSource());
+        cold.Store.BeforeGetIdentity = () =>
+        {
+            Interlocked.Increment(ref asked);
+            return goOn.Task;
+        };
+        var savers = Enumerable.Range(0, 50).Select(_ => cold.SealAsync()).ToList();
+        goOn.SetResult();
+        var keys = await Task.WhenAll(savers);
+        Assert.Single(keys.Distinct());
+
+        // Asked anew after the ring's lease was raised to this process's.
+        Assert.InRange(asked, 1, 2);
+    }
+
+    [Fact]
+    public async Task A_row_key_that_cannot_be_made_within_the_lease_is_an_error_and_no_endless_loop()
+    {
+        await _process.SealAsync();
+        await using var slow = new RingProcess(_database, _kms);
+        await slow.SealAsync();
+        slow.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+        slow.Store.BeforeGetIdentity = () =>
+        {
+            slow.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
+            return Task.CompletedTask;
+        };
+        using var transient = new TransientKeys();
+        var error = await Assert.ThrowsAsync<KeyUnavailableException>(() => slow.Ring.DraftRowKeyAsync($"row:{Guid.NewGuid()}@tenant:1", 1, slow.Store, transient, default).AsTask());
+        Assert.Contains("too slow", error.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
