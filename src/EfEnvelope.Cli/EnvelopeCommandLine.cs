@@ -32,7 +32,8 @@ public static class EnvelopeCommandLine
     /// <param name="createContext">Makes a context of the application, with its options; disposed after the verb.</param>
     /// <param name="console">Where to print; null for the process's console. Redirected output is plain.</param>
     /// <param name="cancellationToken">Stops a job after its current batch. Ctrl+C and SIGTERM do the same; the second one ends the process at once, which loses nothing either.</param>
-    /// <returns>The exit code.</returns>
+    /// <returns>The exit code. Errors of a verb are printed and are an exit code, no exception.</returns>
+    /// <exception cref="ArgumentNullException">The words or the function are null.</exception>
     public static async Task<int> RunAsync(string[] args, Func<DbContext> createContext, IAnsiConsole? console = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(args);

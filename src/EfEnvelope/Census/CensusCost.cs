@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace EfEnvelope;
 
-/// <summary>What one census costs: it reads every table with encrypted columns, whole. Estimated from the database's statistics and from a sample.</summary>
+/// <summary>What one census costs: it reads every table with encrypted columns, whole. Estimated from the database's statistics and from a sample. Immutable.</summary>
 /// <param name="Rows">Rows of these tables: as last analysed, and counted or told from the size where they never were; SQLite counts them.</param>
 /// <param name="Bytes">Bytes of these tables on disk, all partitions of a partitioned one.</param>
 /// <param name="Duration">How long it takes, by <paramref name="Source"/>.</param>

@@ -4,7 +4,7 @@ namespace EfEnvelope;
 
 /// <summary>
 /// Cells of one column that name one key; or row keys of one kek and state, which are counted together (<see cref="KekId"/>), since there may be millions. What is no key of the ring is listed by its id too, the first 1,000 ids of a
-/// column; all further ones are one entry.
+/// column; all further ones are one entry. Immutable.
 /// </summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>

@@ -80,6 +80,7 @@ public sealed class EnvelopeOptionsBuilder
     /// <summary>Entities without a tenant property of their own belong to the context's tenant. Asked for each save and query, so it works with pooled contexts.</summary>
     /// <param name="tenant">The context's tenant (string, Guid or integer); null where none is set, which refuses to write.</param>
     /// <returns>The same builder.</returns>
+    /// <exception cref="ArgumentNullException">The function is null.</exception>
     public EnvelopeOptionsBuilder UseTenant(Func<DbContext, object?> tenant)
     {
         ArgumentNullException.ThrowIfNull(tenant);
@@ -91,6 +92,8 @@ public sealed class EnvelopeOptionsBuilder
     /// <typeparam name="TContext">The context's type.</typeparam>
     /// <param name="tenant">The context's tenant; null where none is set.</param>
     /// <returns>The same builder.</returns>
+    /// <exception cref="ArgumentNullException">The function is null.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The options are those of a context of another type; raised when that context first saves or queries.</exception>
     public EnvelopeOptionsBuilder UseTenant<TContext>(Func<TContext, object?> tenant)
         where TContext : DbContext
     {

@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>How the response to a compromise ended.</summary>
+/// <summary>How the response to a compromise ended. Immutable.</summary>
 /// <param name="Exposure">What the keys exposed, counted before the first row was re-encrypted.</param>
 /// <param name="Reencryption">How the rows were re-encrypted.</param>
 /// <param name="Revoked">How many keys were revoked by this run: they open nothing any more.</param>

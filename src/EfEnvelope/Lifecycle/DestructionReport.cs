@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>What became of the scheduled destructions.</summary>
+/// <summary>What became of the scheduled destructions. Immutable.</summary>
 /// <param name="Destroyed">Keys whose wrapped form is gone.</param>
 /// <param name="Kept">Keys whose window is over, and that are kept nevertheless; of row keys the first 1,000.</param>
 /// <param name="Waiting">How many scheduled keys are within their window.</param>
@@ -10,7 +10,7 @@ public sealed record DestructionReport(ChangedKeys Destroyed, IReadOnlyList<Kept
     public long KeptTotal { get; init; } = Kept.Count;
 }
 
-/// <summary>A key that is not destroyed although its window is over.</summary>
+/// <summary>A key that is not destroyed although its window is over. Immutable.</summary>
 /// <param name="Key">The key.</param>
 /// <param name="Cells">Cells that name it; 0 where they were not counted, or only together with those of other row keys.</param>
 /// <param name="Because">Why, and what to do.</param>

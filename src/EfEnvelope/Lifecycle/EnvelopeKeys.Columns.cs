@@ -8,6 +8,9 @@ public sealed partial class EnvelopeKeys
 {
     /// <summary>The encrypted columns that the ring lists for the context's database, whichever context registered them. A context registers its own with its first save or re-encryption.</summary>
     /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>The columns, by table and name.</returns>
+    /// <exception cref="EnvelopeConfigurationException">The ring's tables are missing.</exception>
+    /// <exception cref="KeyUnavailableException">The ring cannot be reached. Nothing was changed; retry.</exception>
     public async Task<IReadOnlyList<RegisteredColumn>> ListColumnsAsync(CancellationToken cancellationToken = default)
     {
         var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);

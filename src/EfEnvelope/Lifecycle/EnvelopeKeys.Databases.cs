@@ -7,6 +7,9 @@ public sealed partial class EnvelopeKeys
 {
     /// <summary>The databases whose encrypted columns the ring lists. One registers itself with its first save or re-encryption.</summary>
     /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>The databases, by name.</returns>
+    /// <exception cref="EnvelopeConfigurationException">The ring's tables are missing.</exception>
+    /// <exception cref="KeyUnavailableException">The ring cannot be reached. Nothing was changed; retry.</exception>
     public async Task<IReadOnlyList<RegisteredDatabase>> ListDatabasesAsync(CancellationToken cancellationToken = default)
     {
         var own = await DataDatabase.NameAsync(_session, cancellationToken).ConfigureAwait(false);

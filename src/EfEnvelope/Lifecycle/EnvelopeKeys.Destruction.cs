@@ -68,6 +68,10 @@ public sealed partial class EnvelopeKeys
     /// (a row that was saved while its scope was erased may leave one), are destroyed without a census. Run it daily, or by hand.
     /// </summary>
     /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>What was destroyed, what was kept and why, and how many keys wait for their window.</returns>
+    /// <exception cref="EnvelopeConfigurationException">Tables of the model or the ring are missing, or row-level security hides rows from the role: what cannot be counted is not destroyed.</exception>
+    /// <exception cref="KeyRingTamperedException">A row of the ring was changed by somebody else. What was destroyed by then stays so.</exception>
+    /// <exception cref="KeyUnavailableException">Others change the same keys at the same time, or the ring cannot be reached. What was destroyed by then stays so; call it again.</exception>
     public async Task<DestructionReport> DestroyDueAsync(CancellationToken cancellationToken = default)
     {
         var now = _session.Runtime.TimeProvider.GetUtcNow();

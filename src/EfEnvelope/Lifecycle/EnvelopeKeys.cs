@@ -26,6 +26,12 @@ public sealed partial class EnvelopeKeys
     }
 
     /// <summary>Every key of the ring, authenticated. Row keys only on request: a list of them takes memory for each; <see cref="CountRowKeysAsync"/> does not.</summary>
+    /// <param name="includeRowKeys">Whether row keys are listed too. Default false.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <returns>The keys, of every state.</returns>
+    /// <exception cref="KeyRingTamperedException">A row of the ring was changed by somebody else.</exception>
+    /// <exception cref="KeyRefusedException">The key service refuses the ring's own mac key, which a process asks for once.</exception>
+    /// <exception cref="KeyUnavailableException">The ring or the key service cannot be reached. Nothing was changed; retry.</exception>
     public async Task<IReadOnlyList<KeyInfo>> ListAsync(bool includeRowKeys = false, CancellationToken cancellationToken = default)
         => [.. (await _session.Ring.ListAsync(includeRowKeys, _session.OpenStore(), cancellationToken).ConfigureAwait(false)).Select(KeyInfo.Of)];
 
@@ -65,6 +71,13 @@ public sealed partial class EnvelopeKeys
     /// <param name="options">Batch size, parallelism, limits; null for the defaults.</param>
     /// <param name="progress">Told after each batch, from any thread.</param>
     /// <param name="cancellationToken">Stops after the current batch; nothing is lost.</param>
+    /// <returns>What was done, and whether it is proven that no cell names a retired key.</returns>
+    /// <exception cref="EnvelopeConfigurationException">An option is out of its range, tables of the ring or of the job are missing, or row-level security hides rows from the role. Batches that were committed stand.</exception>
+    /// <exception cref="KeyRingTamperedException">The ring's own mac key is not what EfEnvelope wrote.</exception>
+    /// <exception cref="KeyRefusedException">The key service refuses the ring's own mac key. A key of rows that is refused is passed over, and told in the report.</exception>
+    /// <exception cref="KeyUnavailableException">The ring or the key service cannot be reached. Batches that were committed stand; run it again.</exception>
+    /// <exception cref="OperationCanceledException">It was stopped, or the window closed and <see cref="ReencryptionWindow"/> says that it then ends. Batches that were committed stand; run it again.</exception>
+    /// <exception cref="System.Data.Common.DbException">The database failed otherwise than for a moment. Batches that were committed stand.</exception>
     public Task<ReencryptionReport> ReencryptAsync(ReencryptionOptions? options = null, IProgress<ReencryptionProgress>? progress = null, CancellationToken cancellationToken = default)
         => new ReencryptionJob(_session, options ?? new ReencryptionOptions(), progress).RunAsync(cancellationToken);
 
@@ -85,7 +98,11 @@ public sealed partial class EnvelopeKeys
     }
 
     /// <summary>Wraps every key that the key service wraps anew with the root key's current material. No row changes; plaintext keys never leave the service.</summary>
+    /// <param name="cancellationToken">Stops between two keys; what was rewrapped stands.</param>
     /// <returns>How many were rewrapped.</returns>
+    /// <exception cref="KeyRefusedException">The key service refuses. Keys that were rewrapped by then stand.</exception>
+    /// <exception cref="KeyRingTamperedException">A row of the ring was changed by somebody else. Keys that were rewrapped by then stand.</exception>
+    /// <exception cref="KeyUnavailableException">The ring or the key service cannot be reached. Keys that were rewrapped by then stand; call it again.</exception>
     public async Task<int> RewrapAsync(CancellationToken cancellationToken = default)
     {
         var count = 0;

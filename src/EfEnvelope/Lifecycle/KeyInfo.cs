@@ -3,7 +3,7 @@ using EfEnvelope.Keys;
 
 namespace EfEnvelope;
 
-/// <summary>What the ring says of a key; no key bytes.</summary>
+/// <summary>What the ring says of a key; no key bytes. Immutable.</summary>
 /// <param name="Id">The key id that envelopes name.</param>
 /// <param name="Scope"><c>global</c>, <c>tenant:…</c>, <c>subject:…/…</c> or <c>row:…@…</c>.</param>
 /// <param name="Purpose">What it is for.</param>

@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>A key that rows had to leave, or the row keys under one scope together.</summary>
+/// <summary>A key that rows had to leave, or the row keys under one scope together. Immutable.</summary>
 /// <param name="Id">The key; null for row keys, which are counted together.</param>
 /// <param name="Scope">Its scope; <c>row:*@</c> and the scope above them for row keys.</param>
 /// <param name="State">Its state when it was treated.</param>
@@ -11,7 +11,7 @@ namespace EfEnvelope;
 /// <param name="RetiredAt">UTC; when its state changed last, of row keys the last one. Null for row keys that are retired with the key that wraps them.</param>
 public sealed record TreatedKey(Guid? Id, string Scope, KeyState State, string Why, string? Reason, long Keys, DateTimeOffset CreatedAt, DateTimeOffset? RetiredAt);
 
-/// <summary>The moment from which no new cell can name a stale key.</summary>
+/// <summary>The moment from which no new cell can name a stale key. Immutable.</summary>
 /// <param name="SealingStoppedAt">UTC; when the last stale key's state changed. Null when no key is retired.</param>
 /// <param name="SealingLeaseMilliseconds">How much longer a process may seal that has not heard of it.</param>
 /// <param name="WaitedMilliseconds">How long this run waited for the lease's end and for older transactions.</param>
@@ -20,7 +20,7 @@ public sealed record TreatedKey(Guid? Id, string Scope, KeyState State, string W
 /// <param name="NotReachedBecause">Why not; null when it was reached.</param>
 public sealed record CompletionCutOff(DateTimeOffset? SealingStoppedAt, long SealingLeaseMilliseconds, long WaitedMilliseconds, string WaitedFor, bool IsReached, string? NotReachedBecause);
 
-/// <summary>Cells of one column that name one key, or row keys of one scope and state.</summary>
+/// <summary>Cells of one column that name one key, or row keys of one scope and state. Immutable.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>
 /// <param name="KeyId">The key; null for row keys, which are counted together, for ids beyond the first 1,000 of the column that the ring does not hold, and for cells that are not envelopes.</param>
@@ -30,7 +30,7 @@ public sealed record CompletionCutOff(DateTimeOffset? SealingStoppedAt, long Sea
 /// <param name="Cells">How many cells.</param>
 public sealed record CountedCells(string Table, string Column, Guid? KeyId, string? Scope, KeyState? State, long Keys, long Cells);
 
-/// <summary>An encrypted column, and how many random cells of it opened.</summary>
+/// <summary>An encrypted column, and how many random cells of it opened. Immutable.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>
 /// <param name="Cells">Cells that the census counted in it.</param>
@@ -39,7 +39,7 @@ public sealed record CountedCells(string Table, string Column, Guid? KeyId, stri
 /// <param name="Erased">Of these, cells of erased scopes: their keys are destroyed, and they are meant not to open.</param>
 public sealed record SampledColumn(string Table, string Column, long Cells, int Sampled, int Opened, int Erased);
 
-/// <summary>A sampled cell that did not open.</summary>
+/// <summary>A sampled cell that did not open. Immutable.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Column">The column.</param>
 /// <param name="KeyId">The key that it names; null when it is no envelope.</param>

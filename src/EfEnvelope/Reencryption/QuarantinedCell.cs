@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>A cell that a re-encryption job could not open: it still names a stale key, and counts in every census until it is rewritten.</summary>
+/// <summary>A cell that a re-encryption job could not open: it still names a stale key, and counts in every census until it is rewritten. Immutable.</summary>
 /// <param name="Id">The entry, for retrying and releasing it.</param>
 /// <param name="JobId">The job that met it last.</param>
 /// <param name="Table">The table, with its schema where it has one.</param>

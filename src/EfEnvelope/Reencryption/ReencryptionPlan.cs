@@ -72,7 +72,7 @@ public sealed record ReencryptionPlan(
     }
 }
 
-/// <summary>A key that rows should leave.</summary>
+/// <summary>A key that rows should leave. Immutable.</summary>
 /// <param name="Id">Its id, as envelopes name it.</param>
 /// <param name="Scope">Its scope.</param>
 /// <param name="Purpose">Whether it seals fields, or wraps the keys of rows.</param>
@@ -84,7 +84,7 @@ public sealed record ReencryptionPlan(
 /// <param name="Cells">Cells that name it; of a kek those that name a row key under it.</param>
 public sealed record PlannedKey(Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, StaleReason Reason, DateTimeOffset CreatedAt, string? RootKeyId, long Cells);
 
-/// <summary>Rows of one table that would be rewritten.</summary>
+/// <summary>Rows of one table that would be rewritten. Immutable.</summary>
 /// <param name="Table">The table, with its schema where it has one.</param>
 /// <param name="Columns">Its columns with cells that name a stale key.</param>
 /// <param name="Rows">How many rows.</param>
@@ -92,7 +92,7 @@ public sealed record PlannedKey(Guid Id, string Scope, KeyPurpose Purpose, int V
 /// <param name="HasKey">Whether it has a primary key, without which the job cannot write it.</param>
 public sealed record PlannedTable(string Table, IReadOnlyList<string> Columns, long Rows, long Bytes, bool HasKey);
 
-/// <summary>A key that cannot be loaded now.</summary>
+/// <summary>A key that cannot be loaded now. Immutable.</summary>
 /// <param name="Id">The key.</param>
 /// <param name="Error">The type of the error.</param>
 public sealed record UnreadableKey(Guid Id, string Error);

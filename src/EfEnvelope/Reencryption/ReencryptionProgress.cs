@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>Where a re-encryption job stands. Reported after each batch, from any worker's thread.</summary>
+/// <summary>Where a re-encryption job stands. Reported after each batch, from any worker's thread. Immutable.</summary>
 /// <param name="Table">The table that the last batch was of.</param>
 /// <param name="Done">Rows re-encrypted so far.</param>
 /// <param name="ToDo">Rows still to do, as counted when the job (or its latest pass) began; 0 or more.</param>

@@ -1,6 +1,6 @@
 namespace EfEnvelope;
 
-/// <summary>How a re-encryption job ended.</summary>
+/// <summary>How a re-encryption job ended. Immutable.</summary>
 /// <param name="JobId">The job; <see cref="Guid.Empty"/> when nothing was stale.</param>
 /// <param name="StaleKeys">The keys that rows had to leave; of row keys the keks that they are under.</param>
 /// <param name="Rows">Rows rewritten by this run.</param>
