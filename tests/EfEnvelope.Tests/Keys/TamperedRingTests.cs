@@ -225,6 +225,44 @@ public abstract class TamperedRingTests(string provider) : IAsyncLifetime
         Assert.Equal(1L, used);
     }
 
+    /// <summary>What docs/threat-model.md says remains.</summary>
+    [Fact]
+    public async Task An_epoch_that_is_written_back_to_what_a_process_saw_last_hides_a_compromise_from_it()
+    {
+        await using var process = new RingProcess(_database, _database.KeyService);
+        await using var operators = new RingProcess(_database, _database.KeyService);
+        var key = await process.SealAsync("tenant:x");
+        var seen = await _database.ScalarAsync("SELECT \"Epoch\" FROM \"EnvelopeRing\"");
+        await operators.CompromiseAsync(key);
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeRing\" SET \"Epoch\" = {seen}");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.Equal(key, await process.SealAsync("tenant:x"));
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = 99");
+        process.Time.Advance(TimeSpan.FromMinutes(2));
+        Assert.NotEqual(key, await process.SealAsync("tenant:x"));
+    }
+
+    /// <summary>What docs/threat-model.md says remains.</summary>
+    [Fact]
+    public async Task Deleted_rows_of_the_table_of_columns_are_written_again_when_the_epoch_rises()
+    {
+        var clock = new FakeTimeProvider();
+        await using var process = Cold(clock);
+        process.Add(new Customer { TenantId = TenantA, FullName = "a2", Ssn = "s" });
+        await process.SaveChangesAsync();
+        var columns = await CountAsync("EnvelopeColumns");
+        await _database.ExecuteAsync("DELETE FROM \"EnvelopeColumns\"");
+        await using (var operators = Cold())
+        {
+            await new EnvelopeKeys(operators).RotateAsync(EnvelopeScope.Tenant(TenantA));
+        }
+
+        clock.Advance(TimeSpan.FromMinutes(2));
+        process.Add(new Customer { TenantId = TenantA, FullName = "a3", Ssn = "s" });
+        await process.SaveChangesAsync();
+        Assert.Equal(columns, await CountAsync("EnvelopeColumns"));
+    }
+
     [Fact]
     public async Task A_ring_row_that_was_deleted_ends_the_keys_use_when_the_ring_changed()
     {

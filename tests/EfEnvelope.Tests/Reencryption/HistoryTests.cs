@@ -83,6 +83,31 @@ public abstract class HistoryTests(string provider) : IAsyncLifetime
         Assert.Equal(0, await NamedAsync(key, "Patients", "PatientHistory"));
     }
 
+    /// <summary>What docs/threat-model.md says stays possible, and no more.</summary>
+    [Fact]
+    public async Task An_envelope_can_be_moved_between_the_two_tables_within_its_scope_and_into_no_other()
+    {
+        var model = Model(rowKeys: false);
+        await CreateAsync(model, rowKeys: false);
+        await using (var context = New(model))
+        {
+            var patients = Enumerable.Range(1, 2).Select(n => new Patient { Id = n, ClinicId = n, Name = $"before {n}", Stay = n, Home = new() { Street = "s" } }).ToList();
+            context.AddRange(patients);
+            await context.SaveChangesAsync();
+            patients.ForEach(p => p.Name = $"after {p.Id}");
+            await context.SaveChangesAsync();
+        }
+
+        await MoveAsync(from: 1, to: 1);
+        await using var reader = New(model);
+        Assert.Equal("after 1", (await reader.Set<PatientHistory>().AsNoTracking().SingleAsync(h => h.ClinicId == 1)).Name);
+        await MoveAsync(from: 1, to: 2);
+        await Assert.ThrowsAsync<EnvelopeRefusedException>(() => reader.Set<PatientHistory>().AsNoTracking().SingleAsync(h => h.ClinicId == 2));
+
+        async Task MoveAsync(int from, int to)
+            => Assert.Equal(1, await _database.ExecuteAsync($"UPDATE \"PatientHistory\" SET \"Name\" = (SELECT \"Name\" FROM \"Patients\" WHERE \"ClinicId\" = {from}) WHERE \"ClinicId\" = {to}"));
+    }
+
     [Fact]
     public async Task A_history_without_a_class_is_treated_alike()
     {

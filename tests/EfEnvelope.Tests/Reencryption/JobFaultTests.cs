@@ -126,6 +126,7 @@ public abstract class JobFaultTests(string provider)
             await RotateAsync(target);
             await using var job = ChildProcess.Start("job", target, ["--batch", "5", "--unit", "100", "--pause", "0.01"]);
             await job.LineAsync(l => l.Contains("progress", StringComparison.Ordinal), TimeSpan.FromSeconds(30));
+            // Not at a named step: a signal comes at any moment.
             await Task.Delay(random.Next(60));
             job.Signal(ChildProcess.Kill9);
             Assert.True(await job.ExitAsync(TimeSpan.FromSeconds(10)) == 128 + ChildProcess.Kill9, $"it had ended before: {job.Output}");
