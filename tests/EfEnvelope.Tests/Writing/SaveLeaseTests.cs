@@ -38,8 +38,8 @@ public sealed class SqliteSaveLeaseTests() : SaveLeaseTests("SQLite")
     [InlineData(true)]
     public async Task A_save_of_one_statement_asks_when_it_has_the_write_lock(bool sync)
     {
-        var point = new SavePoint();
-        await using var writer = Writer(point);
+        var point = new SendingPoint();
+        await using var writer = New(point);
         await SeedAsync(writer, 1, 0);
         await RotateElsewhereAsync();
         await using var holder = Database.Connect();
@@ -85,8 +85,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     [InlineData(2, true)]
     public async Task A_save_that_waited_behind_the_question_is_rolled_back(int rows, bool sync)
     {
-        var point = new SavePoint { IsOfTransactions = false };
-        await using var writer = Writer(point);
+        var point = new SendingPoint { IsOfTransactions = false };
+        await using var writer = New(point);
         await SeedAsync(writer, 1, 0);
 
         // A single statement has a transaction in the lease's second half.
@@ -108,8 +108,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     [InlineData(true)]
     public async Task A_save_that_waited_behind_the_question_is_undone_in_the_callers_transaction_which_goes_on(bool sync)
     {
-        var point = new SavePoint { IsOfTransactions = false };
-        await using var writer = Writer(point);
+        var point = new SendingPoint { IsOfTransactions = false };
+        await using var writer = New(point);
         await SeedAsync(writer, 1, 0);
         await using var transaction = await writer.Database.BeginTransactionAsync();
         Add(writer, "w0");
@@ -124,8 +124,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     [Fact]
     public async Task A_save_that_waited_behind_the_question_and_has_no_savepoint_takes_the_callers_transaction_with_it()
     {
-        var point = new SavePoint { IsOfTransactions = false };
-        await using var writer = Writer(point);
+        var point = new SendingPoint { IsOfTransactions = false };
+        await using var writer = New(point);
         writer.Database.AutoSavepointsEnabled = false;
         await SeedAsync(writer, 1, 0);
         await using var transaction = await writer.Database.BeginTransactionAsync();
@@ -143,8 +143,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     [InlineData(true)]
     public async Task A_save_whose_question_has_no_answer_when_it_was_sent_is_not_committed(bool hasSavepoint)
     {
-        var point = new SavePoint { IsOfTransactions = false };
-        await using var writer = Writer(point);
+        var point = new SendingPoint { IsOfTransactions = false };
+        await using var writer = New(point);
         writer.Database.AutoSavepointsEnabled = hasSavepoint;
         await SeedAsync(writer, 1, 0);
         await using var transaction = await writer.Database.BeginTransactionAsync();
@@ -188,8 +188,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     [Fact]
     public async Task A_save_in_a_transaction_that_EF_does_not_know_that_waited_behind_the_question_is_not_committed_with_it()
     {
-        var point = new SavePoint { IsOfTransactions = false };
-        await using var writer = Writer(point);
+        var point = new SendingPoint { IsOfTransactions = false };
+        await using var writer = New(point);
         await SeedAsync(writer, 1, 0);
         Database.Time.Advance(HalfLease);
         await writer.Database.OpenConnectionAsync();
@@ -208,7 +208,7 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     public async Task A_save_of_one_statement_that_waited_for_its_connection_for_half_a_lease_asks_anew()
     {
         var opening = new ConnectionPoint();
-        await using var writer = new BankContext(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(opening)));
+        await using var writer = New((IInterceptor)opening);
         await SeedAsync(writer, 1, 0);
         Add(writer, "w0");
         opening.Reach = async () =>
@@ -281,19 +281,15 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
 }
 
 /// <summary>A save stands on the confirmation that its keys were chosen under, and asks again where that is a lease ago when it writes.</summary>
-public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provider)
+public abstract class SaveLeaseTests(string provider) : LeaseFixture(provider)
 {
-    protected static readonly TimeSpan PastLease = new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1);
-
-    protected static readonly TimeSpan HalfLease = (new KeyRingOptions().SealingLease / 2) + TimeSpan.FromSeconds(1);
-
     [Fact]
     public async Task A_key_that_is_confirmed_to_be_retired_while_a_save_is_prepared_has_no_second_lease()
     {
         var kms = new ScriptedKeyService(Database.KeyService);
         Database.KeyService = kms;
-        var point = new SavePoint();
-        await using var writer = Writer(point);
+        var point = new SendingPoint();
+        await using var writer = New(point);
         await SeedAsync(writer, 0, 1);
         var old = await KeyAsync(writer, ScopeA.Value, purpose: KeyPurpose.Kek);
         kms.GenerateGate = async () =>
@@ -322,8 +318,8 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
     [Fact]
     public async Task A_save_that_waited_longer_than_the_lease_asks_in_its_own_transaction()
     {
-        var point = new SavePoint();
-        await using var writer = Writer(point);
+        var point = new SendingPoint();
+        await using var writer = New(point);
         await SeedAsync(writer, 1, 0);
         point.Reach = RetireElsewhereAsync;
         Add(writer, "w0");
@@ -341,20 +337,6 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
         Assert.Contains("Nothing was written", error.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Another process: this one learns of it when it asks the ring.</summary>
-    protected async Task RotateElsewhereAsync()
-    {
-        await using var other = New("b");
-        await new EnvelopeKeys(other).RotateAsync(ScopeA);
-    }
-
-    /// <summary>And its lease is over.</summary>
-    protected async Task RetireElsewhereAsync()
-    {
-        await RotateElsewhereAsync();
-        Database.Time.Advance(PastLease);
-    }
-
     protected static void Add(BankContext context, string branch) => context.Add(new Customer { TenantId = TenantA, Branch = branch, FullName = "n", Ssn = "s" });
 
     protected static Task SaveAsync(BankContext context, string branch)
@@ -367,62 +349,4 @@ public abstract class SaveLeaseTests(string provider) : LifecycleFixture(provide
 
     private async Task<long> KeysUnderAsync(Guid kek)
         => Convert.ToInt64(await Database.ScalarAsync($"SELECT COUNT(*) FROM \"EnvelopeKeys\" WHERE {IdIs(kek).Replace("\"Id\"", "\"KekId\"", StringComparison.Ordinal)}"), null);
-
-    protected BankContext Writer(SavePoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point, point.OfTransactions)));
-
-    /// <summary>Reached once, when a transaction is about to begin: the keys of a save are chosen by then, nothing is sent. Or when a statement is about to be sent, whichever is first.</summary>
-    protected sealed class SavePoint : DbCommandInterceptor
-    {
-        public Func<Task>? Reach { get; set; }
-
-        public bool IsOfTransactions { get; init; } = true;
-
-        public IInterceptor OfTransactions => new TransactionPoint(this);
-
-        public override InterceptionResult<DbDataReader> ReaderExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result)
-        {
-            Task.Run(ReachAsync).GetAwaiter().GetResult();
-            return result;
-        }
-
-        public override async ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(
-            DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
-        {
-            await ReachAsync();
-            return result;
-        }
-
-        private async Task ReachAsync()
-        {
-            if (Reach is { } reach)
-            {
-                Reach = null;
-                await reach();
-            }
-        }
-
-        private sealed class TransactionPoint(SavePoint point) : DbTransactionInterceptor
-        {
-            public override InterceptionResult<DbTransaction> TransactionStarting(DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result)
-            {
-                if (point.IsOfTransactions)
-                {
-                    Task.Run(point.ReachAsync).GetAwaiter().GetResult();
-                }
-
-                return result;
-            }
-
-            public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
-                DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
-            {
-                if (point.IsOfTransactions)
-                {
-                    await point.ReachAsync();
-                }
-
-                return result;
-            }
-        }
-    }
 }

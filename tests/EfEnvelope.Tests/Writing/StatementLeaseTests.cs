@@ -19,7 +19,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [InlineData(true)]
     public async Task A_statement_that_waited_behind_the_question_is_rolled_back(bool sync)
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         point.Reach = RetireElsewhereAsync;
@@ -34,7 +34,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [Fact]
     public async Task A_transaction_of_the_callers_whose_statement_waited_behind_the_question_lets_nothing_follow_and_writes_nothing()
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         await using var transaction = await context.Database.BeginTransactionAsync();
@@ -48,7 +48,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [Fact]
     public async Task A_transaction_of_the_callers_goes_on_where_the_lease_was_half_over_when_the_statement_was_sent()
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 2, 0);
         Database.Time.Advance(HalfLease);
@@ -83,7 +83,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [Fact]
     public async Task A_statement_of_the_callers_transaction_whose_question_has_no_answer_is_not_committed()
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         await using var transaction = await context.Database.BeginTransactionAsync();
@@ -130,7 +130,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [InlineData(true)]
     public async Task A_transaction_that_EF_does_not_know_and_whose_statement_waited_behind_the_question_does_not_commit_it(bool isLate)
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         Database.Time.Advance(isLate ? HalfLease : TimeSpan.Zero);
@@ -154,7 +154,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [Fact]
     public async Task A_transaction_scope_whose_statement_waited_behind_the_question_is_rolled_back()
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         var scope = new TransactionScope(TransactionScopeAsyncFlowOption.Enabled);
@@ -171,14 +171,14 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
 }
 
 /// <summary>ExecuteUpdate asks as a save does whether its keys may still seal, in a transaction of its own where none is open.</summary>
-public abstract class StatementLeaseTests(string provider) : LifecycleFixture(provider)
+public abstract class StatementLeaseTests(string provider) : LeaseFixture(provider)
 {
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public async Task A_statement_that_waited_longer_than_the_lease_is_sealed_with_the_successor(bool sync)
     {
-        var point = new StatementPoint(ofTransactions: true);
+        var point = new SendingPoint();
         await using var context = New(point);
         await SeedAsync(context, 1, 0);
         point.Reach = RetireElsewhereAsync;
@@ -217,58 +217,7 @@ public abstract class StatementLeaseTests(string provider) : LifecycleFixture(pr
         Assert.Equal("canary", (await ReadAsync(context)).FullName);
     }
 
-    protected static readonly TimeSpan HalfLease = (new KeyRingOptions().SealingLease / 2) + TimeSpan.FromSeconds(1);
-
-    protected BankContext New(StatementPoint point) => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point, point.OfTransactions)));
-
     protected static int Rename(BankContext context) => context.Customers.Where(c => c.TenantId == TenantA).ExecuteUpdate(s => s.SetProperty(c => c.FullName, "canary"));
 
     protected static Task<int> RenameAsync(BankContext context) => context.Customers.Where(c => c.TenantId == TenantA).ExecuteUpdateAsync(s => s.SetProperty(c => c.FullName, "canary"));
-
-    /// <summary>Another process rotates, and the lease after it is over.</summary>
-    protected async Task RetireElsewhereAsync()
-    {
-        await using var other = New("b");
-        await new EnvelopeKeys(other).RotateAsync(ScopeA);
-        Database.Time.Advance(new KeyRingOptions().SealingLease + TimeSpan.FromSeconds(1));
-    }
-
-    /// <summary>Reached once, when a statement's values are sealed and it is about to be sent; or before that, when its transaction is about to begin.</summary>
-    protected sealed class StatementPoint(bool ofTransactions) : DbCommandInterceptor
-    {
-        public Func<Task>? Reach { get; set; }
-
-        public IInterceptor OfTransactions => new TransactionPoint(ofTransactions ? this : null);
-
-        public override InterceptionResult<int> NonQueryExecuting(DbCommand command, CommandEventData eventData, InterceptionResult<int> result)
-        {
-            Task.Run(ReachAsync).GetAwaiter().GetResult();
-            return result;
-        }
-
-        public override async ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
-        {
-            await ReachAsync();
-            return result;
-        }
-
-        private async Task ReachAsync()
-        {
-            if (Reach is { } reach)
-            {
-                Reach = null;
-                await reach();
-            }
-        }
-
-        private sealed class TransactionPoint(StatementPoint? point) : DbTransactionInterceptor
-        {
-            public override async ValueTask<InterceptionResult<DbTransaction>> TransactionStartingAsync(
-                DbConnection connection, TransactionStartingEventData eventData, InterceptionResult<DbTransaction> result, CancellationToken cancellationToken = default)
-            {
-                await (point?.ReachAsync() ?? Task.CompletedTask);
-                return result;
-            }
-        }
-    }
 }
