@@ -1,3 +1,4 @@
+using System.Data.Common;
 using EfEnvelope.Scoping;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
@@ -35,7 +36,8 @@ internal static class OwnedRows
 
                 foreach (var row in chunk)
                 {
-                    if (await CountAsync(context, table, [row], static p => p.CurrentValue, cancellationToken).ConfigureAwait(false) == 1)
+                    // One row was asked about just now.
+                    if (chunk.Length > 1 && await CountAsync(context, table, [row], static p => p.CurrentValue, cancellationToken).ConfigureAwait(false) == 1)
                     {
                         continue;
                     }
@@ -72,23 +74,12 @@ internal static class OwnedRows
         };
     }
 
-    private static async Task<long> CountAsync(DbContext context, RowTable table, OwnedRow[] rows, Func<PropertyEntry, object?> owner, CancellationToken cancellationToken)
+    private static Task<long> CountAsync(DbContext context, RowTable table, OwnedRow[] rows, Func<PropertyEntry, object?> owner, CancellationToken cancellationToken)
     {
-        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            using var command = context.Database.GetDbConnection().CreateCommand();
-            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", rows.Select(Condition))}";
-            return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+        return table.CountAsync(context, rows, Condition, cancellationToken);
 
-            string Condition(OwnedRow row)
-                => $"({table.Condition(command, p => row.Owned.Property(p.Name) is var value && table.Properties.Contains(p) ? owner(value) : value.CurrentValue, table.Properties)})";
-        }
-        finally
-        {
-            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
-        }
+        string Condition(DbCommand command, OwnedRow row)
+            => table.Condition(command, p => row.Owned.Property(p.Name) is var value && table.Properties.Contains(p) ? owner(value) : value.CurrentValue, table.Properties);
     }
 }
 

@@ -28,19 +28,14 @@ internal static class RowIds
     public static async Task<Guid?> FindAsync(DbContext context, IEntityType type, IProperty rowId, Func<IProperty, object?> value, CancellationToken cancellationToken)
     {
         var table = RowTable.Of(type, [rowId], context.GetService<ISqlGenerationHelper>())[0];
-        var connection = context.Database.GetDbConnection();
-        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            using var command = connection.CreateCommand();
-            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            command.CommandText = $"SELECT {table.Column(rowId)} FROM {table.Name} WHERE {table.Condition(command, value, [])}";
-            using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleRow, cancellationToken).ConfigureAwait(false);
-            return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) && RowTable.ReadGuid(reader, 0, rowId) is var found && found != Guid.Empty ? found : null;
-        }
-        finally
-        {
-            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
-        }
+        return await RowTable.AskAsync(
+            context,
+            async command =>
+            {
+                command.CommandText = $"SELECT {table.Column(rowId)} FROM {table.Name} WHERE {table.Condition(command, value, [])}";
+                using var reader = await command.ExecuteReaderAsync(CommandBehavior.SingleRow, cancellationToken).ConfigureAwait(false);
+                return await reader.ReadAsync(cancellationToken).ConfigureAwait(false) && RowTable.ReadGuid(reader, 0, rowId) is var found && found != Guid.Empty ? found : (Guid?)null;
+            },
+            cancellationToken).ConfigureAwait(false);
     }
 }

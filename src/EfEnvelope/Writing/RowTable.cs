@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Globalization;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata;
@@ -51,6 +52,37 @@ internal sealed class RowTable
     /// <summary>Comparisons of the primary key, and of other properties, with values; their parameters are added to the command.</summary>
     public string Condition(DbCommand command, Func<IProperty, object?> value, IEnumerable<IProperty> others)
         => string.Join(" AND ", _key.Concat(others).Select(p => $"{Column(p)} = {Add(command, p, value(p))}"));
+
+    /// <summary>How many rows of the table meet one of the conditions.</summary>
+    /// <param name="context">The context.</param>
+    /// <param name="rows">What the conditions are made of: at most a hundred at once.</param>
+    /// <param name="condition">A row's condition; its parameters are added to the command.</param>
+    /// <param name="cancellationToken">Cancels the query.</param>
+    public Task<long> CountAsync<T>(DbContext context, IEnumerable<T> rows, Func<DbCommand, T, string> condition, CancellationToken cancellationToken)
+        => AskAsync(
+            context,
+            async command =>
+            {
+                command.CommandText = $"SELECT COUNT(*) FROM {Name} WHERE {string.Join(" OR ", rows.Select(r => $"({condition(command, r)})"))}";
+                return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), CultureInfo.InvariantCulture);
+            },
+            cancellationToken);
+
+    /// <summary>Asks the database on the context's own connection, in its transaction.</summary>
+    public static async Task<T> AskAsync<T>(DbContext context, Func<DbCommand, Task<T>> ask, CancellationToken cancellationToken)
+    {
+        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            using var command = context.Database.GetDbConnection().CreateCommand();
+            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
+            return await ask(command).ConfigureAwait(false);
+        }
+        finally
+        {
+            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
+        }
+    }
 
     /// <summary>A Guid in the form in which the property's column holds it; empty where that is NULL.</summary>
     public static Guid ReadGuid(DbDataReader reader, int ordinal, IProperty property)

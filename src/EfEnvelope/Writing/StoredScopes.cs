@@ -1,3 +1,4 @@
+using System.Data.Common;
 using EfEnvelope.Scoping;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
@@ -41,28 +42,17 @@ internal static class StoredScopes
         }
     }
 
-    private static async Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
+    private static Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
     {
-        await context.Database.OpenConnectionAsync(cancellationToken).ConfigureAwait(false);
-        try
-        {
-            using var command = context.Database.GetDbConnection().CreateCommand();
-            command.Transaction = context.Database.CurrentTransaction?.GetDbTransaction();
-            command.CommandText = $"SELECT COUNT(*) FROM {table.Name} WHERE {string.Join(" OR ", rows.Select(Condition))}";
-            return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+        return table.CountAsync(context, rows, Condition, cancellationToken);
 
-            string Condition((IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info) row)
-            {
-                // A row that a new entity takes over is still whose the removed one says.
-                object? Value(IProperty property) => row.Former is { } former ? former.GetOriginalValue(property) : row.Root.Property(property.Name).CurrentValue;
-
-                // A row id that was not loaded was fetched from this very row.
-                return $"({table.Condition(command, Value, table.Properties.Where(p => p != row.Info.RowIdProperty || Value(p) is not Guid id || id != Guid.Empty))})";
-            }
-        }
-        finally
+        string Condition(DbCommand command, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info) row)
         {
-            await context.Database.CloseConnectionAsync().ConfigureAwait(false);
+            // A row that a new entity takes over is still whose the removed one says.
+            object? Value(IProperty property) => row.Former is { } former ? former.GetOriginalValue(property) : row.Root.Property(property.Name).CurrentValue;
+
+            // A row id that was not loaded was fetched from this very row.
+            return table.Condition(command, Value, table.Properties.Where(p => p != row.Info.RowIdProperty || Value(p) is not Guid id || id != Guid.Empty));
         }
     }
 }
