@@ -67,7 +67,7 @@ public sealed class PostgresStatementLeaseTests() : StatementLeaseTests("Postgre
     [Fact]
     public async Task An_ambient_transaction_that_the_connection_is_not_in_is_left_alone()
     {
-        var point = new StatementPoint(ofTransactions: false);
+        var point = new SendingPoint { IsOfTransactions = false };
         await using var context = new BankContext(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.AddInterceptors(point), Database.ConnectionString + ";Enlist=false"));
         await SeedAsync(context, 1, 0);
         Database.Time.Advance(HalfLease);
