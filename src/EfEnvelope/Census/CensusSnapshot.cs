@@ -21,6 +21,9 @@ internal sealed class CensusSnapshot : IAsyncDisposable
     private CensusSnapshot(DbConnection connection, DbTransaction? own, DbTransaction? callers, bool isByStatement)
         => (_connection, _own, Transaction, _isByStatement) = (connection, own, own ?? callers, isByStatement);
 
+    /// <summary>Unlisted tables that another session holds, delimited: they cannot be counted now.</summary>
+    public HashSet<string> Busy { get; } = new(StringComparer.Ordinal);
+
     /// <summary>What commands must name; null where none is known to the provider.</summary>
     public DbTransaction? Transaction { get; }
 
@@ -40,8 +43,9 @@ internal sealed class CensusSnapshot : IAsyncDisposable
 
     /// <param name="lease">The connection that is to count.</param>
     /// <param name="tables">Everything that is to be counted, delimited.</param>
+    /// <param name="unlisted">Tables that nobody listed and that are to be counted too: others may work with them for hours, and nobody waits for them with the listed ones locked.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
-    public static async Task<CensusSnapshot> BeginAsync(RingConnection.Lease lease, IReadOnlyCollection<string> tables, CancellationToken cancellationToken)
+    public static async Task<CensusSnapshot> BeginAsync(RingConnection.Lease lease, IReadOnlyCollection<string> tables, IReadOnlyCollection<string> unlisted, CancellationToken cancellationToken)
     {
         if (lease.Transaction is { } callers)
         {
@@ -56,18 +60,38 @@ internal sealed class CensusSnapshot : IAsyncDisposable
         }
 
         var lockable = await FindLockableAsync(lease.Connection, tables, cancellationToken).ConfigureAwait(false);
+        var others = unlisted.Count == 0 ? [] : await FindLockableAsync(lease.Connection, unlisted, cancellationToken).ConfigureAwait(false);
         var transaction = await lease.Connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, cancellationToken).ConfigureAwait(false);
         try
         {
             await ExecuteAsync(
                 lease.Connection, transaction,
                 $"SET TRANSACTION READ ONLY; SET LOCAL row_security = off{(lockable.Count > 0 ? $"; LOCK TABLE {string.Join(", ", lockable)} IN ACCESS SHARE MODE" : "")}", cancellationToken).ConfigureAwait(false);
-            return new CensusSnapshot(lease.Connection, transaction, null, isByStatement: false);
+            var snapshot = new CensusSnapshot(lease.Connection, transaction, null, isByStatement: false);
+            foreach (var table in others)
+            {
+                await snapshot.TryLockAsync(table, cancellationToken).ConfigureAwait(false);
+            }
+
+            return snapshot;
         }
         catch
         {
             await transaction.DisposeAsync().ConfigureAwait(false);
             throw;
+        }
+    }
+
+    private async Task TryLockAsync(string table, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await ExecuteAsync(_connection, Transaction, $"SAVEPOINT \"__EfEnvelope\"; LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT; RELEASE SAVEPOINT \"__EfEnvelope\"", cancellationToken).ConfigureAwait(false);
+        }
+        catch (PostgresException error) when (error.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.UndefinedTable)
+        {
+            await ExecuteAsync(_connection, Transaction, "ROLLBACK TO SAVEPOINT \"__EfEnvelope\"", cancellationToken).ConfigureAwait(false);
+            Busy.Add(table);
         }
     }
 

@@ -61,7 +61,7 @@ internal static class CensusTaker
         var (registered, databases) = await ColumnRegistry.FindAsync(session, cancellationToken).ConfigureAwait(false);
         List<(string Table, string Column)> missing;
         bool isOfStandby;
-        List<string> unreadable;
+        List<string> unreadable, busy;
         var entries = new List<CensusEntry>();
         var lease = await RingStoreFactory.Connect(context, null, OwnPool).OpenAsync(cancellationToken).ConfigureAwait(false);
         await using (lease.ConfigureAwait(false))
@@ -71,7 +71,8 @@ internal static class CensusTaker
             {
                 isOfStandby = await snapshot.IsOfStandbyAsync(cancellationToken).ConfigureAwait(false);
                 unreadable = [.. tables.Where(t => !t.IsReadable).Select(t => t.Name)];
-                foreach (var table in tables.Where(t => t.IsReadable))
+                busy = [.. tables.Where(t => snapshot.Busy.Contains(t.Delimited)).Select(t => t.Name)];
+                foreach (var table in tables.Where(t => t.IsReadable && !snapshot.Busy.Contains(t.Delimited)))
                 {
                     foreach (var (columns, form) in Scans(table))
                     {
@@ -87,7 +88,7 @@ internal static class CensusTaker
         }
 
         entries.Sort(Compare);
-        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, UnreadableTables = unreadable, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
+        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, UnreadableTables = unreadable, BusyTables = busy, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
 
     /// <summary>What is to be counted, and the snapshot. Looked for again in the snapshot, whose tables can be neither renamed nor dropped: one that took another's name meanwhile would be counted for it.</summary>
@@ -97,7 +98,8 @@ internal static class CensusTaker
         var (tables, missing) = await FindAsync(lease.Connection, lease.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
         for (var attempt = 0; ; attempt++)
         {
-            var snapshot = await CensusSnapshot.BeginAsync(lease, [.. tables.Where(t => t.IsReadable).Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
+            var snapshot = await CensusSnapshot.BeginAsync(
+                lease, [.. tables.Where(t => t is { IsReadable: true, IsListed: true }).Select(t => t.Delimited)], [.. tables.Where(t => !t.IsListed).Select(t => t.Delimited)], cancellationToken).ConfigureAwait(false);
             try
             {
                 var (locked, missed) = await FindAsync(lease.Connection, snapshot.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
@@ -122,7 +124,7 @@ internal static class CensusTaker
             await snapshot.DisposeAsync().ConfigureAwait(false);
         }
 
-        static HashSet<(string, string, EncryptedStorage)> Places(List<EncryptedTable> tables) => [.. tables.SelectMany(t => t.Columns.Select(c => (t.Delimited, c.Name, c.Storage)))];
+        static HashSet<(string, string, EncryptedStorage, bool)> Places(List<EncryptedTable> tables) => [.. tables.SelectMany(t => t.Columns.Select(c => (t.Delimited, c.Name, c.Storage, t.IsReadable)))];
     }
 
     private static async Task<(List<EncryptedTable> Tables, List<(string Table, string Column)> Missing)> FindAsync(
@@ -131,13 +133,20 @@ internal static class CensusTaker
         var sql = context.GetService<ISqlGenerationHelper>();
         var own = EncryptedTable.Of(context.Model, sql);
         var (foreign, missing, listed) = await ForeignColumns.FindAsync(connection, transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
-        var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context), sql, cancellationToken).ConfigureAwait(false);
-        return ([.. own, .. foreign, .. unlisted], [.. missing.Where(m => registered.Exists(r => (r.Table, r.Column) == m && !r.IsForgotten))]);
+        var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context, sql), sql, cancellationToken).ConfigureAwait(false);
+        var forgotten = registered.Where(r => r.IsForgotten).Select(r => (r.Table, r.Column)).ToHashSet();
+        return ([.. own, .. foreign, .. unlisted], [.. missing.Where(m => !forgotten.Contains(m))]);
     }
 
     /// <summary>They hold wrapped keys, which are envelopes too.</summary>
-    private static List<string> RingTables(DbContext context)
-        => [.. new[] { typeof(EnvelopeRingRow), typeof(EnvelopeKeyRow), typeof(EnvelopeColumnRow) }.Select(t => context.Model.FindEntityType(t)?.GetTableName()).OfType<string>()];
+    private static UnlistedColumns.RingTables RingTables(DbContext context, ISqlGenerationHelper sql)
+    {
+        var keys = context.Model.FindEntityType(typeof(EnvelopeKeyRow))!;
+        return new(
+            [.. new[] { typeof(EnvelopeRingRow), typeof(EnvelopeKeyRow), typeof(EnvelopeColumnRow) }.Select(t => context.Model.FindEntityType(t)?.GetTableName()).OfType<string>()],
+            keys.GetTableName()!,
+            sql.DelimitIdentifier(keys.GetTableName()!, keys.GetSchema()));
+    }
 
     /// <summary>
     /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as
@@ -155,6 +164,12 @@ internal static class CensusTaker
     {
         var name = columns[0].Delimited;
         var condition = table.Columns.Count(c => c.Name == columns[0].Name) > 1 ? ForeignColumns.Condition(name, columns[0].Storage) : null;
+        if (!table.IsListed && form == Form.Keys)
+        {
+            // Most of it may be no envelope at all, and somebody's plain text: that is neither grouped nor fetched.
+            condition = $"{condition ?? $"{name} IS NOT NULL"} AND {UnlistedColumns.Mark(name, columns[0].Storage, isPostgres)}";
+        }
+
         if (form == Form.Documents)
         {
             return $"SELECT CAST({name} AS TEXT) FROM {table.Delimited} WHERE {condition ?? $"CAST({name} AS TEXT) LIKE '%{TextArmor.Prefix}%'"}";

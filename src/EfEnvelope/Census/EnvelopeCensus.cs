@@ -29,12 +29,17 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>Tables of other contexts that the ring lists and this role may not read.</summary>
     internal IReadOnlyList<string> UnreadableTables { get; init; } = [];
 
+    /// <summary>Tables like the listed ones that another session held, so that they could not be counted.</summary>
+    internal IReadOnlyList<string> BusyTables { get; init; } = [];
+
     /// <summary>What keeps this census from being one of all cells; null where nothing does.</summary>
     internal string? NotAllBecause
         => IsOfStandby
             ? "the census was taken on a standby, which lags behind: connect to the primary (`Target Session Attributes=primary` where the connection string names several hosts)"
             : UnreadableTables.Count > 0
             ? $"this role may not read all of {UnreadableTables.Count} table(s) that other contexts over the ring declare: {string.Join(", ", UnreadableTables.Take(10))}{(UnreadableTables.Count > 10 ? " and others" : "")}. When each has been re-encrypted by its own application, take a census with a role that may read them all"
+            : BusyTables.Count > 0
+            ? $"{BusyTables.Count} table(s) that nobody listed, and whose columns are named like encrypted ones, were locked by another session and not counted: {string.Join(", ", BusyTables.Take(10))}{(BusyTables.Count > 10 ? " and others" : "")}. Run it again when that is over"
             : OtherDatabases.Count > 0
             ? $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list"
             : MissingColumns is [var first, ..]

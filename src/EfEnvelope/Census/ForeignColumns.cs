@@ -81,20 +81,22 @@ internal static class ForeignColumns
         command.CommandText =
             $"""
              WITH RECURSIVE asked AS (
-                 SELECT place, a.attrelid AS relation, a.attnum AS number, a.atttypid AS type
+                 SELECT place, a.attrelid AS relation, a.atttypid AS type
                  FROM unnest({tables}, {columns}) WITH ORDINALITY AS u(name, col, place)
                  CROSS JOIN LATERAL parse_ident(name) AS part
-                 JOIN pg_class AS c ON c.relname = part[cardinality(part)] AND CASE WHEN cardinality(part) = 1 THEN pg_table_is_visible(c.oid) ELSE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = part[1]) END
+                 LEFT JOIN pg_namespace AS ns ON cardinality(part) > 1 AND ns.nspname = part[1]
+                 JOIN pg_class AS c ON c.relname = part[cardinality(part)] AND CASE WHEN cardinality(part) = 1 THEN pg_table_is_visible(c.oid) ELSE c.relnamespace = ns.oid END
                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped),
              types AS (
                  SELECT DISTINCT type, type AS base FROM asked
                  UNION ALL
                  SELECT types.type, t.typbasetype FROM types JOIN pg_type AS t ON t.oid = types.base WHERE t.typbasetype <> 0)
-             SELECT place::int - 1, n.nspname, c.relname, pg_table_is_visible(c.oid), CASE WHEN t.oid = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END,
-                 has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(relation, number, 'SELECT') AND NOT row_security_active(relation)
+             SELECT place::int - 1, n.nspname, c.relname, COALESCE(pg_table_is_visible(c.oid), false), CASE WHEN t.oid = 'bytea'::regtype THEN 'BLOB' WHEN t.typcategory = 'S' THEN 'TEXT' ELSE '' END,
+                 COALESCE(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation), false)
              FROM asked JOIN types USING (type) JOIN pg_type AS t ON t.oid = types.base AND t.typbasetype = 0 JOIN pg_class AS c ON c.oid = relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY place
              """;
+        command.CommandTimeout = 0;
         var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         await using (reader.ConfigureAwait(false))
         {

@@ -15,6 +15,12 @@ internal static class TableErrors
                 $"The database refuses, or row-level security would hide rows from this role, which would make a census a lie ({RingErrors.Describe(error)}) Use a role with BYPASSRLS, or the tables' owner, that may read and write them. Nothing more was changed; run it again.", error);
         }
 
+        if (error.SqlState == "53200")
+        {
+            return new EnvelopeConfigurationException(
+                $"The database cannot lock all tables that a census counts ({RingErrors.Describe(error)}) Raise max_locks_per_transaction. Nothing more was changed; run it again.", error);
+        }
+
         if (RingErrors.IsMissingJson(error))
         {
             return RingErrors.MissingJson(error);

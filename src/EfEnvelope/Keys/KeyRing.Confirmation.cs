@@ -12,7 +12,7 @@ internal sealed partial class KeyRing
         {
             // Taken before the query is sent: what it answers was true then, not when it arrived.
             var asked = Confirmation.Now(_time);
-            var invalidations = Interlocked.Read(ref _invalidations);
+            var (invalidations, outdated) = (Interlocked.Read(ref _invalidations), Interlocked.Read(ref _outdated));
             var held = _identity;
             var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
             if (_seals && !raised && !store.IsTransient && identity.SealingLease < _options.SealingLease)
@@ -31,6 +31,12 @@ internal sealed partial class KeyRing
                 if (invalidations != _invalidations)
                 {
                     // The database was dropped in between: what was read may be of the old one.
+                    continue;
+                }
+
+                if (outdated != _outdated && !store.IsTransient)
+                {
+                    // Another cache of the process changed the ring meanwhile: what was answered before that confirms nothing.
                     continue;
                 }
 

@@ -28,7 +28,8 @@ internal sealed partial class KeyRing
     /// </summary>
     public bool MayOpenOn(RingKey key)
     {
-        if (!IsConfirmedForOpening || !key.IsAlive || !IsUsable(key) || IsRevalidationDue(key))
+        // What is due is asked in the background: a reader that waited with each row while the key service is away would hold its connection for hours.
+        if (!IsConfirmedForOpening || !key.IsAlive || !IsUsable(key) || KeyResolver.IsTooOld(_time.GetElapsedTime((key.Kek ?? key).ValidatedAt), _options))
         {
             return false;
         }

@@ -199,8 +199,10 @@ internal sealed partial class KeyRing
 
             if (!MaySeal(drafted))
             {
+                // Another version, in the same transaction, could go back to a savepoint alone, and leave the row behind.
                 pins.Release(drafted);
-                throw new KeyUnavailableException("A row was inserted earlier in this transaction, and the key that its own stands under was retired just now. Nothing was written. Save again.") { KeyId = drafted.Id };
+                throw new KeyUnavailableException(
+                    "A row was inserted earlier in this transaction, and the key that its own stands under has been retired since: nobody else sees the row's key to renew it, and the row takes no new values before it is committed. Nothing was written. Commit first, or roll the transaction back and begin it again.") { KeyId = drafted.Id };
             }
 
             found[scope] = drafted;

@@ -41,6 +41,7 @@ internal sealed partial class KeyRing
     private long _outageUntil;
     private long _generation;
     private long _invalidations;
+    private long _outdated;
     private volatile bool _seals;
     private int _count;
     private int _evictAbove;
@@ -103,6 +104,7 @@ internal sealed partial class KeyRing
             if (_identity is { } identity && identity.Id == id && identity.Epoch < epoch)
             {
                 _confirmed = Confirmation.Never;
+                _outdated++;
             }
         }
     }

@@ -11,7 +11,7 @@ internal static class KeyRingRegistry
 {
     private static readonly ConcurrentDictionary<RingPlace, KeyRing> Rings = new();
     private static readonly ConcurrentDictionary<Guid, ImmutableArray<KeyRing>> Holders = new();
-    private static readonly ConcurrentDictionary<Guid, RingKey> Transient = new();
+    private static readonly ConcurrentDictionary<Guid, ImmutableArray<RingKey>> Transient = new();
 
     public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Add(place, create);
 
@@ -77,7 +77,8 @@ internal static class KeyRingRegistry
         }
 
         // Of a transaction's own keys those alone that somebody reads with: their context may have forgotten its others, or be about to.
-        return key is not null || (Transient.TryGetValue(id, out key!) && key.IsPinned);
+        key ??= Transient.TryGetValue(id, out var transient) ? transient.FirstOrDefault(k => k.IsPinned)! : null!;
+        return key is not null;
     }
 
     /// <summary>Why no ring opens with a key, where one knows.</summary>
@@ -100,7 +101,8 @@ internal static class KeyRingRegistry
     {
         foreach (var (other, idle) in Rings)
         {
-            if (IsBeside(other, place) && idle.IsIdle && Rings.TryRemove(new KeyValuePair<RingPlace, KeyRing>(other, idle)))
+            // It stays listed: a context may hold it, and use it again.
+            if (IsBeside(other, place) && idle.IsIdle)
             {
                 idle.Invalidate();
             }
@@ -129,10 +131,20 @@ internal static class KeyRingRegistry
     internal static void AddTransient(RingKey key)
     {
         key.IsTransient = true;
-        Transient[key.Id] = key;
+        Transient.AddOrUpdate(key.Id, static (_, added) => [added], static (_, keys, added) => keys.Add(added), key);
     }
 
-    internal static void RemoveTransient(RingKey key) => Transient.TryRemove(new KeyValuePair<Guid, RingKey>(key.Id, key));
+    internal static void RemoveTransient(RingKey key)
+    {
+        while (Transient.TryGetValue(key.Id, out var keys))
+        {
+            var rest = keys.Remove(key);
+            if (rest.IsEmpty ? Transient.TryRemove(new KeyValuePair<Guid, ImmutableArray<RingKey>>(key.Id, keys)) : Transient.TryUpdate(key.Id, rest, keys))
+            {
+                return;
+            }
+        }
+    }
 }
 
 /// <summary>Where a ring stands, and under which configuration it is used.</summary>

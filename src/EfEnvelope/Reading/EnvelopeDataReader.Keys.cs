@@ -97,6 +97,12 @@ internal sealed partial class EnvelopeDataReader
             return true;
         }
 
+        // One of a transaction that is over: nobody tells it of its end. The look-up forgets those.
+        if (key.IsTransient && !(_session.TransientKeys.TryGetForOpening(key.Id, out var own) && ReferenceEquals(own, key)))
+        {
+            return false;
+        }
+
         if (!_ring.MayOpenOn(key) && !(key.IsAlive && KeyRing.IsUsable(key) && _session.OpenStore().IsTransient))
         {
             return false;

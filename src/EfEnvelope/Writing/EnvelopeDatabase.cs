@@ -1,4 +1,5 @@
 using System.Linq.Expressions;
+using EfEnvelope.Scoping;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
@@ -16,6 +17,11 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
 {
     public int SaveChanges(IList<IUpdateEntry> entries)
     {
+        if (!entries.Any(MayAsk))
+        {
+            return SavePrepared(entries);
+        }
+
         // Opened here, as EF would: interceptors of the application that know synchronous opening alone are called before anything asks the database.
         connection.Open();
         try
@@ -27,6 +33,9 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
             connection.Close();
         }
     }
+
+    /// <summary>Whether a row's key, or whose it is, may have to be asked of the database before it is saved.</summary>
+    private static bool MayAsk(IUpdateEntry entry) => EncryptedTypeInfo.Of(entry.EntityType) is var info && (info.HasOwnerKeys || info.Writes(entry) || info.GetsRowId(entry));
 
     private int SavePrepared(IList<IUpdateEntry> entries)
     {

@@ -187,23 +187,14 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var present = await FindPresentAsync(rows, made, cancellationToken).ConfigureAwait(false);
         foreach (var row in rows)
         {
-            var version = 1;
             if (!row.MayLackKey || present.Contains(row.Scope))
             {
-                if (!IsOneTransaction || !session.TransientKeys.TryGetDraft(row.Scope, out var drafted) || KeyRing.MaySeal(drafted))
-                {
-                    existing.Add(row.Scope);
-                    continue;
-                }
-
-                // Inserted earlier in the open transaction, by this context, under a key whose kek has ended since.
-                version = drafted.Entry.Version + 1;
+                existing.Add(row.Scope);
             }
-
-            if (!keys.ContainsKey(row.Scope))
+            else if (!keys.ContainsKey(row.Scope))
             {
                 // A retried attempt of the same save drafts again: the first draft was never committed.
-                var draft = await ring.DraftRowKeyAsync(row.Scope, version, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
+                var draft = await ring.DraftRowKeyAsync(row.Scope, 1, store, session.TransientKeys, cancellationToken).ConfigureAwait(false);
                 session.TransientKeys.AddDraft(draft.Key);
                 keys[row.Scope] = draft.Key;
                 (drafts ??= []).Add(draft);

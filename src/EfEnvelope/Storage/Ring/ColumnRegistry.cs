@@ -64,7 +64,7 @@ internal static class ColumnRegistry
         var declared = Declared(model);
         var (names, unsettled) = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
         var known = await ((RelationalKeyRingStore)store).RunAsync((connection, transaction) => ReadAsync(table, connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
-        var missing = new List<(string Table, string Column, string Id)>();
+        var missing = new List<(string Table, string Column, string Id, bool IsForgotten)>();
         var outdated = new List<(string Table, string Column)>();
         foreach (var ((inModel, column), property) in declared)
         {
@@ -81,7 +81,7 @@ internal static class ColumnRegistry
             }
             else
             {
-                missing.Add((found, column, property?.FindEnvelope()!.ColumnId ?? Documents));
+                missing.Add((found, column, property?.FindEnvelope()!.ColumnId ?? Documents, registered is not null));
             }
 
             // Versions before registered the model's name. That is this column where no other has the name; else it may be another's, and stays until it is forgotten.
@@ -105,7 +105,7 @@ internal static class ColumnRegistry
 
     /// <summary>What is new is there before what it replaces is gone.</summary>
     private static async ValueTask WriteAsync(
-        IKeyRingStore store, TableSql table, string database, List<(string Table, string Column, string Id)> missing, List<(string Table, string Column)> outdated, CancellationToken cancellationToken)
+        IKeyRingStore store, TableSql table, string database, List<(string Table, string Column, string Id, bool IsForgotten)> missing, List<(string Table, string Column)> outdated, CancellationToken cancellationToken)
     {
         if (missing.Count == 0 && outdated.Count == 0)
         {
@@ -114,10 +114,14 @@ internal static class ColumnRegistry
 
         await ((RelationalKeyRingStore)store).RunAsync(async (connection, transaction) =>
         {
-            foreach (var (place, column, id) in missing)
+            foreach (var (place, column, id, isForgotten) in missing)
             {
                 (string, object?)[] values = [.. At(database, place, column), (nameof(EnvelopeColumnRow.ColumnId), id)];
-                await TableSql.ExecuteAsync(connection, transaction, command => SetId(table, command, At(database, place, column), id, isForgotten: true), cancellationToken).ConfigureAwait(false);
+                if (isForgotten)
+                {
+                    await TableSql.ExecuteAsync(connection, transaction, command => SetId(table, command, At(database, place, column), id, isForgotten: true), cancellationToken).ConfigureAwait(false);
+                }
+
                 await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, values)} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
             }
 
