@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Reencryption;
 
-public sealed class SqliteRowKeyMemoryTests() : RowKeyMemoryTests("SQLite", heapMebibytes: 18);
+public sealed class SqliteRowKeyMemoryTests() : RowKeyMemoryTests("SQLite", heapMebibytes: 22);
 
 public sealed class PostgresRowKeyMemoryTests() : RowKeyMemoryTests("PostgreSQL", heapMebibytes: 40);
 
