@@ -63,6 +63,9 @@ internal sealed partial class KeyRing
 
     public TimeProvider Time => _time;
 
+    /// <summary>Raised with every change that this process learns of.</summary>
+    public long Generation => Interlocked.Read(ref _generation);
+
     /// <summary>The ring's UUID; null before its first use.</summary>
     public Guid? Id => _identity?.Id;
 

@@ -92,8 +92,17 @@ internal sealed partial class EnvelopeDataReader
     /// </summary>
     private bool MayUse(RingKey key)
     {
-        if (_askedRow == _row && ReferenceEquals(_asked, key))
+        var isAsked = ReferenceEquals(_asked, key);
+        if (isAsked && _askedRow == _row)
         {
+            return true;
+        }
+
+        // One look at the clock a row: rows that come within a millisecond of the answer share it, unless the ring changed.
+        var (now, generation) = (_ring.Time.GetTimestamp(), _ring.Generation);
+        if (isAsked && !key.IsTransient && generation == _askedGeneration && now - _askedAt < _ring.Time.TimestampFrequency / 1000 && key.IsAlive && KeyRing.IsUsable(key))
+        {
+            _askedRow = _row;
             return true;
         }
 
@@ -108,7 +117,7 @@ internal sealed partial class EnvelopeDataReader
             return false;
         }
 
-        (_asked, _askedRow) = (key, _row);
+        (_asked, _askedRow, _askedAt, _askedGeneration) = (key, _row, now, generation);
         return true;
     }
 

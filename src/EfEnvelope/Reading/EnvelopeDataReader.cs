@@ -32,6 +32,8 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private RingKey? _last;
     private RingKey? _asked;
     private long _askedRow;
+    private long _askedAt;
+    private long _askedGeneration;
     private DocumentFrame? _document;
     private long _row;
     private bool _drained;
