@@ -17,7 +17,7 @@ namespace EfEnvelope.Conventions;
 internal static class EncryptedModel
 {
     /// <summary>EF's annotation of the models that it makes for <c>SqlQuery</c>.</summary>
-    private const string AdHocModel = "AdHocModel";
+    internal const string AdHocModel = "AdHocModel";
 
     /// <param name="model">The model being built.</param>
     /// <param name="services">Null in the eager form, which then leaves collections and <c>HasConversion&lt;T&gt;()</c> to the finalizing convention.</param>
@@ -25,9 +25,15 @@ internal static class EncryptedModel
     public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
         MarkedStructures.Refuse(model);
+        foreach (var entityType in model.GetEntityTypes())
+        {
+            Remember(entityType);
+        }
+
         if (services is not null && !model.IsEnvelopeEnabled() && !model.GetEntityTypes().Any(e => EncryptedProperties(e).Any()))
         {
             // Nothing to encrypt. Not only the user's models come by here: EF builds one for its migrations history with the same conventions.
+            UnseenMarks.Refuse(model);
             return;
         }
 
@@ -49,6 +55,8 @@ internal static class EncryptedModel
             HistoryDeclaration.Apply(entityType);
         }
 
+        UnseenMarks.Refuse(model);
+
         foreach (var entityType in entityTypes)
         {
             ScopeProperties.Validate(entityType);
@@ -68,6 +76,15 @@ internal static class EncryptedModel
         if (services is not null)
         {
             shared.RefusePlain(entityTypes);
+        }
+    }
+
+    private static void Remember(IMutableTypeBase type)
+    {
+        UnmappedMarks.Remember(type);
+        foreach (var complex in type.GetDeclaredComplexProperties())
+        {
+            Remember(complex.ComplexType);
         }
     }
 
@@ -114,12 +131,7 @@ internal static class EncryptedModel
     /// <summary>Takes <see cref="FailClosed"/> back, and an earlier <see cref="Apply"/>.</summary>
     public static void Open(IMutableProperty property)
     {
-        if (property.GetValueConverter() is not IEnvelopeValueConverter closed)
-        {
-            return;
-        }
-
-        property.SetValueConverter(closed.UserConverter);
+        // Also where a conversion of the application's has replaced ours since: the column is a plain one.
         property.RemoveAnnotation(EnvelopeAnnotationNames.Column);
         if (property.RemoveAnnotation(EnvelopeAnnotationNames.PlaintextCollation)?.Value is string collation)
         {
@@ -131,6 +143,12 @@ internal static class EncryptedModel
             property.SetMaxLength(int.Parse(length, CultureInfo.InvariantCulture));
         }
 
+        if (property.GetValueConverter() is not IEnvelopeValueConverter closed)
+        {
+            return;
+        }
+
+        property.SetValueConverter(closed.UserConverter);
         if (closed.UserConverter is null && property.GetProviderClrType() is null && !ValueCodec.IsSupported(Nullable.GetUnderlyingType(property.ClrType) ?? property.ClrType)
             && property.ClrType.GetInterfaces().Prepend(property.ClrType).FirstOrDefault(i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IEnumerable<>)) is { } list)
         {

@@ -32,7 +32,7 @@ internal sealed class EncryptedPropertyConvention(ConversionServices services, b
 
     public IModel ProcessModelFinalized(IModel model)
     {
-        FinishedModel.Require(model, ambientTenant);
+        FinishedModel.RequireOnce(model, ambientTenant);
         return model;
     }
 }

@@ -33,6 +33,7 @@ internal static class FinishedModel
     public static void Require(IModel model, bool hasTenant)
     {
         MarkedStructures.Refuse(model);
+        UnseenMarks.Refuse(model);
         if (hasTenant)
         {
             model.RequireAmbient();
@@ -71,7 +72,7 @@ internal static class FinishedModel
             }
             else if (declared)
             {
-                throw EncryptedPropertyValidator.Error(property, $"is not encrypted in the model in use. {Again}; where a convention of the application adds the property, add that convention before UseEnvelopeEncryption");
+                throw EncryptedPropertyValidator.Error(property, $"is not encrypted in the model in use. {Again}; where a convention of the application adds the property, call UseEnvelopeEncryption() in ConfigureConventions, after that convention");
             }
         }
 
@@ -93,7 +94,7 @@ internal static class FinishedModel
         {
             throw EncryptedPropertyValidator.Error(
                 property,
-                $"has another conversion than the one that seals it, and would be stored in the clear: a convention or a call that came after EfEnvelope's replaced it. Let it leave encrypted properties alone, or declare the conversion by HasConversion before UseEnvelopeEncryption, which keeps it. {Again}");
+                $"has another conversion than the one that seals it, and would be stored in the clear: a convention or a call that came after EfEnvelope's replaced it. Let it leave encrypted properties alone, or declare the conversion by HasConversion, which EfEnvelope keeps, or call UseEnvelopeEncryption() in ConfigureConventions, after that convention. {Again}");
         }
     }
 

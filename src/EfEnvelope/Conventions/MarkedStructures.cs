@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Refuses <c>[Encrypted]</c> on what has no column of its own to encrypt (complex properties, owned types and other navigations), and where EF does not look: their values would stand in the clear.
+/// Refuses <c>[Encrypted]</c> on what has no column of its own to encrypt (complex properties, owned types and other navigations): their values would stand in the clear.
 /// </summary>
 internal static class MarkedStructures
 {
@@ -25,7 +25,6 @@ internal static class MarkedStructures
 
     private static void Refuse(IReadOnlyTypeBase type)
     {
-        UnseenMarks.Refuse(type);
         Refuse(type, type.GetComplexProperties());
         foreach (var property in type.GetDeclaredComplexProperties())
         {

@@ -1,4 +1,5 @@
 using System.Reflection;
+using EfEnvelope.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata;
 
 namespace EfEnvelope.Conventions;
@@ -31,18 +32,39 @@ internal static class UnseenMarks
         return type.ClrType.GetInterfaces().Select(contract => Marked(contract, member.Name)).FirstOrDefault(found => found is not null);
     }
 
-    public static void Refuse(IReadOnlyTypeBase type)
+    /// <summary>Refuses a mark that stands on no mapped member, in the whole model. Histories have taken up their declarations before. What EF makes for <c>SqlQuery</c> stores nothing, and nobody configures it.</summary>
+    public static void Refuse(IReadOnlyModel model)
     {
+        if (model.FindAnnotation(EncryptedModel.AdHocModel) is not null)
+        {
+            return;
+        }
+
+        foreach (var entityType in model.GetEntityTypes().Where(e => !e.IsRingTable()))
+        {
+            Refuse(entityType);
+        }
+    }
+
+    private static void Refuse(IReadOnlyTypeBase type)
+    {
+        UnmappedMarks.Refuse(type);
+
         foreach (var property in type.GetProperties())
         {
             // What the fluent API says of the mapped property counts, either way.
-            if (property.FindAnnotation(Metadata.EnvelopeAnnotationNames.Encrypted) is null && !EncryptionDeclaration.IsMarked(property) && Find(type, property) is { } mark)
+            if (property.FindAnnotation(EnvelopeAnnotationNames.Encrypted) is null && !EncryptionDeclaration.IsMarked(property) && Find(type, property) is { } mark)
             {
                 var place = $"{Mapped(property)!.DeclaringType!.Name}.{property.Name}";
                 throw EncryptedPropertyValidator.Error(
                     property,
                     $"has [Encrypted] on {mark.DeclaringType!.Name}.{property.Name} alone, {(mark.DeclaringType.IsInterface ? "an interface" : "an override")}, which EF does not look at: its values would stand in the clear. Put [Encrypted] on {place}, which EF maps, or say by IsEncrypted() or IsNotEncrypted() of it, before UseEnvelopeEncryption(), what it is");
             }
+        }
+
+        foreach (var complex in type.GetDeclaredComplexProperties())
+        {
+            Refuse(complex.ComplexType);
         }
     }
 

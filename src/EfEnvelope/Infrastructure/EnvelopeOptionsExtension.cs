@@ -1,8 +1,10 @@
 using System.Data.Common;
 using System.Globalization;
+using EfEnvelope.Conventions;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace EfEnvelope.Infrastructure;
@@ -27,6 +29,8 @@ internal sealed class EnvelopeOptionsExtension(EnvelopeOptionsBuilder builder) :
     public EnvelopeOptionsBuilder CopyBuilder() => builder.Copy();
 
     public EnvelopeRuntime GetRuntime(IServiceProvider? applicationServices) => EnvelopeRuntimes.Get(builder, applicationServices);
+
+    public void Require(IModel model) => FinishedModel.RequireOnce(model, AmbientTenant is not null);
 
     public void ApplyServices(IServiceCollection services) => EnvelopeServices.Add(services, AmbientTenant is not null);
 

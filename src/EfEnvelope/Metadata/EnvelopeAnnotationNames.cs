@@ -36,6 +36,9 @@ internal static class EnvelopeAnnotationNames
     /// <summary>Root entity type: its table keeps former values of another entity's rows; the value is that entity's name.</summary>
     public const string HistoryOf = Prefix + "HistoryOf";
 
+    /// <summary>Entity or complex type: names of marked members, or of what maps them, that the fluent API ignores.</summary>
+    public const string LeftOut = Prefix + "LeftOut";
+
     /// <summary>Entity type: a table of the key ring; the value is its role.</summary>
     public const string RingTable = Prefix + "RingTable";
 }

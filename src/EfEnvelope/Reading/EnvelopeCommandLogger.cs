@@ -42,6 +42,12 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public InterceptionResult<DbCommand> CommandCreating(
         IRelationalConnection connection, DbCommandMethod commandMethod, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource)
     {
+        // Not what migrations and the application's own SQL send, for which no model speaks.
+        if (commandSource is CommandSource.LinqQuery or CommandSource.FromSqlQuery or CommandSource.ExecuteUpdate or CommandSource.ExecuteDelete or CommandSource.SaveChanges)
+        {
+            session.RequireModel();
+        }
+
         CommandFrame.Push(this);
         return _tellsCreation ? inner.CommandCreating(connection, commandMethod, context, commandId, connectionId, startTime, commandSource) : default;
     }

@@ -24,6 +24,7 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     private TransientKeys? _transientKeys;
     private DbConnection? _ringConnection;
     private string? _ringConnectionString;
+    private bool _isModelKnown;
 
     public DbContext Context => currentContext.Context;
 
@@ -72,13 +73,19 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
     /// <summary>Whether the ring stands in a database of its own.</summary>
     public bool HasSeparateRing => source.RingConnection is not null;
 
+    /// <summary>Asks once whether the context's model is one for its options: other options may have made it, and compiled its queries, where they share a cache with these (<c>UseMemoryCache</c>).</summary>
+    public void RequireModel()
+    {
+        if (!_isModelKnown)
+        {
+            source.Require(Context.Model);
+            _isModelKnown = true;
+        }
+    }
+
     private EnvelopeRuntime OpenRuntime()
     {
-        if (source.AmbientTenant is not null)
-        {
-            Context.Model.RequireAmbient();
-        }
-
+        RequireModel();
         var core = options.FindExtension<CoreOptionsExtension>();
         var services = core?.ApplicationServiceProvider;
         var runtime = source.GetRuntime(services);

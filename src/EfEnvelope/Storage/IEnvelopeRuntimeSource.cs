@@ -1,5 +1,6 @@
 using System.Data.Common;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata;
 
 namespace EfEnvelope.Storage;
 
@@ -8,6 +9,10 @@ internal interface IEnvelopeRuntimeSource
 {
     /// <summary>The process-wide runtime of this configuration; services that the options leave open come from the application's container.</summary>
     EnvelopeRuntime GetRuntime(IServiceProvider? applicationServices);
+
+    /// <summary>Refuses a model that leaves declared members in the clear, or seals otherwise than the options say. Cheap for one that passed before.</summary>
+    /// <exception cref="EnvelopeConfigurationException">It is no model for these options.</exception>
+    void Require(IModel model);
 
     /// <summary>The ambient tenant of a context; null where the options name none.</summary>
     Func<DbContext, object?>? AmbientTenant { get; }

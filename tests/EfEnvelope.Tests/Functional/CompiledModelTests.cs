@@ -213,6 +213,7 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
                 item.ComplexProperty(i => i.Home);
                 item.OwnsOne(i => i.Profile, p => p.ToJson());
             });
+            modelBuilder.Entity<Note>().Ignore(n => n.Scratch);
             modelBuilder.Entity<Note>().HasDataKeyPerTenant(n => n.TenantId).HasDataKeyPerRow();
             modelBuilder.UseEnvelopeEncryption();
         }
@@ -278,6 +279,9 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
 
     public sealed class Note
     {
+        [Encrypted]
+        private string? _scratch;
+
         public int Id { get; set; }
 
         public Guid TenantId { get; set; }
@@ -287,5 +291,15 @@ public abstract class CompiledModelTests(string provider) : IAsyncLifetime
 
         [Encrypted(Armored = true)]
         public long Length { get; set; }
+
+        /// <summary>Left out: a compiled model knows of it too.</summary>
+        public string? Scratch
+        {
+            get => _scratch;
+            set => _scratch = value;
+        }
+
+        [field: Encrypted]
+        public string? Remark { get; set; }
     }
 }

@@ -72,6 +72,20 @@ public abstract class ForgottenTenantTests(string provider) : IAsyncLifetime
         await using (var first = new TenantContext(encrypted ? _database.Options(more: o => o.UseMemoryCache(cache)) : plain.Options))
         {
             await first.Database.EnsureCreatedAsync();
+
+            // Its queries are in the cache too, compiled.
+            await UpdateAsync(first);
+            await first.Set<Letter>().ToListAsync();
+        }
+
+        await using (var other = new TenantContext(_database.Options(e => e.UseTenant<TenantContext>(c => c.Tenant), o => o.UseMemoryCache(cache))) { Tenant = "a" })
+        {
+            await RefusedAsync(() => UpdateAsync(other));
+        }
+
+        await using (var other = new TenantContext(_database.Options(e => e.UseTenant<TenantContext>(c => c.Tenant), o => o.UseMemoryCache(cache))) { Tenant = "a" })
+        {
+            await RefusedAsync(() => other.Set<Letter>().ToListAsync());
         }
 
         await using var context = new TenantContext(_database.Options(e => e.UseTenant<TenantContext>(c => c.Tenant), o => o.UseMemoryCache(cache))) { Tenant = "a" };
@@ -82,8 +96,39 @@ public abstract class ForgottenTenantTests(string provider) : IAsyncLifetime
         });
         Assert.Contains(encrypted ? "UseTenant" : "Letter.Text", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, await StoredCells.CountAsync(_database, "Letters"));
-        await RefusedAsync(() => context.Set<Letter>().ExecuteUpdateAsync(s => s.SetProperty(l => l.Text, "canary")));
+        await RefusedAsync(() => UpdateAsync(context));
         await RefusedAsync(() => context.Set<Letter>().ToListAsync());
+
+        static Task UpdateAsync(DbContext context) => context.Set<Letter>().ExecuteUpdateAsync(s => s.SetProperty(l => l.Text, "canary"));
+    }
+
+    [Fact]
+    public void A_ready_made_model_without_the_tenant_is_served_where_no_entity_belongs_to_it_by_default()
+    {
+        var plain = new DbContextOptionsBuilder().AmongMany();
+        AdHocContext.Cached(_database.UseProvider(plain));
+        foreach (var types in new[] { new[] { typeof(OfTenant), typeof(OfSubject) }, [typeof(OfTenant), typeof(OfRow)] })
+        {
+            IModel made;
+            using (var context = new AdHocContext(plain.Options, m =>
+            {
+                Array.ForEach(types, type => m.Entity(type));
+                m.UseEnvelopeEncryption();
+            }))
+            {
+                made = context.Model;
+            }
+
+            using var wired = new AdHocContext(_database.Options(e => e.UseTenant(_ => "a"), o => o.UseModel(made)), _ => { });
+            if (types.Contains(typeof(OfRow)))
+            {
+                Assert.Contains(nameof(OfRow), Assert.Throws<EnvelopeConfigurationException>(() => wired.Model).Message, StringComparison.Ordinal);
+            }
+            else
+            {
+                Assert.Same(made, wired.Model);
+            }
+        }
     }
 
     [Theory]

@@ -167,6 +167,66 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
         }
     }
 
+    /// <summary>What docs/limits.md says: no converter is asked of a value that the database makes.</summary>
+    [Fact]
+    public async Task Without_the_options_an_update_from_another_column_stores_its_text_and_nothing_else_does()
+    {
+        static void Model(ModelBuilder m) => m.Entity<Label>().ToTable("Labels");
+
+        await using var context = New(Model, wiring: 0);
+        await context.Database.EnsureCreatedAsync();
+        context.Add(new Label { Name = "name", Text = "canary" });
+        await context.SaveChangesAsync();
+        await using var forgotten = New(Model, wiring: 0, withOptions: false);
+        var error = await Record.ExceptionAsync(() => forgotten.Set<Label>().ExecuteUpdateAsync(s => s.SetProperty(l => l.Text, "value")));
+        Assert.Contains(Causes(error), e => e is EnvelopeConfigurationException);
+        Assert.Equal(1, await StoredCells.AssertSealedAsync(_database, context, "canary"));
+
+        error = await Record.ExceptionAsync(() => context.Set<Label>().ExecuteUpdateAsync(s => s.SetProperty(l => l.Text, l => l.Name)));
+        Assert.Contains(Causes(error), e => e is EnvelopeEncryptionException);
+        Assert.Equal(1, await forgotten.Set<Label>().ExecuteUpdateAsync(s => s.SetProperty(l => l.Text, l => l.Name)));
+        Assert.Equal("name", await forgotten.Database.SqlQuery<string>($"SELECT \"Text\" AS \"Value\" FROM \"Labels\"").SingleAsync());
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_property_that_is_left_in_the_clear_is_so_after_a_conversion_of_its_own_too(int wiring)
+    {
+        using var context = New(
+            m =>
+            {
+                m.Entity<Label>().Property(l => l.Text).HasMaxLength(100);
+                m.Entity<Label>().Property(l => l.Name).IsEncrypted();
+                m.UseEnvelopeEncryption();
+                m.Entity<Label>().Property(l => l.Text).HasConversion(text => text.Trim(), text => text).IsNotEncrypted();
+            },
+            wiring);
+        var property = context.Model.FindEntityType(typeof(Label))!.FindProperty(nameof(Label.Text))!;
+        Assert.DoesNotContain(property.GetAnnotations(), a => a.Name is EnvelopeAnnotationNames.Column or EnvelopeAnnotationNames.PlaintextMaxLength);
+        Assert.Equal((100, typeof(string)), (property.GetMaxLength(), property.GetTypeMapping().Converter?.ProviderClrType));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_history_that_shares_a_marked_interface_takes_up_its_sources_declaration(int wiring)
+        => Assert.Contains(Declarations(m =>
+        {
+            m.Entity<Kept>();
+            m.Entity<KeptHistory>();
+        }, wiring), d => d.StartsWith("KeptHistory.Ssn", StringComparison.Ordinal) && d.Contains("Kept.Ssn", StringComparison.Ordinal));
+
+    [Fact]
+    public async Task A_query_by_SQL_of_a_type_with_a_marked_interface_returns_what_the_SQL_says()
+    {
+        await using var context = New(Attributes.Configure, wiring: 2);
+        await context.Database.EnsureCreatedAsync();
+        Assert.Equal("***", (await context.Database.SqlQuery<Masked>($"SELECT '***' AS \"Ssn\"").SingleAsync()).Ssn);
+    }
+
     [Fact]
     public void The_conventions_name_the_rings_tables()
     {
@@ -446,6 +506,43 @@ public abstract class ModelFormsTests(string provider) : IAsyncLifetime
 
         [Encrypted]
         public string? Text { get; set; }
+    }
+
+    public sealed class Label
+    {
+        public int Id { get; set; }
+
+        public string Name { get; set; } = "";
+
+        [Encrypted(Armored = true)]
+        public string Text { get; set; } = "";
+    }
+
+    public interface IHasSsn
+    {
+        [Encrypted]
+        string Ssn { get; }
+    }
+
+    public sealed class Kept : IHasSsn
+    {
+        public int Id { get; set; }
+
+        [Encrypted]
+        public string Ssn { get; set; } = "";
+    }
+
+    [EncryptedHistoryOf(typeof(Kept))]
+    public sealed class KeptHistory : IHasSsn
+    {
+        public int Id { get; set; }
+
+        public string Ssn { get; set; } = "";
+    }
+
+    public sealed class Masked : IHasSsn
+    {
+        public string Ssn { get; set; } = "";
     }
 
     [DataKeyPerSubject("a@b", nameof(Id))]
