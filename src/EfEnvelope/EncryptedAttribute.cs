@@ -6,8 +6,8 @@ namespace EfEnvelope;
 /// </summary>
 /// <remarks>
 /// Takes effect in every model that calls <c>UseEnvelopeEncryption()</c> on its <c>ModelBuilder</c>, its conventions or its context options;
-/// the fluent form is <c>Property(x => x.Ssn).IsEncrypted()</c>. Without the options extension, reading and writing throw: plaintext is never
-/// stored. Keys, foreign keys, indexed, computed, concurrency and discriminator properties are refused while the model is built.
+/// the fluent form is <c>Property(x => x.Ssn).IsEncrypted()</c>. Without the options extension, reading throws, and writing a value of the application too:
+/// it is never stored in the clear. A value that the database makes is (<c>ExecuteUpdate</c> from another column): no converter is asked of it. Keys, foreign keys, indexed, computed, concurrency and discriminator properties are refused while the model is built.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Property | AttributeTargets.Field)]
 public sealed class EncryptedAttribute : Attribute

@@ -17,7 +17,7 @@ namespace EfEnvelope.Conventions;
 internal static class EncryptedModel
 {
     /// <summary>EF's annotation of the models that it makes for <c>SqlQuery</c>.</summary>
-    internal const string AdHocModel = "AdHocModel";
+    private const string AdHocModel = "AdHocModel";
 
     /// <param name="model">The model being built.</param>
     /// <param name="services">Null in the eager form, which then leaves collections and <c>HasConversion&lt;T&gt;()</c> to the finalizing convention.</param>
@@ -25,6 +25,11 @@ internal static class EncryptedModel
     public static void Apply(IMutableModel model, ConversionServices? services, bool ambientTenant)
     {
         MarkedStructures.Refuse(model);
+        if (model.FindAnnotation(AdHocModel) is not null)
+        {
+            model.SetAnnotation(EnvelopeAnnotationNames.AdHoc, "true");
+        }
+
         foreach (var entityType in model.GetEntityTypes())
         {
             Remember(entityType);

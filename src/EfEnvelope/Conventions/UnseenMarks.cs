@@ -35,7 +35,7 @@ internal static class UnseenMarks
     /// <summary>Refuses a mark that stands on no mapped member, in the whole model. Histories have taken up their declarations before. What EF makes for <c>SqlQuery</c> stores nothing, and nobody configures it.</summary>
     public static void Refuse(IReadOnlyModel model)
     {
-        if (model.FindAnnotation(EncryptedModel.AdHocModel) is not null)
+        if (model.FindAnnotation(EnvelopeAnnotationNames.AdHoc) is not null)
         {
             return;
         }

@@ -8,6 +8,9 @@ internal static class EnvelopeAnnotationNames
     /// <summary>Model: encryption is applied; the value is the format version.</summary>
     public const string Enabled = Prefix + "Enabled";
 
+    /// <summary>Model: EF made it for a <c>SqlQuery</c>. EF's own annotation of them is gone from the runtime model.</summary>
+    public const string AdHoc = Prefix + "AdHoc";
+
     /// <summary>Property: declared encrypted by the fluent API; the value is <c>true</c> or <c>false</c> (which overrules the attribute).</summary>
     public const string Encrypted = Prefix + "Encrypted";
 
