@@ -32,7 +32,7 @@ internal static class UnmappedMarks
             if (!IsLeftOut(type, member.Name) && !Namesakes(member.Name).Any(name => IsLeftOut(type, name) || IsDecided(type, name)))
             {
                 throw new EnvelopeConfigurationException(
-                    $"Member {member.DeclaringType!.Name}.{member.Name} has [Encrypted], but EF maps no member of that name to {type.DisplayName()}: what stores its value would store it in the clear. Put [Encrypted] on the property that EF maps, or name the field as the property's own (Property(...).HasField(\"{member.Name}\")), before UseEnvelopeEncryption() where OnModelCreating calls it; where nothing stores it, take the attribute off, or say [NotMapped]. A ready-made model (UseModel, a compiled one) must be made again afterwards")
+                    $"Member {member.DeclaringType!.Name}.{member.Name} has [Encrypted], but EF maps no member of that name to {type.DisplayName()}: what stores its value would store it in the clear. Put [Encrypted] on the property that EF maps, or name the field as the property's own (Property(...).HasField(\"{member.Name}\")), before UseEnvelopeEncryption() where OnModelCreating calls it; where nothing stores it, take the attribute off, or say [NotMapped]. A ready-made model (UseModel, a compiled one) must be made again afterwards.")
                 {
                     Entity = type.DisplayName(),
                     Property = member.Name,
