@@ -98,33 +98,3 @@ public sealed record ExposureReport(
 
     private static string Time(DateTimeOffset? time) => time is { } known ? known.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture) : "never";
 }
-
-/// <summary>A key that is in question. Immutable.</summary>
-/// <param name="Id">Its id, as envelopes name it.</param>
-/// <param name="Scope">Its scope.</param>
-/// <param name="Purpose">What it is for.</param>
-/// <param name="Version">Its version in the scope.</param>
-/// <param name="State">Its state when the report was made.</param>
-/// <param name="RootKeyId">The root key that wraps it; null for row keys.</param>
-/// <param name="CreatedAt">UTC.</param>
-/// <param name="ActivatedAt">UTC; when it began to seal.</param>
-/// <param name="CompromisedAt">UTC; when it was first reported compromised.</param>
-public sealed record ExposedKey(
-    Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, string? RootKeyId, DateTimeOffset CreatedAt, DateTimeOffset? ActivatedAt, DateTimeOffset? CompromisedAt)
-{
-    internal static ExposedKey Of(KeyRingEntry entry)
-        => new(entry.Id, entry.Scope, entry.Purpose, entry.Version, entry.State, entry.RootKeyId, entry.CreatedAt, entry.ActivatedAt, entry.CompromisedAt);
-}
-
-/// <summary>Rows of one table and one tenant, subject or the global scope, that a selected key opens. Immutable.</summary>
-/// <param name="Scope">Whose rows: <c>global</c>, <c>tenant:…</c> or <c>subject:…/…</c>; row keys count for their parent.</param>
-/// <param name="Table">The table, with its schema where it has one.</param>
-/// <param name="Rows">Rows with at least one such cell.</param>
-/// <param name="Since">UTC; when the first of their keys began to seal: no such row is exposed from before.</param>
-/// <param name="Columns">Cells by column.</param>
-public sealed record ExposedRows(string Scope, string Table, long Rows, DateTimeOffset Since, IReadOnlyList<ExposedColumn> Columns);
-
-/// <summary>Cells of one column. Immutable.</summary>
-/// <param name="Column">The column.</param>
-/// <param name="Cells">How many; members of a JSON document count one by one.</param>
-public sealed record ExposedColumn(string Column, long Cells);

@@ -3,16 +3,6 @@ using EfEnvelope.Proof;
 
 namespace EfEnvelope;
 
-/// <summary>What a completion report is about.</summary>
-public enum CompletionKind
-{
-    /// <summary>A re-encryption that came to its end.</summary>
-    Reencryption,
-
-    /// <summary>A census alone: a proof repeated, for instance after the destruction window.</summary>
-    Census,
-}
-
 /// <summary>
 /// The proof that a re-encryption leaves behind: what was treated, when sealing ended, what every encrypted column holds since, and which sampled cells open. Immutable. Names keys, scopes, tables and columns, never a value, a primary
 /// key, key bytes or a credential. Hashed member by member and as a whole, and authenticated under the ring's mac key: <see cref="EnvelopeKeys.VerifyReportAsync"/> checks it. The form is documented in docs/reencryption.md.

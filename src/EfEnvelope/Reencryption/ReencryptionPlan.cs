@@ -71,28 +71,3 @@ public sealed record ReencryptionPlan(
         void Line(FormattableString line) => text.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
     }
 }
-
-/// <summary>A key that rows should leave. Immutable.</summary>
-/// <param name="Id">Its id, as envelopes name it.</param>
-/// <param name="Scope">Its scope.</param>
-/// <param name="Purpose">Whether it seals fields, or wraps the keys of rows.</param>
-/// <param name="Version">Its version in the scope.</param>
-/// <param name="State">Its state.</param>
-/// <param name="Reason">Why.</param>
-/// <param name="CreatedAt">UTC.</param>
-/// <param name="RootKeyId">The root key that wraps it.</param>
-/// <param name="Cells">Cells that name it; of a kek those that name a row key under it.</param>
-public sealed record PlannedKey(Guid Id, string Scope, KeyPurpose Purpose, int Version, KeyState State, StaleReason Reason, DateTimeOffset CreatedAt, string? RootKeyId, long Cells);
-
-/// <summary>Rows of one table that would be rewritten. Immutable.</summary>
-/// <param name="Table">The table, with its schema where it has one.</param>
-/// <param name="Columns">Its columns with cells that name a stale key.</param>
-/// <param name="Rows">How many rows.</param>
-/// <param name="Bytes">Bytes of all encrypted cells in these rows.</param>
-/// <param name="HasKey">Whether it has a primary key, without which the job cannot write it.</param>
-public sealed record PlannedTable(string Table, IReadOnlyList<string> Columns, long Rows, long Bytes, bool HasKey);
-
-/// <summary>A key that cannot be loaded now. Immutable.</summary>
-/// <param name="Id">The key.</param>
-/// <param name="Error">The type of the error.</param>
-public sealed record UnreadableKey(Guid Id, string Error);
