@@ -88,7 +88,7 @@ internal sealed class CensusSnapshot : IAsyncDisposable
         {
             await ExecuteAsync(_connection, Transaction, $"SAVEPOINT \"__EfEnvelope\"; LOCK TABLE {table} IN ACCESS SHARE MODE NOWAIT; RELEASE SAVEPOINT \"__EfEnvelope\"", cancellationToken).ConfigureAwait(false);
         }
-        catch (PostgresException error) when (error.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.UndefinedTable)
+        catch (PostgresException error) when (error.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.UndefinedTable or PostgresErrorCodes.InvalidSchemaName or PostgresErrorCodes.OutOfMemory)
         {
             await ExecuteAsync(_connection, Transaction, "ROLLBACK TO SAVEPOINT \"__EfEnvelope\"", cancellationToken).ConfigureAwait(false);
             Busy.Add(table);

@@ -24,6 +24,9 @@ internal static class CensusTaker
     /// <summary>How often a census begins anew where tables change their names while it begins.</summary>
     private const int MaxAttempts = 5;
 
+    /// <summary>How long a census waits for a table that nobody listed and another session holds, before each further attempt.</summary>
+    private static readonly TimeSpan BusyPause = TimeSpan.FromSeconds(1);
+
     /// <summary>The census's connection is held while row keys are looked up by another one: it comes from a pool beside the ring's, so that many at once do not wait for each other.</summary>
     private const int OwnPool = 1;
 
@@ -103,12 +106,13 @@ internal static class CensusTaker
             try
             {
                 var (locked, missed) = await FindAsync(lease.Connection, snapshot.Transaction, context, registered, cancellationToken).ConfigureAwait(false);
-                if (Places(locked).SetEquals(Places(tables)))
+                var isSame = Places(locked).SetEquals(Places(tables));
+                if (isSame && (snapshot.Busy.Count == 0 || attempt == MaxAttempts))
                 {
                     return (locked, missed, snapshot);
                 }
 
-                if (attempt == MaxAttempts)
+                if (!isSame && attempt == MaxAttempts)
                 {
                     throw new KeyUnavailableException("Tables were made, renamed or dropped again and again while a census was to begin. Nothing was changed; run it again.");
                 }
@@ -122,6 +126,11 @@ internal static class CensusTaker
             }
 
             await snapshot.DisposeAsync().ConfigureAwait(false);
+            if (snapshot.Busy.Count > 0)
+            {
+                // Most locks are over at once.
+                await Task.Delay(BusyPause, cancellationToken).ConfigureAwait(false);
+            }
         }
 
         static HashSet<(string, string, EncryptedStorage, bool)> Places(List<EncryptedTable> tables) => [.. tables.SelectMany(t => t.Columns.Select(c => (t.Delimited, c.Name, c.Storage, t.IsReadable)))];
@@ -133,20 +142,14 @@ internal static class CensusTaker
         var sql = context.GetService<ISqlGenerationHelper>();
         var own = EncryptedTable.Of(context.Model, sql);
         var (foreign, missing, listed) = await ForeignColumns.FindAsync(connection, transaction, registered, own, sql, cancellationToken).ConfigureAwait(false);
-        var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context, sql), sql, cancellationToken).ConfigureAwait(false);
+        var unlisted = await UnlistedColumns.FindAsync(connection, transaction, listed, RingTables(context), sql, cancellationToken).ConfigureAwait(false);
         var forgotten = registered.Where(r => r.IsForgotten).Select(r => (r.Table, r.Column)).ToHashSet();
         return ([.. own, .. foreign, .. unlisted], [.. missing.Where(m => !forgotten.Contains(m))]);
     }
 
     /// <summary>They hold wrapped keys, which are envelopes too.</summary>
-    private static UnlistedColumns.RingTables RingTables(DbContext context, ISqlGenerationHelper sql)
-    {
-        var keys = context.Model.FindEntityType(typeof(EnvelopeKeyRow))!;
-        return new(
-            [.. new[] { typeof(EnvelopeRingRow), typeof(EnvelopeKeyRow), typeof(EnvelopeColumnRow) }.Select(t => context.Model.FindEntityType(t)?.GetTableName()).OfType<string>()],
-            keys.GetTableName()!,
-            sql.DelimitIdentifier(keys.GetTableName()!, keys.GetSchema()));
-    }
+    private static List<string> RingTables(DbContext context)
+        => [.. new[] { typeof(EnvelopeRingRow), typeof(EnvelopeKeyRow), typeof(EnvelopeColumnRow) }.Select(t => context.Model.FindEntityType(t)?.GetTableName()).OfType<string>()];
 
     /// <summary>
     /// One scan for all columns of a table that hold a cell's header in front: rows are grouped by the headers of all their cells, of which there are few. Where rows have keys of their own there are as many headers as

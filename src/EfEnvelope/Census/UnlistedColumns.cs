@@ -17,11 +17,11 @@ internal static class UnlistedColumns
     /// <param name="connection">The connection that is to count.</param>
     /// <param name="transaction">The caller's transaction, if it is in one.</param>
     /// <param name="listed">Every column that is counted already.</param>
-    /// <param name="ring">The ring's own tables.</param>
+    /// <param name="ringTables">The names of the ring's own tables.</param>
     /// <param name="sql">The provider's syntax.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     public static async Task<List<EncryptedTable>> FindAsync(
-        DbConnection connection, DbTransaction? transaction, IReadOnlyList<ListedColumn> listed, RingTables ring, ISqlGenerationHelper sql, CancellationToken cancellationToken)
+        DbConnection connection, DbTransaction? transaction, IReadOnlyList<ListedColumn> listed, IReadOnlyCollection<string> ringTables, ISqlGenerationHelper sql, CancellationToken cancellationToken)
     {
         var isPostgres = connection is NpgsqlConnection;
         var comparer = isPostgres ? StringComparer.Ordinal : StringComparer.OrdinalIgnoreCase;
@@ -32,7 +32,7 @@ internal static class UnlistedColumns
         var known = listed.Select(c => c.Id).ToHashSet(comparer);
         using var command = connection.CreateCommand();
         command.Transaction = transaction;
-        command.CommandText = isPostgres ? OfPostgres(command, listed, ring) : OfSqlite;
+        command.CommandText = isPostgres ? OfPostgres(command, listed) : OfSqlite;
         command.CommandTimeout = 0;
         var found = new List<(string? Schema, string Table, string Column, string Kind)>();
         var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
@@ -45,7 +45,7 @@ internal static class UnlistedColumns
         }
 
         var unlisted = new List<EncryptedTable>();
-        foreach (var table in found.GroupBy(f => (f.Schema, f.Table)).Where(t => !ring.Names.Contains(t.Key.Table, comparer) && !known.Contains(ForeignColumns.Id(sql, t.Key.Schema, t.Key.Table, isPostgres))))
+        foreach (var table in found.GroupBy(f => (f.Schema, f.Table)).Where(t => !ringTables.Contains(t.Key.Table, comparer) && !known.Contains(ForeignColumns.Id(sql, t.Key.Schema, t.Key.Table, isPostgres))))
         {
             var columns = new Dictionary<string, EncryptedColumn>(comparer);
             foreach (var (relation, encrypted) in tables)
@@ -86,8 +86,8 @@ internal static class UnlistedColumns
         _ => string.Create(CultureInfo.InvariantCulture, $"substr({column}, 1, {TextArmor.Prefix.Length}) = '{TextArmor.Prefix}'"),
     };
 
-    /// <summary>Partitions are read with their tables. Schemas that have a ring of their own are another ring's.</summary>
-    private static string OfPostgres(DbCommand command, IReadOnlyList<ListedColumn> listed, RingTables ring)
+    /// <summary>Partitions are read with their tables. Of schemas with a ring of their own too: it may be one that nobody uses.</summary>
+    private static string OfPostgres(DbCommand command, IReadOnlyList<ListedColumn> listed)
         => $"""
             WITH RECURSIVE types AS (
                 SELECT oid AS type, oid AS base FROM pg_type
@@ -99,18 +99,11 @@ internal static class UnlistedColumns
                 AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
                 AND (t.oid IN ('bytea'::regtype, 'json'::regtype, 'jsonb'::regtype) OR t.typcategory = 'S')
                 AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
-                AND NOT EXISTS (SELECT 1 FROM pg_class AS r WHERE r.relnamespace = n.oid AND r.relname = {Storage.Sql.Add(command, ring.Keys)} AND r.oid IS DISTINCT FROM to_regclass({Storage.Sql.Add(command, ring.DelimitedKeys)}))
             ORDER BY 1, 2, a.attnum
             """;
 
     /// <summary>Any column holds anything there.</summary>
     private const string OfSqlite = "SELECT NULL, m.name, p.name, '' FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS p WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite^_%' ESCAPE '^' AND m.sql NOT LIKE 'CREATE VIRTUAL %' ORDER BY m.name, p.cid";
-
-    /// <summary>The ring's own tables.</summary>
-    /// <param name="Names">The names of those that hold what looks like cells.</param>
-    /// <param name="Keys">The name of the keys' table.</param>
-    /// <param name="DelimitedKeys">The same for statements, with its schema where the model has one.</param>
-    public sealed record RingTables(IReadOnlyCollection<string> Names, string Keys, string DelimitedKeys);
 
     /// <summary>A column that is counted.</summary>
     /// <param name="Id">Tells its table from others, as <see cref="ForeignColumns.Id"/> makes it.</param>

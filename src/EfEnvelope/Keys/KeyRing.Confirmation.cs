@@ -34,7 +34,7 @@ internal sealed partial class KeyRing
                     continue;
                 }
 
-                if (outdated != _outdated && !store.IsTransient)
+                if (outdated != _outdated && identity.Epoch < _outdatedEpoch && !store.IsTransient)
                 {
                     // Another cache of the process changed the ring meanwhile: what was answered before that confirms nothing.
                     continue;

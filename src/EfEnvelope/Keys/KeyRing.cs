@@ -42,6 +42,7 @@ internal sealed partial class KeyRing
     private long _generation;
     private long _invalidations;
     private long _outdated;
+    private long _outdatedEpoch;
     private volatile bool _seals;
     private int _count;
     private int _evictAbove;
@@ -108,6 +109,7 @@ internal sealed partial class KeyRing
             {
                 _confirmed = Confirmation.Never;
                 _outdated++;
+                _outdatedEpoch = Math.Max(_outdatedEpoch, epoch);
             }
         }
     }
