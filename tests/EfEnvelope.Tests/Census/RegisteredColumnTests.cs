@@ -1,4 +1,5 @@
 using EfEnvelope.Cli;
+using EfEnvelope.Reencryption;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -161,9 +162,20 @@ public sealed class PostgresRegisteredColumnTests() : RegisteredColumnTests("Pos
         }
 
         await RotateAsync(new EnvelopeKeys(a));
-        var reports = await Task.WhenAll(new[] { a, b }.Select(bank => Task.Run(() => new EnvelopeKeys(bank).ReencryptAsync(new ReencryptionOptions { DegreeOfParallelism = 1 }))));
-        Assert.Equal([20L, 20L], reports.Select(r => r.Rows));
+        var passes = 0;
+        ReencryptionReport? beside = null;
+        var report = await new EnvelopeKeys(a).ReencryptAsync(new ReencryptionOptions { DegreeOfParallelism = 1, FaultPoint = BesideAsync });
+        Assert.Equal((20L, 20L, 1), (report.Rows, beside?.Rows, passes));
         await AssertProvenAsync(a, 0);
+
+        // The other bank's job runs from its beginning to its end when this one's units are recorded, and none is claimed.
+        async ValueTask BesideAsync(JobStep step)
+        {
+            if (step == JobStep.Planned && ++passes == 1)
+            {
+                beside = await new EnvelopeKeys(b).ReencryptAsync(new ReencryptionOptions { DegreeOfParallelism = 1 });
+            }
+        }
     }
 
     [Fact]
