@@ -57,7 +57,7 @@ public sealed class PostgresLinkedRowTests() : LinkedRowTests("PostgreSQL")
 /// <summary>
 /// Rows whose tenant stands in another table - their owner's, or their hierarchy's root's: a cell of another tenant is refused in every shape of query that returns them (G4), and nobody else's tenant is taken for theirs.
 /// </summary>
-public abstract class LinkedRowTests(string provider) : IAsyncLifetime
+public abstract partial class LinkedRowTests(string provider) : IAsyncLifetime
 {
     private static readonly (string Table, string Column, string Key)[] Cells =
     [
@@ -330,120 +330,4 @@ public abstract class LinkedRowTests(string provider) : IAsyncLifetime
     private static IQueryable<Gadget> Gadgets(DbContext context) => People(context).SelectMany(p => p.Gadgets);
 
     protected AdHocContext New() => new(Database.Options(more: AdHocContext.Cached), Model);
-
-    private sealed class Person
-    {
-        public int Id { get; set; }
-
-        public int Tenant { get; set; }
-
-        public int Rank { get; set; }
-
-        public List<Gadget> Gadgets { get; set; } = [];
-
-        public Place? Home { get; set; }
-
-        public Place? Work { get; set; }
-    }
-
-    private sealed class Gadget
-    {
-        public int Id { get; set; }
-
-        public int Kind { get; set; }
-
-        [Encrypted]
-        public string? Serial { get; set; }
-
-        public Box? Box { get; set; }
-
-        public List<Mark> Screws { get; set; } = [];
-    }
-
-    private sealed class Box
-    {
-        [Encrypted]
-        public string? Label { get; set; }
-    }
-
-    private sealed class Place
-    {
-        public int Number { get; set; }
-
-        [Encrypted]
-        public string? Street { get; set; }
-    }
-
-    private sealed class Mark
-    {
-        public int Id { get; set; }
-
-        [Encrypted]
-        public string? Text { get; set; }
-    }
-
-    private abstract class Creature
-    {
-        public Guid Id { get; set; } = Guid.NewGuid();
-
-        public int Tenant { get; set; }
-
-        public List<Mark> Rings { get; set; } = [];
-    }
-
-    private sealed class Whale : Creature;
-
-    private sealed class Otter : Creature;
-
-    private class Party
-    {
-        public int Id { get; set; }
-
-        public int Tenant { get; set; }
-    }
-
-    private sealed class Vip : Party
-    {
-        public int OtherId { get; set; }
-
-        [Encrypted]
-        public string? Secret { get; set; }
-
-        public int Bound { get; set; }
-
-        public List<Mark> Guests { get; set; } = [];
-    }
-
-    private sealed class Folder
-    {
-        public int Id { get; set; }
-
-        public int Tenant { get; set; }
-
-        public Sheet? Cover { get; set; }
-
-        public Sheet Back { get; set; } = new();
-
-        public List<Sheet> Pages { get; set; } = [];
-
-        public List<Sheet> Sheets { get; set; } = [];
-    }
-
-    private sealed class Sheet
-    {
-        public string? Kind { get; set; }
-
-        [Encrypted]
-        public string? Secret { get; set; }
-    }
-
-    public sealed class Draft
-    {
-        public int Id { get; set; }
-
-        public int Tenant { get; set; }
-
-        [Encrypted]
-        public string? Text { get; set; }
-    }
 }

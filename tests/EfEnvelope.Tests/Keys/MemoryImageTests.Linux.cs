@@ -5,7 +5,6 @@ using EfEnvelope.Envelopes;
 using EfEnvelope.KeyManagement;
 using EfEnvelope.Keys;
 using EfEnvelope.Tests.Functional;
-using EfEnvelope.Tests.Platforms;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Tests.Keys;
@@ -24,7 +23,7 @@ public sealed class MemoryImageTests : IAsyncLifetime
 
     public async Task DisposeAsync() => await _database.DisposeAsync();
 
-    [LinuxTheory]
+    [Theory]
     [InlineData(CipherBackend.Libsodium)]
     [InlineData(CipherBackend.Bcl)]
     public async Task After_dispose_no_copy_of_a_key_is_in_the_process(CipherBackend backend)
@@ -38,7 +37,7 @@ public sealed class MemoryImageTests : IAsyncLifetime
         Assert.Equal([], MemoryImage.Find(_kms.Masked));
     }
 
-    [LinuxFact]
+    [Fact]
     public async Task After_an_eviction_no_copy_of_a_key_is_in_the_process_while_the_others_are()
     {
         const int Max = 16;
@@ -57,7 +56,7 @@ public sealed class MemoryImageTests : IAsyncLifetime
         Assert.Equal([], MemoryImage.Find([.. evicted.SelectMany(k => k.Needles)]));
     }
 
-    [LinuxFact]
+    [Fact]
     public async Task New_keys_that_could_not_be_committed_are_not_left_in_the_process()
     {
         await using var process = await new RingProcess(_database, _kms).CreateAsync();
