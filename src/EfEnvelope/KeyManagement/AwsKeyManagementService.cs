@@ -14,6 +14,8 @@ namespace EfEnvelope.KeyManagement;
 /// </summary>
 internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRootKey, IDisposable
 {
+    private static readonly string[] CredentialWords = ["credentials", "AssumeRole", "WebIdentityToken"];
+
     private readonly IAmazonKeyManagementService _client;
     private readonly bool _owned;
     private readonly AwsKmsOptions _options;
@@ -223,6 +225,8 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRoo
 
     private EnvelopeEncryptionException Translate(string operation, Exception error) => error switch
     {
+        // First: what hands the credentials out answers with the same codes, and says nothing of the key.
+        _ when FindCredentialTrouble(error) is { } why => NoCredentials(operation, why),
         InvalidCiphertextException or IncorrectKeyException => new KeyRingTamperedException(
             $"AWS KMS does not accept a wrapped key of the ring ({operation}): it was made under another key or with another encryption context, or was changed. Check that this ring belongs to '{_options.KeyId}'."),
         NotFoundException => Refused(operation, $"the key or alias does not exist in this account and region", error),
@@ -234,13 +238,39 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRoo
             Refused(operation, $"access is denied; the caller needs kms:{operation} on the key, with valid credentials", error),
         // What hands out a role's credentials may be out of reach, or hand out former ones: that says nothing of the key.
         AmazonServiceException { ErrorCode: "ExpiredTokenException" or "ExpiredToken" } => NoCredentials(operation, "those that the SDK has are expired"),
-        AmazonClientException client when client.Message.Contains("credentials", StringComparison.OrdinalIgnoreCase) => NoCredentials(operation, "the SDK gets none"),
         AmazonServiceException { ErrorCode: "ValidationException" or "InvalidArnException" } => Refused(operation, "the key's name is not valid, or belongs to another region", error),
         AmazonServiceException { StatusCode: >= HttpStatusCode.InternalServerError or HttpStatusCode.TooManyRequests or HttpStatusCode.RequestTimeout } => Unavailable(operation, error),
         AmazonServiceException { ErrorCode: "ThrottlingException" or "LimitExceededException" or "DependencyTimeoutException" or "KMSInternalException" or "RequestLimitExceeded" } => Unavailable(operation, error),
         AmazonServiceException { StatusCode: >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError } service => Refused(operation, $"it answered {service.ErrorCode}", error),
         _ => Unavailable(operation, error),
     };
+
+    /// <summary>What failed before the key service was called: the SDK asks for a role's credentials with the first call, and anew when they end. Type and code alone: messages name roles, accounts and files.</summary>
+    private static string? FindCredentialTrouble(Exception error)
+    {
+        if (error is AmazonServiceException own && !IsOfTokenService(own))
+        {
+            return null;
+        }
+
+        var isOfCredentials = false;
+        for (var cause = error; cause is not null; cause = cause.InnerException)
+        {
+            if (cause is AmazonServiceException other)
+            {
+                return $"what hands them out answered {(other.ErrorCode is { Length: > 0 } code ? code : other.GetType().Name)}";
+            }
+
+            isOfCredentials |= cause is AmazonClientException or InvalidOperationException or IOException
+                && CredentialWords.Any(word => cause.Message.Contains(word, StringComparison.OrdinalIgnoreCase));
+        }
+
+        return isOfCredentials ? $"the SDK gets none ({error.GetType().Name})" : null;
+    }
+
+    /// <summary>By name: the SDK's packages for roles and single sign-on are the application's choice.</summary>
+    private static bool IsOfTokenService(AmazonServiceException error)
+        => error.GetType().FullName is { } name && (name.StartsWith("Amazon.SecurityToken.", StringComparison.Ordinal) || name.StartsWith("Amazon.SSO", StringComparison.Ordinal));
 
     private static EfEnvelope.KeyUnavailableException NoCredentials(string operation, string why)
         => new($"AWS KMS cannot be called ({operation}) for want of credentials: {why}. Set them the SDK's ordinary way (environment, profile, role); where an agent of the machine hands them out, see that it is reached. Held keys serve on up to their stated age; the call is retried.");

@@ -19,7 +19,7 @@ internal sealed class KeyPins : IDisposable
     {
         foreach (var key in _keys.Values)
         {
-            if (!KeyRing.MaySeal(key) || !key.IsAlive || key.Kek is { IsAlive: false })
+            if (!KeyRing.MaySeal(key) || !key.IsAlive)
             {
                 return key;
             }

@@ -23,6 +23,13 @@ internal sealed partial class KeyRing
                 continue;
             }
 
+            if (held is not null && held.Id == identity.Id && !held.Salt.AsSpan().SequenceEqual(identity.Salt))
+            {
+                _audit.RingTampered(null);
+                throw new KeyRingTamperedException(
+                    $"The key ring's own row has another salt than it had: somebody else than EfEnvelope changed it. The salt stands in the encryption context of every wrapped key: none was made under the new one. Restore the row, or import an export of the ring ({identity.Id}), which brings the salt back.");
+            }
+
             var (changed, gone) = held is not null && held.Id == identity.Id && held.Epoch < identity.Epoch
                 ? await ReadChangedAsync(held.Epoch, store, cancellationToken).ConfigureAwait(false)
                 : ([], []);
@@ -54,8 +61,10 @@ internal sealed partial class KeyRing
 
                 foreach (var key in gone)
                 {
+                    _generation++;
+
                     // Its row is not there any more: the next use asks the ring, and says so.
-                    Forget(key);
+                    ForgetWithWrapped(key);
                 }
 
                 // The caller's own transaction may see the ring as it was long ago, and changes that roll back: it confirms nothing for others.
@@ -63,6 +72,7 @@ internal sealed partial class KeyRing
                 {
                     _identity = identity;
                     _confirmed = asked;
+                    Interlocked.Exchange(ref _answeredAt, asked.At);
                 }
             }
 
@@ -170,7 +180,7 @@ internal sealed partial class KeyRing
             if (_macKey is { } mac && !IsGenuine(mac.Key, identity.Id, entry))
             {
                 // The next use reads the row again, and says what is wrong with it.
-                Forget(key);
+                ForgetWithWrapped(key);
                 return;
             }
 
@@ -184,16 +194,7 @@ internal sealed partial class KeyRing
             key.Entry = entry;
             if (!KeyResolver.MayOpen(entry.State))
             {
-                if (entry.Purpose == KeyPurpose.Kek)
-                {
-                    // What was unwrapped by it goes with it; the next use asks the ring.
-                    foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
-                    {
-                        Forget(wrapped);
-                    }
-                }
-
-                Forget(key);
+                ForgetWithWrapped(key);
                 _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
             }
         }

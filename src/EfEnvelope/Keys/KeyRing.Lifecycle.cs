@@ -19,34 +19,47 @@ internal sealed partial class KeyRing
     {
         var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
         RequireScopeKey(purpose, null);
+        KeyRingEntry? made = null;
+        List<KeyRingEntry> retired = [];
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var versions = await ReadVersionsAsync(scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false);
+            if (made is not null && versions.Any(v => v.Id == made.Id))
+            {
+                // Committed by the attempt before, whose answer was lost on its way.
+                return await FinishAsync(made).ConfigureAwait(false);
+            }
+
             if (await FindErasedAsync(versions, scope, purpose, identity, mac, store, cancellationToken).ConfigureAwait(false) is { } destroyed)
             {
                 throw new KeyDestroyedException($"Scope '{scope}' is erased: every {destroyed.Purpose} key of it was destroyed, and it gets no new one. Nothing was changed.") { KeyId = destroyed.Id };
             }
 
-            var (made, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
+            var (generated, material) = await GenerateAsync(identity, scope, purpose, versions.Count == 0 ? 1 : versions.Max(v => v.Version) + 1, cancellationToken).ConfigureAwait(false);
             material.Dispose();
-            made = KeyMetadataMac.Sign(mac.Key, identity.Id, made with { Reason = reason });
+            made = KeyMetadataMac.Sign(mac.Key, identity.Id, generated with { Reason = reason });
             var now = Now();
-            var retired = versions.Where(v => v.State == KeyState.Active)
+            retired = versions.Where(v => v.State == KeyState.Active)
                 .Select(v => KeyMetadataMac.Sign(mac.Key, identity.Id, v with { State = KeyState.Deactivated, Reason = reason ?? v.Reason, StateChangedAt = now, Revision = v.Revision + 1 })).ToList();
             if (await store.TryChangeAsync([made], retired, cancellationToken).ConfigureAwait(false))
             {
-                _audit.KeyRotated(made.Id, KmsContext.PurposeName(purpose), made.Version);
-                foreach (var old in retired)
-                {
-                    Adopt(old);
-                }
-
-                await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
-                return made;
+                return await FinishAsync(made).ConfigureAwait(false);
             }
         }
 
         throw new KeyUnavailableException("The scope's key could not be rotated: others rotate it at the same time. Retry.");
+
+        async Task<KeyRingEntry> FinishAsync(KeyRingEntry next)
+        {
+            _audit.KeyRotated(next.Id, KmsContext.PurposeName(purpose), next.Version);
+            foreach (var old in retired)
+            {
+                Adopt(old);
+            }
+
+            await ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+            return next;
+        }
     }
 
     /// <summary>Changes a key's state where the rules allow it.</summary>
@@ -90,6 +103,7 @@ internal sealed partial class KeyRing
     private async Task<IReadOnlyList<KeyRingEntry>> ChangeAsync(IReadOnlyList<Guid> ids, Func<KeyRingEntry, DateTimeOffset, KeyRingEntry?> plan, IKeyRingStore store, CancellationToken cancellationToken)
     {
         var (identity, mac) = await OpenForChangeAsync(store, cancellationToken).ConfigureAwait(false);
+        var tried = new Dictionary<Guid, KeyRingEntry>();
         for (var attempt = 0; attempt < MaxAttempts; attempt++)
         {
             var entries = await store.FindByIdAsync(ids, cancellationToken).ConfigureAwait(false);
@@ -100,29 +114,36 @@ internal sealed partial class KeyRing
 
             var now = Now();
             var changed = new List<KeyRingEntry>(entries.Count);
+            var done = new List<KeyRingEntry>();
             foreach (var entry in entries)
             {
                 Verify(mac.Key, identity.Id, entry);
-                if (plan(entry, now) is { } next)
+                if (tried.TryGetValue(entry.Id, out var own) && own.Mac.AsSpan().SequenceEqual(entry.Mac))
+                {
+                    // Committed by the attempt before, whose answer was lost on its way: the store asked again, and found the row changed.
+                    done.Add(entry);
+                }
+                else if (plan(entry, now) is { } next)
                 {
                     changed.Add(KeyMetadataMac.Sign(mac.Key, identity.Id, next with { Revision = entry.Revision + 1 }));
                 }
             }
 
-            if (changed.Count == 0)
+            if (changed.Count == 0 || await store.TryChangeAsync([], changed, cancellationToken).ConfigureAwait(false))
             {
-                return [];
-            }
-
-            if (await store.TryChangeAsync([], changed, cancellationToken).ConfigureAwait(false))
-            {
-                foreach (var entry in changed)
+                done.AddRange(changed);
+                foreach (var entry in done)
                 {
                     Adopt(entry);
                     AuditChange(entry);
                 }
 
-                return changed;
+                return done;
+            }
+
+            foreach (var entry in changed)
+            {
+                tried[entry.Id] = entry;
             }
         }
 

@@ -13,7 +13,7 @@ internal sealed partial class KeyRing
     {
         key = null!;
         if (!IsConfirmedForOpening || !_keys.TryGetValue(id, out key!) || !KeyResolver.MayOpen(key.State) || key.Key.Purpose != KeyPurpose.Field
-            || (key.Kek ?? key).Refusal is not null || IsRevalidationDue(key) || !pins.TryPin(key, out key))
+            || (key.Kek ?? key).Refusal is not null || IsRevalidationDue(key) || !key.IsAlive || !pins.TryPin(key, out key))
         {
             return false;
         }
@@ -59,7 +59,7 @@ internal sealed partial class KeyRing
         {
             await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is KeyUnavailableException or System.Data.Common.DbException && _identity is not null && !KeyResolver.IsTooOld(SinceConfirmed, _options))
+        catch (Exception error) when (error is KeyUnavailableException or System.Data.Common.DbException && _identity is not null && !KeyResolver.IsTooOld(SinceAnswered, _options))
         {
             // The ring is out of reach: held keys open on, up to their stated age.
             Volatile.Write(ref _outageUntil, PauseEnd);

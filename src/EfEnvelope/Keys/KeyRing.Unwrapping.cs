@@ -38,7 +38,7 @@ internal sealed partial class KeyRing
                     return read;
                 }
 
-                var loaded = new RingKey(entry, await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, _time.GetTimestamp());
+                var loaded = new RingKey(entry, await UnwrapMacKeyAsync(entry, identity, cancellationToken).ConfigureAwait(false), null, _time.GetTimestamp());
                 if (IsGenuine(loaded.Key, identity.Id, entry))
                 {
                     return KeepMacKey(loaded, identity, store, transient);
@@ -80,6 +80,20 @@ internal sealed partial class KeyRing
                 _audit.KeyCreated(made.Id, KmsContext.PurposeName(made.Purpose), made.Version);
                 return KeepMacKey(new RingKey(made, material, null, _time.GetTimestamp()), identity, store, transient);
             }
+        }
+    }
+
+    private async Task<DataKey> UnwrapMacKeyAsync(KeyRingEntry entry, RingIdentity identity, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await UnwrapAsync(entry, identity, cancellationToken).ConfigureAwait(false);
+        }
+        catch (KeyRingTamperedException error)
+        {
+            // Nothing vouches for the ring's own row but that this key unwraps under it.
+            throw new KeyRingTamperedException(
+                $"{error.Message} It is the first key of ring {identity.Id}: the ring's own row, whose id and salt stand in the encryption context, may have been changed instead. An import of the ring's export brings the salt back.", error) { KeyId = entry.Id };
         }
     }
 

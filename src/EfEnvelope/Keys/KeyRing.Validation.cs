@@ -6,11 +6,44 @@ internal sealed partial class KeyRing
     /// <summary>How long the ring or the key service is left alone after an outage or a refusal.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
 
+    /// <summary>The most of it, where outages of the key service follow each other.</summary>
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMinutes(1);
+
+    /// <summary>How long the use of a key that may serve on waits for the key service's answer. A later refusal counts at the next use.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+
     private bool IsRevalidationDue(RingKey key) => KeyResolver.IsRevalidationDue(_time.GetElapsedTime(key.ValidatedAt), _options);
 
-    private long PauseEnd => _time.GetTimestamp() + (long)(Pause.TotalSeconds * _time.TimestampFrequency);
+    private long PauseEnd => After(Pause);
 
-    /// <summary>Asks the key service whether a held key may still be used, one call at a time: a refusal counts at once, an outage only when the key is too old.</summary>
+    private long After(TimeSpan pause) => _time.GetTimestamp() + (long)(pause.TotalSeconds * _time.TimestampFrequency);
+
+    /// <summary>The key service is out of reach for all keys, not for one: those that may serve on do so without asking, for a pause that doubles with each outage behind the last.</summary>
+    private void LeaveServiceAlone()
+    {
+        lock (_state)
+        {
+            if (_time.GetTimestamp() >= Volatile.Read(ref _serviceAwayUntil))
+            {
+                _servicePause = _servicePause == TimeSpan.Zero ? Pause : _servicePause * 2 < LongestPause ? _servicePause * 2 : LongestPause;
+                Volatile.Write(ref _serviceAwayUntil, After(_servicePause));
+            }
+        }
+    }
+
+    private void ServiceAnswered()
+    {
+        if (Volatile.Read(ref _serviceAwayUntil) != 0)
+        {
+            lock (_state)
+            {
+                _servicePause = TimeSpan.Zero;
+                Volatile.Write(ref _serviceAwayUntil, 0);
+            }
+        }
+    }
+
+    /// <summary>Asks the key service whether a held key may still be used, one call at a time: a refusal counts at once, an outage only when the key is too old. Until then nobody waits for a service that does not answer.</summary>
     private async ValueTask RevalidateAsync(RingKey key, CancellationToken cancellationToken)
     {
         var root = key.Kek ?? key;
@@ -20,22 +53,29 @@ internal sealed partial class KeyRing
         }
 
         var tooOld = KeyResolver.IsTooOld(_time.GetElapsedTime(root.ValidatedAt), _options);
-        if (_time.GetTimestamp() < root.AskAgainAt)
+        var now = _time.GetTimestamp();
+        if (root.Refusal is { } refusal)
         {
-            if (root.Refusal is { } refusal)
+            if (now < root.AskAgainAt)
             {
                 throw refusal;
             }
-
-            if (!tooOld)
-            {
-                return;
-            }
+        }
+        else if (!tooOld && (now < root.AskAgainAt || now < Volatile.Read(ref _serviceAwayUntil)))
+        {
+            return;
         }
 
+        var mayServeOn = !tooOld && root.Refusal is null;
+        var flight = SingleFlightAsync("validate " + root.Id, () => Task.Run(() => AskAsync(root)), cancellationToken);
         try
         {
-            await SingleFlightAsync("validate " + root.Id, () => Task.Run(() => AskAsync(root)), cancellationToken).ConfigureAwait(false);
+            await (mayServeOn ? flight.WaitAsync(Patience, _time, cancellationToken) : flight).ConfigureAwait(false);
+        }
+        catch (TimeoutException) when (mayServeOn && !flight.IsCompleted)
+        {
+            LeaveServiceAlone();
+            _ = flight.ContinueWith(static asked => _ = asked.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         }
         catch (KeyUnavailableException) when (root.Refusal is not null)
         {
@@ -65,6 +105,7 @@ internal sealed partial class KeyRing
         try
         {
             using var again = await UnwrapAsync(root.Entry, identity, CancellationToken.None).ConfigureAwait(false);
+            ServiceAnswered();
             root.Refusal = null;
             root.ValidatedAt = asked;
             WatchMacKey(root);
@@ -72,10 +113,12 @@ internal sealed partial class KeyRing
         catch (KeyUnavailableException)
         {
             root.AskAgainAt = PauseEnd;
+            LeaveServiceAlone();
             throw;
         }
         catch (EnvelopeEncryptionException refusal)
         {
+            ServiceAnswered();
             root.Refusal = refusal;
             root.AskAgainAt = PauseEnd;
             throw;
@@ -106,7 +149,7 @@ internal sealed partial class KeyRing
     {
         key.LastUsed = Environment.TickCount64;
         RevalidateAhead(key);
-        if (store.UsesCallersConnection || !KeyResolver.IsRefreshDue(SinceConfirmed, _options.SealingLease) || Volatile.Read(ref _refreshRunning) != 0)
+        if (store.UsesCallersConnection || !IsRefreshDue(_confirmed) || Volatile.Read(ref _refreshRunning) != 0)
         {
             return;
         }
@@ -138,7 +181,7 @@ internal sealed partial class KeyRing
     private void RevalidateAhead(RingKey key)
     {
         var root = key.Kek ?? key;
-        if (!KeyResolver.IsRevalidationNear(_time.GetElapsedTime(root.ValidatedAt), _options) || _time.GetTimestamp() < root.AskAgainAt)
+        if (!KeyResolver.IsRevalidationNear(_time.GetElapsedTime(root.ValidatedAt), _options) || _time.GetTimestamp() < Math.Max(root.AskAgainAt, Volatile.Read(ref _serviceAwayUntil)))
         {
             return;
         }

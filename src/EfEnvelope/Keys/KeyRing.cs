@@ -38,7 +38,10 @@ internal sealed partial class KeyRing
     private volatile RingKey? _macKey;
     private volatile ExceptionDispatchInfo? _confirmationFailure;
     private volatile Confirmation _confirmed = Confirmation.Never;
+    private long _answeredAt;
     private long _outageUntil;
+    private long _serviceAwayUntil;
+    private TimeSpan _servicePause;
     private long _generation;
     private long _invalidations;
     private long _outdated;
@@ -94,11 +97,11 @@ internal sealed partial class KeyRing
     /// <summary>When the ring's state was last confirmed.</summary>
     public Confirmation Confirmed => _confirmed;
 
-    /// <summary>How long ago the ring's state was confirmed, by the monotonic clock.</summary>
-    public TimeSpan SinceConfirmed => _time.GetElapsedTime(_confirmed.At);
+    /// <summary>How long ago the ring answered, by the monotonic clock: for the age that held keys may serve on to. That what it said is outdated ends the lease, and makes no key older.</summary>
+    private TimeSpan SinceAnswered => _time.GetElapsedTime(Interlocked.Read(ref _answeredAt));
 
     /// <summary>Whether nobody has used it for an hour.</summary>
-    public bool IsIdle => SinceConfirmed > IdleAfter && _keys.Values.All(k => Environment.TickCount64 - k.LastUsed > IdleAfter.TotalMilliseconds);
+    public bool IsIdle => SinceAnswered > IdleAfter && _keys.Values.All(k => Environment.TickCount64 - k.LastUsed > IdleAfter.TotalMilliseconds);
 
     /// <summary>This ring's epoch was seen by another cache of this process: what is held here is confirmed no longer.</summary>
     public void Outdate(Guid id, long epoch)
@@ -237,6 +240,20 @@ internal sealed partial class KeyRing
         }
 
         key.Drop();
+    }
+
+    /// <summary>A kek takes what was unwrapped by it with it, and which else nobody would look at again: the next use asks the ring.</summary>
+    private void ForgetWithWrapped(RingKey key)
+    {
+        if (key.Key.Purpose == KeyPurpose.Kek)
+        {
+            foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
+            {
+                Forget(wrapped);
+            }
+        }
+
+        Forget(key);
     }
 
     private static string SealingName(string scope, KeyPurpose purpose) => purpose == KeyPurpose.Kek ? "kek " + scope : scope;

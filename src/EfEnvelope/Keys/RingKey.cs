@@ -87,8 +87,8 @@ internal sealed class RingKey
     /// <summary>Coarse time of the last use, for eviction.</summary>
     public long LastUsed { get; set; } = Environment.TickCount64;
 
-    /// <summary>False once it was let go, also while somebody still works with it.</summary>
-    public bool IsAlive => Volatile.Read(ref _pins) >= 0 && Volatile.Read(ref _dropped) == 0;
+    /// <summary>False once it, or the kek that speaks for it, was let go, also while somebody still works with it.</summary>
+    public bool IsAlive => Volatile.Read(ref _pins) >= 0 && Volatile.Read(ref _dropped) == 0 && _kek is not { IsAlive: false };
 
     /// <summary>Whether cells that were buffered in the open transaction find it in the registry: until its last pin is gone, as its readers open them after they are closed.</summary>
     public bool IsTransient { get; set; }

@@ -201,6 +201,25 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
         Assert.Equal(2, _server.Count("GenerateDataKey"));
     }
 
+    /// <summary>As the SDK's roles and web identities fail: with the first call, and anew when the credentials end. It is no refusal of the key.</summary>
+    [Fact]
+    public async Task Credentials_that_cannot_be_had_are_told_as_that()
+    {
+        var token = new Amazon.Runtime.AmazonServiceException("User: arn:aws:iam::111122223333:user/x is not authorized") { ErrorCode = "AccessDenied" };
+        foreach (var (error, says) in new (Exception, string)[]
+        {
+            (new Amazon.Runtime.AmazonClientException("Error calling AssumeRole for role arn:aws:iam::111122223333:role/app", token), "AccessDenied"),
+            (new InvalidOperationException("A token could not be loaded from the WebIdentityTokenFile."), "InvalidOperationException"),
+        })
+        {
+            var client = new Amazon.KeyManagementService.AmazonKeyManagementServiceClient(new NoCredentials(error), new Amazon.KeyManagementService.AmazonKeyManagementServiceConfig { ServiceURL = _server.Url, MaxErrorRetry = 0 });
+            var unavailable = await Assert.ThrowsAsync<KeyUnavailableException>(() => new AwsKeyManagementService(new AwsKmsOptions { KeyId = "alias/banking" }, client).GenerateKeyAsync(Context, default));
+            Assert.Contains("for want of credentials", unavailable.Message, StringComparison.Ordinal);
+            Assert.Contains(says, unavailable.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("arn:", unavailable.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_whole_context_runs_on_it_and_the_kms_sees_no_personal_data()
     {
@@ -236,4 +255,11 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
         => new(options, new Amazon.KeyManagementService.AmazonKeyManagementServiceClient(new Amazon.Runtime.BasicAWSCredentials("test", "test"), AwsKeyManagementService.Configure(options)));
 
     private AwsKeyManagementService Service(string key = "alias/banking") => new(new AwsKmsOptions { KeyId = key }, _server.CreateClient());
+
+    private sealed class NoCredentials(Exception error) : Amazon.Runtime.AWSCredentials
+    {
+        public override Amazon.Runtime.ImmutableCredentials GetCredentials() => throw error;
+
+        public override Task<Amazon.Runtime.ImmutableCredentials> GetCredentialsAsync() => Task.FromException<Amazon.Runtime.ImmutableCredentials>(error);
+    }
 }

@@ -125,6 +125,80 @@ public abstract class KeyServiceTroubleTests(string provider) : IAsyncLifetime
         Assert.Equal(key, await warm.OpenAsync(key));
     }
 
+    /// <summary>Packets are dropped: each call lasts until its time-out.</summary>
+    [Fact]
+    public async Task A_service_that_does_not_answer_costs_the_keys_of_a_query_one_short_wait_together()
+    {
+        var kms = new ScriptedKeyService();
+        await using var warm = new RingProcess(_database, kms, Options);
+        var keys = new List<Guid>();
+        for (var i = 0; i < 20; i++)
+        {
+            keys.Add(await warm.SealAsync($"tenant:{i}"));
+        }
+
+        var silence = new TaskCompletionSource();
+        kms.Gate = () => silence.Task;
+        warm.Time.Advance(Options.KeyRevalidationInterval * 1.5);
+        var asked = kms.Unwrapped;
+        using var pins = new KeyPins();
+        var before = warm.Time.GetUtcNow();
+        var load = warm.Ring.LoadForOpeningAsync(keys, warm.Store, warm.Transient, pins, default).AsTask();
+        while (!load.IsCompleted)
+        {
+            warm.Time.Advance(TimeSpan.FromMilliseconds(100));
+            await Task.WhenAny(load, Task.Delay(1));
+        }
+
+        await load;
+        Assert.Equal(keys.Order(), pins.Ids.Order());
+        Assert.InRange(kms.Unwrapped - asked, 1, 2);
+        Assert.True(warm.Time.GetUtcNow() - before < TimeSpan.FromSeconds(20), $"{warm.Time.GetUtcNow() - before} of the process's clock");
+
+        // The answer that comes later is heard: a refusal counts at the next use.
+        kms.Failure = () => new KeyRefusedException("disabled (injected)");
+        silence.SetResult();
+        await Assert.ThrowsAsync<KeyRefusedException>(async () =>
+        {
+            for (var i = 0; i < 1_000; i++)
+            {
+                await warm.OpenAsync(keys[0]);
+                warm.Time.Advance(TimeSpan.FromSeconds(1));
+                await Task.Yield();
+            }
+        });
+    }
+
+    /// <summary>Another cache of the process saw a change; before this one could ask for it, the ring is gone.</summary>
+    [Fact]
+    public async Task A_cache_that_is_outdated_serves_on_while_the_ring_is_out_of_reach()
+    {
+        await using var warm = new RingProcess(_database, new ScriptedKeyService(), Options);
+        var key = await warm.SealAsync();
+        warm.Time.Advance(Options.MaximumKeyAge * 2);
+        Assert.Equal(key, await warm.OpenAsync(key));
+        warm.Ring.Outdate(warm.Ring.Id!.Value, long.MaxValue);
+        warm.Store.OutOfReach = true;
+        Assert.Equal(key, await warm.OpenAsync(key));
+        await Assert.ThrowsAsync<KeyUnavailableException>(() => warm.SealAsync());
+    }
+
+    /// <summary>The connection ended between the commit and its answer.</summary>
+    [Fact]
+    public async Task A_change_whose_answer_is_lost_is_told_as_done()
+    {
+        await using var process = new RingProcess(_database, new ScriptedKeyService(), Options);
+        var key = await process.SealAsync("tenant:x");
+        process.Store.LosesAnswer = true;
+        var successor = await process.RotateAsync("tenant:x");
+        Assert.Equal(2, successor.Version);
+        process.Store.LosesAnswer = true;
+        Assert.Equal(key, Assert.Single(await process.CompromiseAsync(key)).Id);
+        process.Store.LosesAnswer = true;
+        var erased = await process.Ring.EraseAsync("tenant:x", "test", null, process.Store, default);
+        Assert.Equal(2, erased.Count);
+    }
+
     [Fact]
     public async Task A_greatest_age_below_the_interval_of_revalidation_is_kept_in_an_outage()
     {

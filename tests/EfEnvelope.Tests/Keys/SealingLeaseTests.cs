@@ -180,7 +180,7 @@ public abstract class SealingLeaseTests(string provider) : IAsyncLifetime
         {
             // Never older than the lease, so nobody ever waits for the query that confirms it.
             _there.Time.Advance((Lease / 2) + TimeSpan.FromSeconds(1));
-            await Eventually(async () => await _there.SealAsync() == key && _there.Ring.SinceConfirmed == TimeSpan.Zero);
+            await Eventually(async () => await _there.SealAsync() == key && _there.Ring.Time.GetElapsedTime(_there.Ring.Confirmed.At) == TimeSpan.Zero);
         }
 
         _there.Store.OutOfReach = true;

@@ -27,6 +27,50 @@ public abstract partial class TamperedRingTests
         Assert.Equal(2, (await Cold().Customers.AsNoTracking().ToListAsync()).Count);
     }
 
+    [Theory]
+    [InlineData("UPDATE \"EnvelopeKeys\" SET \"Reason\" = 'x' WHERE \"Purpose\" = 2")]
+    [InlineData("DELETE FROM \"EnvelopeKeys\" WHERE \"Purpose\" = 2")]
+    public async Task Row_keys_go_with_a_kek_whose_row_a_running_process_sees_changed_or_gone(string sql)
+    {
+        var clock = new FakeTimeProvider();
+        await using var context = Cold(clock);
+        var card = await context.Cards.OrderBy(c => c.Id).FirstAsync();
+        card.Number = "one";
+        await context.SaveChangesAsync();
+        Assert.Equal(1, await _database.ExecuteAsync(sql));
+        await _database.ExecuteAsync("UPDATE \"EnvelopeRing\" SET \"Epoch\" = \"Epoch\" + 1");
+        clock.Advance(TimeSpan.FromMinutes(2));
+        await Assert.ThrowsAsync<KeyRingTamperedException>(() => context.Cards.AsNoTracking().ToListAsync());
+        card.Number = "two";
+        await Assert.ThrowsAnyAsync<EnvelopeEncryptionException>(() => context.SaveChangesAsync());
+    }
+
+    /// <summary>The salt stands in the context of every wrapped key: one that is made under a forged salt opens nowhere once it is put back.</summary>
+    [Fact]
+    public async Task A_changed_salt_is_refused_and_an_import_brings_it_back()
+    {
+        var clock = new FakeTimeProvider();
+        await using var warm = Cold(clock);
+        using var document = new MemoryStream();
+        await new EnvelopeKeys(warm).ExportAsync(document);
+        var keys = await CountAsync("EnvelopeKeys");
+        await _database.ExecuteAsync($"UPDATE \"EnvelopeRing\" SET \"Salt\" = {(provider == "SQLite" ? "x'000102030405060708090a0b0c0d0e0f'" : "'\\x000102030405060708090a0b0c0d0e0f'")}");
+        clock.Advance(TimeSpan.FromMinutes(2));
+        warm.Add(new Customer { TenantId = Guid.NewGuid(), FullName = "new", Ssn = "s" });
+        Assert.Contains("salt", (await Assert.ThrowsAsync<KeyRingTamperedException>(() => warm.SaveChangesAsync())).Message, StringComparison.Ordinal);
+        await using (var cold = new BankContext(_database.Options(e => e.UseTimeProvider(new FakeTimeProvider()))))
+        {
+            EfEnvelope.Storage.EnvelopeSession.Of(cold).Ring.Invalidate();
+            Assert.Contains("salt", (await Assert.ThrowsAsync<KeyRingTamperedException>(() => cold.Customers.AsNoTracking().ToListAsync())).Message, StringComparison.Ordinal);
+            Assert.Equal(keys, await CountAsync("EnvelopeKeys"));
+            document.Position = 0;
+            await new EnvelopeKeys(cold).ImportAsync(document);
+            Assert.Equal(2, (await cold.Customers.AsNoTracking().ToListAsync()).Count);
+        }
+
+        await warm.SaveChangesAsync();
+    }
+
     [Fact]
     public async Task Times_out_of_range_are_refused()
     {
