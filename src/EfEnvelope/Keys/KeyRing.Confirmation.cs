@@ -23,7 +23,8 @@ internal sealed partial class KeyRing
                 continue;
             }
 
-            if (held is not null && held.Id == identity.Id && !held.Salt.AsSpan().SequenceEqual(identity.Salt))
+            // Without the mac key nothing has vouched for the former salt either.
+            if (held is not null && _macKey is not null && held.Id == identity.Id && !held.Salt.AsSpan().SequenceEqual(identity.Salt))
             {
                 _audit.RingTampered(null);
                 throw new KeyRingTamperedException(
@@ -59,12 +60,11 @@ internal sealed partial class KeyRing
                     Adopt(entry);
                 }
 
-                foreach (var key in gone)
+                if (gone.Count > 0)
                 {
+                    // Their rows are not there any more: the next use asks the ring, and says so.
                     _generation++;
-
-                    // Its row is not there any more: the next use asks the ring, and says so.
-                    ForgetWithWrapped(key);
+                    ForgetWithWrapped(gone);
                 }
 
                 // The caller's own transaction may see the ring as it was long ago, and changes that roll back: it confirms nothing for others.
@@ -180,7 +180,7 @@ internal sealed partial class KeyRing
             if (_macKey is { } mac && !IsGenuine(mac.Key, identity.Id, entry))
             {
                 // The next use reads the row again, and says what is wrong with it.
-                ForgetWithWrapped(key);
+                ForgetWithWrapped([key]);
                 return;
             }
 
@@ -194,7 +194,7 @@ internal sealed partial class KeyRing
             key.Entry = entry;
             if (!KeyResolver.MayOpen(entry.State))
             {
-                ForgetWithWrapped(key);
+                ForgetWithWrapped([key]);
                 _unopenable[entry.Id] = new Unopenable(KeyResolver.OpeningError(entry.Id, entry), _time.GetTimestamp(), Permanent: true);
             }
         }

@@ -284,7 +284,7 @@ internal sealed partial class KeyRing
             if (_witnessed.TryGetValue(key.Id, out var witnessed) && revision < witnessed)
             {
                 // Genuine and read just now, but older than what this process has seen: somebody put a former row back.
-                ForgetWithWrapped(key);
+                ForgetWithWrapped([key]);
                 throw Tampered(key.Id, $"The ring's row of key {key.Id} is a former one that was put back. The key is not used. Find out who can write to the ring's table, and restore the row.");
             }
 

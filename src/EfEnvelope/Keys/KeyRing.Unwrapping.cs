@@ -112,7 +112,7 @@ internal sealed partial class KeyRing
                 return first;
             }
 
-            if (_identity?.Id == identity.Id)
+            if (_identity is { } now && now.Id == identity.Id && now.Salt.AsSpan().SequenceEqual(identity.Salt))
             {
                 return _macKey = key;
             }

@@ -242,18 +242,22 @@ internal sealed partial class KeyRing
         key.Drop();
     }
 
-    /// <summary>A kek takes what was unwrapped by it with it, and which else nobody would look at again: the next use asks the ring.</summary>
-    private void ForgetWithWrapped(RingKey key)
+    /// <summary>A kek takes what was unwrapped by it with it, at which nobody would look again: the next use asks the ring.</summary>
+    private void ForgetWithWrapped(IReadOnlyCollection<RingKey> keys)
     {
-        if (key.Key.Purpose == KeyPurpose.Kek)
+        var keks = keys.Where(k => k.Key.Purpose == KeyPurpose.Kek).ToHashSet();
+        if (keks.Count > 0)
         {
-            foreach (var wrapped in _keys.Values.Where(k => ReferenceEquals(k.Kek, key)).ToList())
+            foreach (var wrapped in _keys.Values.Where(k => k.Kek is { } kek && keks.Contains(kek)).ToList())
             {
                 Forget(wrapped);
             }
         }
 
-        Forget(key);
+        foreach (var key in keys)
+        {
+            Forget(key);
+        }
     }
 
     private static string SealingName(string scope, KeyPurpose purpose) => purpose == KeyPurpose.Kek ? "kek " + scope : scope;
