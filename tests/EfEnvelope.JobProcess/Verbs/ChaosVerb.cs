@@ -180,7 +180,7 @@ internal static class ChaosVerb
             while (Interlocked.Increment(ref next) is var n && n < shards && failures.Count == 0)
             {
                 var isPostgres = n % 2 == 0;
-                var file = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : folder, $"efenvelope-chaos-{Environment.ProcessId}-{n}.db");
+                var file = Path.Combine(TestFolder.Quick, $"efenvelope-chaos-{Environment.ProcessId}-{n}.db");
                 try
                 {
                     var target = new Target(

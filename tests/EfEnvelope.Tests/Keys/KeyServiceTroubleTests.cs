@@ -5,12 +5,8 @@ using EfEnvelope.Tests.KeyManagement.FakeKms;
 
 namespace EfEnvelope.Tests.Keys;
 
-public sealed class SqliteKeyServiceTroubleTests() : KeyServiceTroubleTests("SQLite");
-
-public sealed class PostgresKeyServiceTroubleTests() : KeyServiceTroubleTests("PostgreSQL");
-
 /// <summary>Each error class of AWS KMS against the whole ring, with a cold and a warm cache (G19).</summary>
-public abstract class KeyServiceTroubleTests(string provider) : IAsyncLifetime
+public sealed class KeyServiceTroubleTests : IAsyncLifetime
 {
     private static readonly KeyRingOptions Options = new();
 
@@ -44,7 +40,7 @@ public abstract class KeyServiceTroubleTests(string provider) : IAsyncLifetime
     {
         _server = await FakeKmsServer.StartAsync();
         _arn = _server.CreateKey("alias/banking");
-        _database = await TestDatabase.CreateAsync(provider);
+        _database = await TestDatabase.CreateAsync("SQLite");
         await using var creator = await Process().CreateAsync();
     }
 

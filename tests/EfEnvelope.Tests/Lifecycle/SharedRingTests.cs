@@ -1,5 +1,6 @@
 using EfEnvelope.Cli;
 using EfEnvelope.Cryptography;
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Time.Testing;
@@ -149,7 +150,7 @@ public abstract class SharedRingTests(string provider) : IAsyncLifetime
     public async Task Two_ways_to_write_one_database_name_it_alike()
     {
         var text = _one.ConnectionString;
-        var other = provider == "SQLite" ? text.Replace(Path.GetTempPath(), Path.Combine(Path.GetTempPath(), ".") + Path.DirectorySeparatorChar, StringComparison.Ordinal) : text + ";Application Name=other";
+        var other = provider == "SQLite" ? text.Replace(TestFolder.Quick, Path.Combine(TestFolder.Quick, "."), StringComparison.Ordinal) : text + ";Application Name=other";
         Assert.NotEqual(text, other);
         await using var context = new BankContext(_one.Options(e => e.UseTimeProvider(_clock).UseKeyRing(_ring.Connect), connectionString: other));
         context.Add(new Customer { TenantId = TenantB, FullName = "again", Ssn = "s" });

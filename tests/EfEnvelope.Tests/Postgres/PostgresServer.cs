@@ -49,6 +49,15 @@ public sealed class PostgresServer : IAsyncDisposable
         return new NpgsqlConnectionStringBuilder(ConnectionString) { Database = name }.ConnectionString;
     }
 
+    /// <summary>Ends what the pools hold of it - hundreds of databases share the server's connections - and gives its memory to the next one.</summary>
+    public async Task DropDatabaseAsync(string connectionString)
+    {
+        await using var connection = new NpgsqlConnection(ConnectionString);
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand($"DROP DATABASE IF EXISTS \"{new NpgsqlConnectionStringBuilder(connectionString).Database}\" WITH (FORCE)", connection);
+        await command.ExecuteNonQueryAsync();
+    }
+
     public ValueTask DisposeAsync() => _stop();
 
     private static async Task<PostgresServer> StartAsync()

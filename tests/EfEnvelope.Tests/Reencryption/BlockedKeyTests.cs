@@ -221,7 +221,7 @@ public abstract class BlockedKeyTests(string provider) : IAsyncLifetime
         return ValueTask.CompletedTask;
     }
 
-    private protected LoadContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+    private protected LoadContext New() => new(_database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
 
     /// <summary>Rows of four tenants, all keys rotated.</summary>
     private protected async Task SeedAsync(string kind, int rows)

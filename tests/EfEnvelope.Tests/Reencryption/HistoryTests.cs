@@ -246,7 +246,7 @@ public abstract class HistoryTests(string provider) : IAsyncLifetime
     };
 
     private AdHocContext New(Action<ModelBuilder> model)
-        => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), model);
+        => new(_database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), model);
 
     private async Task CreateAsync(Action<ModelBuilder> model, bool rowKeys)
     {

@@ -61,7 +61,7 @@ public sealed class PostgresJobBadInputTests() : JobBadInputTests("PostgreSQL")
             Assert.Contains("could not extend file", error.MessageText, StringComparison.Ordinal);
         }
 
-        Assert.Equal(EnvelopeCommandLine.Failed, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => target.CreateContext()));
+        Assert.Equal(EnvelopeCommandLine.Failed, await EnvelopeCommandLine.RunAsync(["reencrypt", "--unit-lease", "5"], () => target.CreateContext()));
         await cluster.RestartAsync("fast");
         NpgsqlConnection.ClearAllPools();
         await using var again = target.CreateContext();
@@ -111,7 +111,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
             await ExecuteAsync($"UPDATE \"Items\" SET \"First\" = {(provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(cell)}'::bytea" : $"x'{Convert.ToHexString(cell)}'")} WHERE \"Number\" = {number}");
         }
 
-        Assert.Equal(EnvelopeCommandLine.Quarantined, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => _target.CreateContext()));
+        Assert.Equal(EnvelopeCommandLine.Quarantined, await EnvelopeCommandLine.RunAsync(["reencrypt", "--unit-lease", "5"], () => _target.CreateContext()));
         await using var context = _target.CreateContext();
         var keys = new EnvelopeKeys(context);
         var quarantined = await ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeQuarantine\"");
@@ -120,7 +120,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         Assert.Equal(600, await ScalarAsync("SELECT SUM(\"Rows\") FROM \"EnvelopeJobUnits\""));
 
         // A second run finds the same cells, lists each of them once, and is not done either.
-        Assert.Equal(EnvelopeCommandLine.Quarantined, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => _target.CreateContext()));
+        Assert.Equal(EnvelopeCommandLine.Quarantined, await EnvelopeCommandLine.RunAsync(["reencrypt", "--unit-lease", "5"], () => _target.CreateContext()));
         Assert.Equal(quarantined, await ScalarAsync("SELECT COUNT(*) FROM \"EnvelopeQuarantine\""));
 
         // The application's own write heals a row.
@@ -142,7 +142,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small));
         Assert.Contains("EnvelopeJobs", error.Message, StringComparison.Ordinal);
         Assert.Contains("dotnet ef migrations add", error.Message, StringComparison.Ordinal);
-        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => _target.CreateContext()));
+        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt", "--unit-lease", "5"], () => _target.CreateContext()));
         Assert.Empty((await Verifier.RunAsync(_target, new RowOracle(20), ["Item"])).Wrong);
     }
 
@@ -179,7 +179,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         var error = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small));
         Assert.Contains("does not match the model", error.Message, StringComparison.Ordinal);
         Assert.Contains("Second", error.Message, StringComparison.Ordinal);
-        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt"], () => _target.CreateContext()));
+        Assert.Equal(EnvelopeCommandLine.BadInput, await EnvelopeCommandLine.RunAsync(["reencrypt", "--unit-lease", "5"], () => _target.CreateContext()));
         await ExecuteAsync("ALTER TABLE \"Items\" RENAME COLUMN \"Other\" TO \"Second\"");
         Assert.True((await new EnvelopeKeys(context).ReencryptAsync(JobFaultTests.Small)).IsProven);
         Assert.Empty((await Verifier.RunAsync(_target, new RowOracle(20), ["Item"])).Wrong);
@@ -190,7 +190,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
     {
         await using var database = await TestDatabase.CreateAsync(provider);
         await using var context = new AdHocContext(
-            database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), KeylessModel);
+            database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), KeylessModel);
         await context.Database.EnsureCreatedAsync();
         context.Add(new Kept { Secret = "kept" });
         await context.SaveChangesAsync();
@@ -211,7 +211,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         await using var database = await TestDatabase.CreateAsync(provider);
         var service = new RefusingService();
         database.KeyService = service;
-        LoadContext New() => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        LoadContext New() => new(database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
         byte[] wrapped;
         await using (var context = New())
         {
@@ -261,7 +261,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         await using var database = await TestDatabase.CreateAsync(provider);
         var service = new RefusingService();
         database.KeyService = service;
-        LoadContext New() => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        LoadContext New() => new(database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
         await using (var context = New())
         {
             await context.Database.EnsureCreatedAsync();
@@ -304,7 +304,7 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         await using var database = await TestDatabase.CreateAsync(provider);
         var service = new RefusingService();
         database.KeyService = service;
-        LoadContext New() => new(database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+        LoadContext New() => new(database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
         async Task ForgetAsync()
         {
             await using var connection = database.Connect();

@@ -1,7 +1,6 @@
 using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Postgres;
 using Microsoft.Data.Sqlite;
-using Npgsql;
 
 namespace EfEnvelope.Tests.Reencryption;
 
@@ -26,7 +25,7 @@ internal sealed class JobDatabase : IAsyncDisposable
     public static async Task<JobDatabase> CreateAsync(string provider)
         => provider == EfEnvelope.JobProcess.Load.Target.Postgres
             ? new JobDatabase(provider, await (await PostgresServer.GetAsync()).CreateDatabaseAsync(), isShared: true)
-            : new JobDatabase(provider, $"Data Source={Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"efenvelope-{Guid.NewGuid():N}.db")}", isShared: false);
+            : new JobDatabase(provider, $"Data Source={Path.Combine(TestFolder.Quick, $"efenvelope-{Guid.NewGuid():N}.db")}", isShared: false);
 
     /// <summary>A database of a server of the test's own.</summary>
     public static JobDatabase At(string connectionString) => new(EfEnvelope.JobProcess.Load.Target.Postgres, connectionString, isShared: false);
@@ -38,11 +37,7 @@ internal sealed class JobDatabase : IAsyncDisposable
     {
         if (_isShared)
         {
-            await using var connection = new NpgsqlConnection((await PostgresServer.GetAsync()).ConnectionString);
-            await connection.OpenAsync();
-            await using var command = new NpgsqlCommand("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", connection);
-            command.Parameters.Add(new NpgsqlParameter { Value = new NpgsqlConnectionStringBuilder(_connectionString).Database });
-            await command.ExecuteNonQueryAsync();
+            await (await PostgresServer.GetAsync()).DropDatabaseAsync(_connectionString);
         }
         else if (_provider != EfEnvelope.JobProcess.Load.Target.Postgres)
         {

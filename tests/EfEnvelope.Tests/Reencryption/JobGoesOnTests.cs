@@ -275,7 +275,7 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
             paper.OwnsOne(p => p.Inner, inner => inner.ToJson());
         });
 
-    private AdHocContext New(Action<ModelBuilder>? model = null) => new(_database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }).UseTimeProvider(TimeProvider.System), AdHocContext.Cached), model ?? Both);
+    private AdHocContext New(Action<ModelBuilder>? model = null) => new(_database.Options(e => e.With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }).UseTimeProvider(QuickTime.Shared), AdHocContext.Cached), model ?? Both);
 
     /// <summary>Leaves a job unfinished.</summary>
     private async Task StopAfterABatchAsync(Action<ModelBuilder> model)

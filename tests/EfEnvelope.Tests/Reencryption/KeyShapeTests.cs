@@ -123,7 +123,7 @@ public abstract class KeyShapeTests(string provider) : IAsyncLifetime
 
     private static IEnumerable<(string?, string?)> Expected() => Enumerable.Range(0, Rows).Select(n => ((string?)$"first {n}", (string?)$"second {n}")).Order();
 
-    private AdHocContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), Model);
+    private AdHocContext New() => new(_database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) }), AdHocContext.Cached), Model);
 
     private enum Colour
     {

@@ -217,7 +217,7 @@ public abstract class PlanCostTests(string provider) : IAsyncLifetime
         configure?.Invoke(e);
     }));
 
-    private static void Live(EnvelopeOptionsBuilder envelope) => envelope.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) });
+    private static void Live(EnvelopeOptionsBuilder envelope) => envelope.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) });
 
     private Task<int> RunAsync(params string[] verb)
         => EnvelopeCommandLine.RunAsync(verb, () => New(Live), AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(TextWriter.Null) }));

@@ -124,7 +124,7 @@ public abstract class QuarantineListTests(string provider) : IAsyncLifetime
         }
     }
 
-    private protected LoadContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+    private protected LoadContext New() => new(_database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
 
     /// <summary>Rows of four tenants, all keys rotated.</summary>
     private protected async Task SeedAsync(int rows)

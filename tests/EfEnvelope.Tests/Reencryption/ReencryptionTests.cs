@@ -182,7 +182,7 @@ public abstract class ReencryptionTests(string provider) : IAsyncLifetime
 
     private string Blob(byte[] bytes) => provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(bytes)}'::bytea" : $"x'{Convert.ToHexString(bytes)}'";
 
-    private BankContext New() => new(_database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
+    private BankContext New() => new(_database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = TimeSpan.FromSeconds(1) })));
 
     private async Task SeedAsync(int count)
     {

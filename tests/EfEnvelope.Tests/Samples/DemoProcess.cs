@@ -26,6 +26,8 @@ internal sealed record DemoProcess(int ExitCode, string Output, string Error)
             start.ArgumentList.Add(argument);
         }
 
+        // It lives for seconds: code that is compiled twice to find out what is hot does not pay.
+        start.Environment["DOTNET_TieredPGO"] = "0";
         foreach (var (name, value) in environment)
         {
             start.Environment[name] = value;

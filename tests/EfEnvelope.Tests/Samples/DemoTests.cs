@@ -10,7 +10,7 @@ namespace EfEnvelope.Tests.Samples;
 /// <summary>A folder of a demo's own, and a look into it with an application of one's own.</summary>
 public abstract class DemoTests : IDisposable
 {
-    protected string Folder { get; } = Directory.CreateTempSubdirectory("efenvelope-demo-").FullName;
+    protected string Folder { get; } = Directory.CreateDirectory(Path.Combine(TestFolder.Quick, $"efenvelope-demo-{Guid.NewGuid():N}")).FullName;
 
     protected string DatabasePath => Path.Combine(Folder, "banking-demo.db");
 
