@@ -23,6 +23,9 @@ internal sealed class CiphertextOperatorVisitor(IModel model) : ExpressionVisito
         {
             case ShapedQueryExpression shaped:
                 Visit(shaped.QueryExpression);
+
+                // A split query's collections stand here alone, each with a select of its own.
+                Visit(shaped.ShaperExpression);
                 return node;
             case UpdateExpression update:
                 BulkUpdatePlanner.Check(update);

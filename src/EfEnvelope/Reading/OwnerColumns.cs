@@ -60,7 +60,9 @@ internal static class OwnerColumns
     /// <summary>The select with the property of the cell's owner behind its projection, and its name there; null where the query does not join the owner.</summary>
     private static (SelectExpression Select, string Name)? Ensure(SelectExpression select, ColumnExpression cell, IEntityType type, IProperty property)
     {
-        if (ColumnTrace.Of(select, cell).Known is [var origin, ..] && RowLinks.Of(select).Find(origin, type, property) is [var path, ..] && Add(select, path.Split('/').AsSpan(1), property) is { } added)
+        if (ColumnTrace.Of(select, cell).Known is [var origin, ..]
+            && RowLinks.Of(select).Find(origin, type, property) is { Count: > 0 } paths
+            && Add(new QueryScope(select, "", null), new Owner(origin, property, paths)) is { } added)
         {
             return added;
         }
@@ -75,11 +77,12 @@ internal static class OwnerColumns
         });
     }
 
-    /// <summary>The property of the table at a path, through the subqueries that lead there.</summary>
-    private static (SelectExpression Select, string Name)? Add(SelectExpression select, ReadOnlySpan<string> path, IProperty property)
+    /// <summary>The property of the owner's nearest table, through the subqueries that lead there.</summary>
+    private static (SelectExpression Select, string Name)? Add(QueryScope scope, Owner owner)
     {
-        var alias = path[0];
-        var rest = path[1..].ToArray();
+        var (select, property) = (scope.Select, owner.Property);
+        var alias = owner.Nearest[(scope.Path.Length + 1)..].Split('/')[0];
+        var here = $"{scope.Path}/{alias}";
         var table = select.Tables.Select(Source).FirstOrDefault(t => t.Alias == alias) switch
         {
             TableExpression mapped => mapped.Table,
@@ -89,23 +92,33 @@ internal static class OwnerColumns
         };
         if (table is not null)
         {
-            return rest.Length == 0 && table.Columns.FirstOrDefault(c => c.PropertyMappings.Any(m => m.Property == property)) is { } column
+            return owner.Nearest == here && table.Columns.FirstOrDefault(c => c.PropertyMappings.Any(m => m.Property == property)) is { } column
                 ? With(select, select.Tables, Column(column.Name, alias, property))
                 : null;
         }
 
-        return Replace(select, alias, property, source => source switch
+        return Replace(select, alias, property, source => Returned(source, scope, owner) ?? source switch
         {
-            SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner when rest.Length > 0 => Add(inner, rest, property),
+            SelectExpression { IsDistinct: false, GroupBy.Count: 0 } inner when owner.Nearest.Length > here.Length => Add(new QueryScope(inner, here, scope), owner),
 
             // A hierarchy with a table for each type: each side reads one of them.
-            UnionExpression { IsDistinct: false } union when AddOnly(union.Source1, property) is { } one && AddOnly(union.Source2, property) is { } two => Both(union, one, two),
+            UnionExpression { IsDistinct: false } union when QueryScope.SidesOf(union, here, scope).ToList() is [var left, var right]
+                && AddOnly(left, owner) is { } one && AddOnly(right, owner) is { } two => Both(union, one, two),
             _ => null,
         });
     }
 
-    private static (SelectExpression Select, string Name)? AddOnly(SelectExpression select, IProperty property)
-        => select is { IsDistinct: false, GroupBy.Count: 0, Tables: [var only] } ? Add(select, [Source(only).Alias!], property) : null;
+    /// <summary>The source as it is, where it returns the property already: DISTINCT and the set operations do, of whole rows, and a column more would make them others.</summary>
+    private static (TableExpressionBase Source, string Name)? Returned(TableExpressionBase source, QueryScope scope, Owner owner)
+    {
+        var projection = source switch { SelectExpression inner => inner.Projection, SetOperationBase set => set.Source1.Projection, _ => [] };
+        return projection.FirstOrDefault(p => ResultColumns.Holds(ColumnTrace.Of(scope, Column(p.Alias, source.Alias!, owner.Property)), owner.Cell, owner.Property, owner.Paths, owner.Nearest)) is { } returned
+            ? (source, returned.Alias)
+            : null;
+    }
+
+    private static (SelectExpression Select, string Name)? AddOnly(QueryScope side, Owner owner)
+        => side.Select is { IsDistinct: false, GroupBy.Count: 0, Tables: [var only] } ? Add(side, owner with { Paths = [$"{side.Path}/{Source(only).Alias}"] }) : null;
 
     private static (TableExpressionBase Source, string Name)? Both(UnionExpression union, (SelectExpression Select, string Name) one, (SelectExpression Select, string Name) other)
         => one.Name == other.Name && one.Select.Projection.Count == other.Select.Projection.Count ? (union.Update(one.Select, other.Select), one.Name) : null;
@@ -147,5 +160,11 @@ internal static class OwnerColumns
         }
 
         return (select.Update(tables, select.Predicate, select.GroupBy, select.Having, [.. select.Projection, new ProjectionExpression(column, alias)], select.Orderings, select.Offset, select.Limit), alias);
+    }
+
+    /// <summary>A property of the cell's row, or of its owner's, and the paths of the instances that hold it.</summary>
+    private sealed record Owner(ColumnOrigin Cell, IProperty Property, IReadOnlyList<string> Paths)
+    {
+        public string Nearest => Paths[0];
     }
 }

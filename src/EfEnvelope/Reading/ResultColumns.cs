@@ -22,6 +22,18 @@ internal sealed class ResultColumns
     /// <summary>All the places that the cells of a column come from; none where they are not known.</summary>
     public ImmutableArray<ColumnOrigin> Origins(int ordinal) => _traces[ordinal].Known;
 
+    /// <summary>Whether a column holds the property of the cell's row wherever the cell stands: of a set operation, on each side that a row with the cell may come from.</summary>
+    /// <param name="trace">Where the column comes from.</param>
+    /// <param name="cell">Where the cell comes from.</param>
+    /// <param name="property">The property.</param>
+    /// <param name="paths">The instances that hold it of that row.</param>
+    /// <param name="nearest">One that the column must come from.</param>
+    public static bool Holds(ColumnTrace trace, ColumnOrigin cell, IProperty property, IReadOnlyList<string> paths, string nearest)
+        => IsAlways(trace, property)
+            && trace.Known.Where(o => QueryScope.MayMeet(o.Path, cell.Path)).ToList() is { Count: > 0 } origins
+            && origins.All(o => o.Maps(property) && paths.Contains(o.Path))
+            && origins.Exists(o => o.Path == nearest);
+
     /// <summary>The ordinal of the property that chooses the key of the cell's row; where the query does not say which that is, the only one of that property in the whole result.</summary>
     public int FindChooser(ColumnOrigin cell, IEntityType type, IProperty property)
         => _links.Find(cell, type, property) is [var nearest, ..] paths ? Find(cell, property, paths, nearest) : Only(cell, property);
@@ -37,12 +49,8 @@ internal sealed class ResultColumns
         return paths.Count == 0 ? Only(cell, property) : paths.Select(path => Find(cell, property, paths, path)).FirstOrDefault(ordinal => ordinal >= 0, -1);
     }
 
-    /// <summary>A column that holds the property of the cell's row wherever the cell stands: of a set operation, on each side that a row with the cell may come from.</summary>
     private int Find(ColumnOrigin cell, IProperty property, IReadOnlyList<string> paths, string nearest)
-        => Array.FindIndex(_traces, trace => IsAlways(trace, property)
-            && trace.Known.Where(o => QueryScope.MayMeet(o.Path, cell.Path)).ToList() is { Count: > 0 } origins
-            && origins.All(o => o.Maps(property) && paths.Contains(o.Path))
-            && origins.Exists(o => o.Path == nearest));
+        => Array.FindIndex(_traces, trace => Holds(trace, cell, property, paths, nearest));
 
     /// <summary>Another instance of the cell's own table is another row (a self-join): what it says is of that row.</summary>
     private int Only(ColumnOrigin cell, IProperty property)

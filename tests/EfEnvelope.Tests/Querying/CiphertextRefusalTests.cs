@@ -2,6 +2,7 @@
 #pragma warning disable CA1304, CA1309, CA1311, CA1847, CA1862, CA1866
 
 using Microsoft.EntityFrameworkCore;
+using Npgsql.EntityFrameworkCore.PostgreSQL.Infrastructure;
 
 namespace EfEnvelope.Tests.Querying;
 
@@ -16,11 +17,27 @@ public sealed class SqliteCiphertextRefusalTests(SqliteVault vault) : Ciphertext
 
 public sealed class PostgresCiphertextRefusalTests(PostgresVault vault) : CiphertextRefusalTests(vault), IClassFixture<PostgresVault>
 {
+    /// <summary>Bulk statements are no part of a query, and EF has no collections out of a <c>Concat</c> of columns.</summary>
+    private static readonly Dictionary<string, (string Property, Func<VaultContext, Task> Query)> InQueries = new(
+        new[] { Refused, RefusedOperators.Functions, RefusedOperators.Collections, RefusedOperators.Structures, RefusedOperators.Postgres, Projections.Server }
+            .SelectMany((operators, i) => operators.Select(o => KeyValuePair.Create($"{i}: {o.Key}", o.Value)))
+            .Where(o => !o.Key.Contains("Execute", StringComparison.Ordinal) && !o.Key.Contains("UNION ALL", StringComparison.Ordinal)),
+        StringComparer.Ordinal);
+
     public static TheoryData<string> OwnOperators => [.. RefusedOperators.Postgres.Keys];
+
+    public static TheoryData<string> OfQueries => [.. InQueries.Keys];
 
     [Theory]
     [MemberData(nameof(OwnOperators))]
     public Task A_function_of_PostgreSQL_on_ciphertext_is_refused(string name) => AssertRefusedAsync(RefusedOperators.Postgres[name]);
+
+    /// <summary>SQLite has no lateral joins, which most of these are.</summary>
+    [Theory]
+    [MemberData(nameof(OfQueries))]
+    public Task An_operator_on_ciphertext_in_a_split_collection_is_refused_by_name_before_any_command(string name) => AssertRefusedAsync(
+        InQueries[name],
+        builder => new NpgsqlDbContextOptionsBuilder(builder.AddInterceptors(SplitCollections.Instance)).UseQuerySplittingBehavior(QuerySplittingBehavior.SplitQuery));
 }
 
 /// <summary>Each operator that ciphertext cannot serve is refused by name, before any command; the few that it can serve give right results.</summary>
@@ -29,7 +46,7 @@ public abstract class CiphertextRefusalTests(VaultFixture vault)
     private static readonly string Wanted = "123";
     private static readonly string[] List = ["123", "456"];
 
-    private static readonly Dictionary<string, (string Property, Func<VaultContext, Task> Query)> Refused = new(StringComparer.Ordinal)
+    protected static readonly Dictionary<string, (string Property, Func<VaultContext, Task> Query)> Refused = new(StringComparer.Ordinal)
     {
         ["== constant"] = ("Ssn", c => c.People.Where(p => p.Ssn == "123").ToListAsync()),
         ["== parameter"] = ("Ssn", c => c.People.Where(p => p.Ssn == Wanted).ToListAsync()),
@@ -161,6 +178,30 @@ public abstract class CiphertextRefusalTests(VaultFixture vault)
     public Task A_bulk_statement_that_computes_on_ciphertext_is_refused(string name) => AssertRefusedAsync(RefusedOperators.Bulk[name]);
 
     [Fact]
+    public async Task Collections_of_split_queries_are_filtered_ordered_and_grouped_by_plain_columns_alone()
+    {
+        Dictionary<string, (string Property, Func<VaultContext, Task> Query)> refused = new(StringComparer.Ordinal)
+        {
+            ["ordered include"] = ("Serial", c => c.People.Include(p => p.Devices.OrderBy(d => d.Serial)).AsSplitQuery().ToListAsync()),
+            ["page of an include"] = ("Serial", c => c.People.Include(p => p.Devices.OrderBy(d => d.Serial).Take(1)).AsSplitQuery().ToListAsync()),
+            ["filtered include"] = ("Serial", c => c.People.Include(p => p.Devices.Where(d => d.Serial != Wanted)).AsSplitQuery().ToListAsync()),
+            ["constant"] = ("Serial", c => c.People.Include(p => p.Devices.Where(d => d.Serial == "123")).AsSplitQuery().ToListAsync()),
+            ["projected list"] = ("Serial", c => c.People.AsSplitQuery().Select(p => new { p.Id, List = p.Devices.Where(d => d.Serial!.Length == 3).ToList() }).ToListAsync()),
+            ["groups"] = ("Serial", c => c.People.AsSplitQuery().Select(p => new { p.Id, List = p.Devices.GroupBy(d => d.Serial).Select(g => g.Count()).ToList() }).ToListAsync()),
+            ["collection in a collection"] = ("Serial", c => c.Words.AsSplitQuery().Select(w => new { w.Id, List = c.People.Select(p => new { p.Id, Inner = p.Devices.OrderBy(d => d.Serial).ToList() }).ToList() }).ToListAsync()),
+            ["the outer row's cell"] = ("Ssn", c => c.People.AsSplitQuery().Select(p => new { p.Id, List = p.Devices.Where(d => d.Kind == p.Ssn).ToList() }).ToListAsync()),
+        };
+        foreach (var query in refused.Values)
+        {
+            await AssertRefusedAsync(query);
+        }
+
+        await using var context = New();
+        var served = await context.People.AsNoTracking().Include(p => p.Devices.Where(d => d.Serial != null).OrderBy(d => d.Kind).Take(1)).AsSplitQuery().OrderBy(p => p.Id).ToListAsync();
+        Assert.Equal(["123"], served.SelectMany(p => p.Devices).Select(d => d.Serial));
+    }
+
+    [Fact]
     public async Task Null_tests_and_projections_are_right()
     {
         await using var context = New();
@@ -259,9 +300,9 @@ public abstract class CiphertextRefusalTests(VaultFixture vault)
 
     private static bool Untranslatable(string text) => text.Length > 0;
 
-    protected async Task AssertRefusedAsync((string Property, Func<VaultContext, Task> Query) refused)
+    protected async Task AssertRefusedAsync((string Property, Func<VaultContext, Task> Query) refused, Action<DbContextOptionsBuilder>? more = null)
     {
-        await using var context = New();
+        await using var context = vault.New(_commands, more);
         var error = await Assert.ThrowsAsync<EnvelopeQueryException>(() => refused.Query(context));
         Assert.Equal(refused.Property, error.Property);
         Assert.NotNull(error.Entity);

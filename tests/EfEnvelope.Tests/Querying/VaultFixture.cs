@@ -51,7 +51,11 @@ public abstract class VaultFixture(string provider) : IAsyncLifetime
 
     public async Task DisposeAsync() => await _database.DisposeAsync();
 
-    public VaultContext New(CommandCounter commands) => new(_database.Options(more: builder => builder.AddInterceptors(commands)));
+    public VaultContext New(CommandCounter commands, Action<DbContextOptionsBuilder>? more = null) => new(_database.Options(more: builder =>
+    {
+        builder.AddInterceptors(commands);
+        more?.Invoke(builder);
+    }));
 
     /// <summary>Counts the commands of one test.</summary>
     public sealed class CommandCounter : DbCommandInterceptor

@@ -204,6 +204,12 @@ public abstract partial class LinkedRowTests(string provider) : IAsyncLifetime
                 Add("of people by raw SQL", c => c.Set<Person>().FromSqlRaw("SELECT * FROM \"People\"").AsNoTracking().SelectMany(p => p.Gadgets));
                 Add("included", c => People(c));
                 Add("split", c => People(c).AsSplitQuery());
+                Add("of distinct people", c => People(c).Distinct().SelectMany(p => p.Gadgets));
+                Add("lists of distinct people, split", c => People(c).Distinct().AsSplitQuery().Select(p => new { p.Id, List = p.Gadgets.ToList() }));
+                Add("of distinct joined people", c => c.Set<Draft>().Join(People(c), d => d.Id, p => p.Id, (d, p) => p).Distinct().SelectMany(p => p.Gadgets));
+                Add("of people by UNION", c => People(c).Where(p => p.Rank == 5).Union(People(c).Where(p => p.Rank == 6)).SelectMany(p => p.Gadgets));
+                Add("of people by UNION, paged and filtered", c => People(c).Where(p => p.Rank == 5).Union(People(c).Where(p => p.Rank == 6)).SelectMany(p => p.Gadgets).OrderBy(g => g.Id).Take(5).Where(g => g.Kind == 1));
+                Add("of people by EXCEPT", c => People(c).Except(People(c).Where(p => p.Rank > 9)).SelectMany(p => p.Gadgets));
                 if (provider == "PostgreSQL")
                 {
                     // SQLite has no lateral joins.
@@ -236,6 +242,11 @@ public abstract partial class LinkedRowTests(string provider) : IAsyncLifetime
                 Add("flattened", c => c.Set<Creature>().AsNoTracking().SelectMany(w => w.Rings));
                 Add("of whales", c => c.Set<Whale>().AsNoTracking().SelectMany(w => w.Rings));
                 Add("split", c => c.Set<Creature>().AsNoTracking().OrderBy(w => w.Id).Take(10).AsSplitQuery());
+                Add("of distinct whales, split", c => c.Set<Whale>().Distinct().AsSplitQuery());
+                Add("of distinct creatures, split", c => c.Set<Creature>().Distinct().AsSplitQuery());
+                Add("of a page of distinct whales, split", c => Whales(c).Distinct().OrderBy(w => w.Tenant).Take(5).OrderBy(w => w.Id).Take(4).AsSplitQuery());
+                Add("by UNION, split", c => Whales(c).Where(w => w.Tenant == 1).Union(Whales(c).Where(w => w.Tenant == 2)).AsSplitQuery());
+                Add("by INTERSECT, split", c => Whales(c).Intersect(Whales(c).Where(w => w.Tenant < 9)).OrderBy(w => w.Id).Take(9).AsSplitQuery());
                 break;
             case "Vips":
                 Add("entities", c => c.Set<Vip>());
@@ -326,6 +337,8 @@ public abstract partial class LinkedRowTests(string provider) : IAsyncLifetime
     }
 
     private static IQueryable<Person> People(DbContext context) => context.Set<Person>().AsNoTracking();
+
+    private static IQueryable<Whale> Whales(DbContext context) => context.Set<Whale>().AsNoTracking();
 
     private static IQueryable<Gadget> Gadgets(DbContext context) => People(context).SelectMany(p => p.Gadgets);
 
