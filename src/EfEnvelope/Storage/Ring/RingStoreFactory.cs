@@ -22,6 +22,7 @@ internal static class RingStoreFactory
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<(string Callers, int Workers), string> OwnConnectionStrings = new();
     private static readonly ConcurrentDictionary<string, SqliteFile> SqliteFiles = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, PostgresServers> Servers = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
@@ -114,21 +115,7 @@ internal static class RingStoreFactory
             IsInMemory(connection) ? MemoryIdentity(connection) : null);
 
     /// <summary>What a connection says of where PostgreSQL finds a table without a schema, without I/O: the role, its search path, its options. Empty for others.</summary>
-    public static string SearchPathOf(DbConnection connection)
-    {
-        if (connection is not NpgsqlConnection { ConnectionString: var text } postgres)
-        {
-            return "";
-        }
-
-        if (!text.Contains("path", StringComparison.OrdinalIgnoreCase) && !text.Contains("options", StringComparison.OrdinalIgnoreCase))
-        {
-            return postgres.UserName ?? "";
-        }
-
-        var settings = new NpgsqlConnectionStringBuilder(text);
-        return $"{postgres.UserName}/{settings.SearchPath}/{settings.Options}";
-    }
+    public static string SearchPathOf(DbConnection connection) => connection is NpgsqlConnection postgres ? ServersOf(postgres).SearchPath : "";
 
     /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
     private static string OwnConnectionString(string callers, int workers)
@@ -153,9 +140,16 @@ internal static class RingStoreFactory
 
     public static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
-    /// <summary>Where a connection leads, whether it is open or not: SQLite's own answer is the path as it was written while closed, and the absolute one while open.</summary>
+    /// <summary>
+    /// Where a connection leads, whether it is open or not. SQLite's own answer is the path as it was written while closed, and the absolute one while open; with several hosts Npgsql's is empty while closed, whichever they are, and the host at hand while open.
+    /// </summary>
     public static string DataSourceOf(DbConnection connection)
     {
+        if (connection is NpgsqlConnection postgres)
+        {
+            return ServersOf(postgres).Hosts;
+        }
+
         if (!IsSqlite(connection))
         {
             return connection.DataSource;
@@ -164,6 +158,15 @@ internal static class RingStoreFactory
         var file = FileOf(connection);
         return file.IsRelative ? Path.GetFullPath(file.Name) : file.Name;
     }
+
+    /// <summary>Every context asks: read once for a connection string.</summary>
+    private static PostgresServers ServersOf(NpgsqlConnection connection)
+        => Servers.GetOrAdd(connection.ConnectionString, static text =>
+        {
+            var settings = new NpgsqlConnectionStringBuilder(text);
+            var path = settings.SearchPath is null && settings.Options is null ? settings.Username : $"{settings.Username}/{settings.SearchPath}/{settings.Options}";
+            return new PostgresServers($"tcp://{settings.Host}:{settings.Port}", path ?? "");
+        });
 
     /// <summary>Whether the database ends with its connection.</summary>
     public static bool IsInMemory(DbConnection connection) => IsSqlite(connection) && FileOf(connection).IsInMemory;
@@ -198,6 +201,10 @@ internal static class RingStoreFactory
             KeyRingRegistry.Remove(identity);
         }
     }
+
+    /// <param name="Hosts">All of them, as the connection string has them, and the port of those without one.</param>
+    /// <param name="SearchPath">See <see cref="SearchPathOf"/>.</param>
+    private sealed record PostgresServers(string Hosts, string SearchPath);
 
     /// <param name="Name">As the connection string has it; a full path without detours.</param>
     /// <param name="IsInMemory">Whether there is no file.</param>
