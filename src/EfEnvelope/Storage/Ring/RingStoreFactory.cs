@@ -81,6 +81,12 @@ internal static class RingStoreFactory
         var transaction = own.CurrentTransaction?.GetDbTransaction();
         if (connection is NpgsqlConnection postgres)
         {
+            if (postgres.ConnectionString.Length == 0)
+            {
+                throw new EnvelopeConfigurationException(
+                    "The context's connection has no connection string yet, so it is not known whose keys are meant. Set it, or open the connection first (context.Database.OpenConnectionAsync()) where an interceptor sets it then. Nothing was written.");
+            }
+
             var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
             return RingConnection.Own(
                 PostgresClones.Of(postgres, connectionString),
