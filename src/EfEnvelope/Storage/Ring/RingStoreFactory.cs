@@ -15,6 +15,9 @@ internal static class RingStoreFactory
 {
     private const int RingPoolSize = 8;
     private const int RingIdleSeconds = 60;
+    private const int RingConnectSeconds = 15;
+    private const int RingCommandSeconds = 30;
+    private const int RingCancelMilliseconds = 2_000;
 
     /// <summary>A batch is half a megabyte and more: with the driver's 8 KiB each would cost a hundred calls of the system, and as many changes of thread.</summary>
     private const int JobBufferBytes = 256 * 1024;
@@ -123,7 +126,10 @@ internal static class RingStoreFactory
     /// <summary>What a connection says of where PostgreSQL finds a table without a schema, without I/O: the role, its search path, its options. Empty for others.</summary>
     public static string SearchPathOf(DbConnection connection) => connection is NpgsqlConnection postgres ? ServersOf(postgres).SearchPath : "";
 
-    /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
+    /// <summary>
+    /// A pool of the ring's own: small, and never in an ambient transaction. Time-outs that the application took away, for the sake of long reports, are the driver's usual ones here: every save of the process waits for a confirmation, and a
+    /// connection that was dropped in silence, or a lock on the ring's tables, would never end one. A job's statements take as long as they take.
+    /// </summary>
     private static string OwnConnectionString(string callers, int workers)
     {
         var settings = new NpgsqlConnectionStringBuilder(callers)
@@ -135,7 +141,13 @@ internal static class RingStoreFactory
             Multiplexing = false,
             ConnectionIdleLifetime = RingIdleSeconds,
         };
-        if (workers > 0)
+        settings.Timeout = settings.Timeout == 0 ? RingConnectSeconds : settings.Timeout;
+        settings.CancellationTimeout = settings.CancellationTimeout == 0 ? RingCancelMilliseconds : settings.CancellationTimeout;
+        if (workers == 0)
+        {
+            settings.CommandTimeout = settings.CommandTimeout == 0 ? RingCommandSeconds : settings.CommandTimeout;
+        }
+        else
         {
             settings.ReadBufferSize = Math.Max(settings.ReadBufferSize, JobBufferBytes);
             settings.WriteBufferSize = Math.Max(settings.WriteBufferSize, JobBufferBytes);
