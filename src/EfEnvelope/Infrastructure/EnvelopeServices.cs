@@ -31,7 +31,8 @@ internal static class EnvelopeServices
                     new RefusingDatabase(inner, provider.GetRequiredService<ICurrentDbContext>()),
                     provider.GetRequiredService<ICurrentDbContext>(),
                     provider.GetRequiredService<EnvelopeSession>(),
-                    provider.GetRequiredService<IRelationalConnection>()),
+                    provider.GetRequiredService<IRelationalConnection>(),
+                    provider.GetRequiredService<IInterceptors>()),
                 provider.GetRequiredService<ICurrentDbContext>()),
             provider.GetRequiredService<ICurrentDbContext>(),
             hasTenant));

@@ -15,7 +15,7 @@ internal static class KeyRingRegistry
 
     public static KeyRing GetOrAdd(RingPlace place, Func<KeyRing> create) => Rings.TryGetValue(place, out var ring) ? ring : Add(place, create);
 
-    /// <summary>A ring that changed: what is held of it under other roles and search paths is asked for before it is used again.</summary>
+    /// <summary>A ring that changed: what is held of it under other roles, search paths and host names is asked for before it is used again.</summary>
     public static void Outdate(KeyRing changed, Guid id, long epoch)
     {
         if (Rings.FirstOrDefault(r => ReferenceEquals(r.Value, changed)).Key is not { } place)
@@ -25,7 +25,7 @@ internal static class KeyRingRegistry
 
         foreach (var (other, ring) in Rings)
         {
-            if (IsBeside(other, place))
+            if (other != place && Equals(other.Configuration, place.Configuration))
             {
                 ring.Outdate(id, epoch);
             }

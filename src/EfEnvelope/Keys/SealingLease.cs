@@ -15,6 +15,9 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
     /// <summary>What seals. Keys that only open are pinned elsewhere: they may be retired.</summary>
     public KeyPins Keys { get; } = new();
 
+    /// <summary>Whether these are keys of that ring.</summary>
+    public bool IsOf(KeyRing other) => ReferenceEquals(ring, other);
+
     /// <summary>Whether each key may still seal, as confirmed no longer than a lease ago. No I/O; false means that the ring is to be asked.</summary>
     public bool IsValid
     {

@@ -85,6 +85,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     public ValueTask<InterceptionResult<DbDataReader>> CommandReaderExecutingAsync(
         IRelationalConnection connection, DbCommand command, string logCommandText, DbContext? context, Guid commandId, Guid connectionId, DateTimeOffset startTime, CommandSource commandSource, CancellationToken cancellationToken = default)
     {
+        RequireRing(commandSource);
         return FindPending(command) is null && !MustAsk(commandSource)
             ? Tell()
             : SealAndTellAsync();
@@ -173,6 +174,7 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
 
     private void Seal(DbCommand command, CommandSource source, IRelationalConnection? connection)
     {
+        RequireRing(source);
         if (FindPending(command) is { } frame)
         {
             SealPending(command, frame, new SealedStatement(session), connection);
@@ -192,9 +194,21 @@ internal sealed partial class EnvelopeCommandLogger(IRelationalCommandDiagnostic
     /// <param name="connection">Of a command that writes, unless it is a save's.</param>
     /// <param name="cancellationToken">Cancels it.</param>
     private Task SealAsync(DbCommand command, CommandSource source, IRelationalConnection? connection, CancellationToken cancellationToken)
-        => FindPending(command) is { } frame ? SealPendingAsync(command, frame, new SealedStatement(session), connection, cancellationToken)
+    {
+        RequireRing(source);
+        return FindPending(command) is { } frame ? SealPendingAsync(command, frame, new SealedStatement(session), connection, cancellationToken)
             : MustAsk(source) ? ConfirmAsync(cancellationToken)
             : Task.CompletedTask;
+    }
+
+    /// <summary>A save's connection is open now, and leads where it leads.</summary>
+    private void RequireRing(CommandSource source)
+    {
+        if (source == CommandSource.SaveChanges && session.Save is { } save)
+        {
+            session.RequireRing(save);
+        }
+    }
 
     private Task ConfirmAsync(CancellationToken cancellationToken) => session.Save is { } save ? session.RequireBeforeAsync(save, cancellationToken) : Task.CompletedTask;
 

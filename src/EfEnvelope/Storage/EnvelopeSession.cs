@@ -70,6 +70,9 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
 
     public bool IsSqlite => RingStoreFactory.IsSqlite(relationalConnection.DbConnection);
 
+    /// <summary>Whether the database ends with the context's connection.</summary>
+    public bool IsInMemory => RingStoreFactory.IsInMemory(relationalConnection.DbConnection);
+
     /// <summary>Whether the ring stands in a database of its own.</summary>
     public bool HasSeparateRing => source.RingConnection is not null;
 
@@ -160,6 +163,17 @@ internal sealed class EnvelopeSession(ICurrentDbContext currentContext, IDbConte
         => relationalConnection.DbConnection is NpgsqlConnection { State: ConnectionState.Open } postgres && FindTransaction() is null
             ? SentWork.IsInTransactionAsync(postgres, cancellationToken)
             : ValueTask.FromResult(false);
+
+    /// <summary>Whether the open connection leads to the ring whose keys sealed what a save is about to send. A ring in a database of its own is the same wherever the data's connection leads. No I/O.</summary>
+    /// <exception cref="EnvelopeConfigurationException">It does not.</exception>
+    public void RequireRing(SealingLease lease)
+    {
+        if (!HasSeparateRing && !lease.IsOf(Ring))
+        {
+            throw new EnvelopeConfigurationException(
+                "When it was opened, the context's connection led to another database, role or search path than its connection string said when the keys were chosen. Set the connection string before SaveChanges, open the connection first (context.Database.OpenConnectionAsync()), or set it in an IDbConnectionInterceptor. Nothing was written.");
+        }
+    }
 
     /// <summary>Asks, before a statement of a save is sent, whether what was sealed may be written.</summary>
     /// <exception cref="KeyUnavailableException">A key was retired meanwhile.</exception>

@@ -9,93 +9,33 @@ namespace EfEnvelope.Writing;
 
 /// <summary>One encrypted cell: its value is the envelope, sealed once per attempt, with a mapping that has no converter.</summary>
 internal sealed class EnvelopeColumnModification(
-    IColumnModification inner, ColumnDeclaration declaration, SealingFrame? frame, IRelationalTypeMappingSource typeMappings) : IColumnModification
+    IColumnModification inner, ColumnDeclaration declaration, SealingFrame? frame, IRelationalTypeMappingSource typeMappings) : ColumnModificationDecorator(inner)
 {
     private RelationalTypeMapping? _mapping;
     private object? _envelope;
 
-    public RelationalTypeMapping? TypeMapping => _mapping ??= EncryptedColumns.MappingOf(inner, declaration, typeMappings);
+    public override RelationalTypeMapping? TypeMapping => _mapping ??= EncryptedColumns.MappingOf(Inner, declaration, typeMappings);
 
-    public object? Value
+    public override object? Value
     {
         get => _envelope ??= Seal();
-        set => inner.Value = value;
+        set => Inner.Value = value;
     }
 
-    public IUpdateEntry? Entry => inner.Entry;
-
-    public IProperty? Property => inner.Property;
-
-    public IColumnBase? Column => inner.Column;
-
-    public bool? IsNullable => inner.IsNullable;
-
-    public bool IsRead
+    public override void ResetParameterNames()
     {
-        get => inner.IsRead;
-        set => inner.IsRead = value;
-    }
-
-    public bool IsWrite
-    {
-        get => inner.IsWrite;
-        set => inner.IsWrite = value;
-    }
-
-    public bool IsCondition
-    {
-        get => inner.IsCondition;
-        set => inner.IsCondition = value;
-    }
-
-    public bool IsKey
-    {
-        get => inner.IsKey;
-        set => inner.IsKey = value;
-    }
-
-    public bool UseOriginalValueParameter => inner.UseOriginalValueParameter;
-
-    public bool UseCurrentValueParameter => inner.UseCurrentValueParameter;
-
-    public bool UseOriginalValue => inner.UseOriginalValue;
-
-    public bool UseCurrentValue => inner.UseCurrentValue;
-
-    public bool UseParameter => inner.UseParameter;
-
-    public string? ParameterName => inner.ParameterName;
-
-    public string? OriginalParameterName => inner.OriginalParameterName;
-
-    public string ColumnName => inner.ColumnName;
-
-    public string? ColumnType => inner.ColumnType;
-
-    public object? OriginalValue
-    {
-        get => inner.OriginalValue;
-        set => inner.OriginalValue = value;
-    }
-
-    public string? JsonPath => inner.JsonPath;
-
-    public void AddSharedColumnModification(IColumnModification modification) => inner.AddSharedColumnModification(modification);
-
-    public void ResetParameterNames()
-    {
-        inner.ResetParameterNames();
+        base.ResetParameterNames();
         _envelope = null;
     }
 
     private object? Seal()
     {
-        if (inner.Value is not { } value)
+        if (Inner.Value is not { } value)
         {
             return null;
         }
 
-        var converter = inner.TypeMapping?.Converter;
+        var converter = Inner.TypeMapping?.Converter;
         if (frame is null || EnvelopeValueConverters.FindToken(converter) is null)
         {
             throw new EnvelopeConfigurationException(

@@ -2,6 +2,7 @@ using System.Linq.Expressions;
 using EfEnvelope.Scoping;
 using EfEnvelope.Storage;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Query;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -13,7 +14,7 @@ namespace EfEnvelope.Writing;
 /// The one place after DetectChanges and every interceptor, inside the retry strategy: chooses the keys of the rows to be written, adds the ring rows of new row keys to
 /// the same unit of work, and takes them off the count again.
 /// </summary>
-internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext current, EnvelopeSession session, IRelationalConnection connection) : IDatabase
+internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext current, EnvelopeSession session, IRelationalConnection connection, IInterceptors interceptors) : IDatabase
 {
     public int SaveChanges(IList<IUpdateEntry> entries)
     {
@@ -58,7 +59,32 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
         }
     }
 
+    /// <summary>The connection is opened when EF sends something, and not held while keys are fetched, unless it must be open to tell whose keys those are.</summary>
     public async Task<int> SaveChangesAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken = default)
+    {
+        if (!entries.Any(MayAsk) || IsKnownWhileClosed)
+        {
+            return await SavePreparedAsync(entries, cancellationToken).ConfigureAwait(false);
+        }
+
+        await connection.OpenAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            return await SavePreparedAsync(entries, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            await connection.CloseAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>
+    /// Whether a closed connection tells where it leads. Not where interceptors of the application are called when it is opened, which may set its connection string, or a password in it; nor without a string; nor in memory, where the database
+    /// begins with it.
+    /// </summary>
+    private bool IsKnownWhileClosed => interceptors.Aggregate<IDbConnectionInterceptor>() is null && !session.IsInMemory && !string.IsNullOrEmpty(connection.DbConnection.ConnectionString);
+
+    private async Task<int> SavePreparedAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken)
     {
         var plan = await new SavePreparation(current.Context, session).PrepareAsync(entries, cancellationToken).ConfigureAwait(false);
         if (plan is null)

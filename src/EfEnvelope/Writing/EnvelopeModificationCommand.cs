@@ -84,7 +84,7 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         // A stored procedure takes no conditions: its rows are asked about beforehand.
         if ((seals || frame is not null) && inner.EntityState == EntityState.Modified && inner.StoreStoredProcedure is null)
         {
-            RequireScope(wrapped);
+            RequireScope(wrapped, plan);
         }
 
         return wrapped;
@@ -108,7 +108,7 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
     /// A stub that was attached with another tenant or row id must not get its cells into a row that they do not open in: the update then affects no row. Cells in other tables
     /// than the root's are asked about beforehand (<see cref="StoredScopes"/>).
     /// </summary>
-    private void RequireScope(List<IColumnModification> columns)
+    private void RequireScope(List<IColumnModification> columns, SavePlan? plan)
     {
         foreach (var entry in inner.Entries)
         {
@@ -120,21 +120,28 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
 
             foreach (var property in info.Choosers)
             {
-                // A row id that was not loaded - by the entity that a new one replaces - was fetched from this very row.
                 if (property != info.RowIdProperty || StoredScopes.RowId(entry.SharedIdentityEntry ?? entry, property) != Guid.Empty)
                 {
-                    Require(columns, entry, property);
+                    Require(columns, entry, property, null);
+                }
+                else if (plan?.FindRowId(entry) is { } fetched)
+                {
+                    // The row may have been deleted and made anew since.
+                    Require(columns, entry, property, fetched);
                 }
             }
         }
     }
 
-    private void Require(List<IColumnModification> columns, IUpdateEntry entry, IProperty property)
+    private void Require(List<IColumnModification> columns, IUpdateEntry entry, IProperty property, object? fetched)
     {
-        if (inner.Table is { } table && property.GetTableColumnMappings().FirstOrDefault(m => m.Column.Table == table) is { } mapping && !columns.Any(c => c.ColumnName == mapping.Column.Name && c.IsCondition))
+        if (inner.Table is not { } table || property.GetTableColumnMappings().FirstOrDefault(m => m.Column.Table == table) is not { } mapping || columns.Any(c => c.ColumnName == mapping.Column.Name && c.IsCondition))
         {
-            columns.Add(new ColumnModification(new ColumnModificationParameters(
-                entry, property, mapping.Column, generateParameterName!, mapping.TypeMapping, valueIsRead: false, valueIsWrite: false, columnIsKey: false, columnIsCondition: true, sensitiveLoggingEnabled: false)));
+            return;
         }
+
+        var condition = new ColumnModification(new ColumnModificationParameters(
+            entry, property, mapping.Column, generateParameterName!, mapping.TypeMapping, valueIsRead: false, valueIsWrite: false, columnIsKey: false, columnIsCondition: true, sensitiveLoggingEnabled: false));
+        columns.Add(fetched is null ? condition : new FetchedCondition(condition, fetched));
     }
 }

@@ -10,6 +10,7 @@ namespace EfEnvelope.Writing;
 internal sealed class SavePlan(SealingLease lease) : IDisposable
 {
     private readonly Dictionary<IUpdateEntry, SealingFrame> _frames = new(ReferenceEqualityComparer.Instance);
+    private Dictionary<object, Guid>? _rowIds;
 
     /// <summary>Ring rows of new row keys, to be inserted together with their rows.</summary>
     public List<IUpdateEntry> RingEntries { get; } = [];
@@ -17,6 +18,14 @@ internal sealed class SavePlan(SealingLease lease) : IDisposable
     public SealingLease Lease => lease;
 
     public void Add(IUpdateEntry entry, SealingFrame frame) => _frames[entry] = frame;
+
+    /// <summary>Notes the row id of a row whose entity does not know it: by that one its key was chosen.</summary>
+    /// <param name="root">The entity of the row.</param>
+    /// <param name="rowId">As it was fetched.</param>
+    public void AddRowId(object root, Guid rowId) => (_rowIds ??= new(ReferenceEqualityComparer.Instance))[root] = rowId;
+
+    /// <summary>The row id that was fetched for an entity; null where it knows it itself.</summary>
+    public Guid? FindRowId(IUpdateEntry entry) => _rowIds is not null && _rowIds.TryGetValue(entry.ToEntityEntry().Entity, out var rowId) ? rowId : null;
 
     /// <summary>The frame of an entry; null where the save writes no encrypted cell of it.</summary>
     public SealingFrame? FindFrame(IUpdateEntry entry) => _frames.GetValueOrDefault(entry);

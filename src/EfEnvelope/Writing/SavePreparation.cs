@@ -146,6 +146,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
                 else
                 {
                     rowId = await RowIds.FetchAsync(context, row.RootEntry.Metadata, property, row.Value, cancellationToken).ConfigureAwait(false);
+                    row = row with { IsFetched = true };
                 }
             }
 
@@ -214,6 +215,10 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         foreach (var row in rows)
         {
             plan.Add(row.Entry, new SealingFrame(keys[row.Scope], row.BoundRowId()));
+            if (row.IsFetched)
+            {
+                plan.AddRowId(row.RootEntry.Entity, row.RowId);
+            }
         }
     }
 
@@ -294,6 +299,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew, IUpdateEntry? Former)
     {
         public string Scope => Info.Scope.PerRow ? KeyScope.ForRow(RowId, Parent) : Parent;
+
+        /// <summary>Whether the row id was asked of the database: the entity does not know it.</summary>
+        public bool IsFetched { get; init; }
 
         /// <summary>Whether it is inserted, or updated in the place of a removed one, perhaps under another tenant.</summary>
         public bool MayLackKey => Info.Scope.PerRow && (IsNew || Former is not null);

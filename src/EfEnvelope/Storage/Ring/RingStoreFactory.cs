@@ -15,6 +15,9 @@ internal static class RingStoreFactory
 {
     private const int RingPoolSize = 8;
     private const int RingIdleSeconds = 60;
+    private const int RingConnectSeconds = 15;
+    private const int RingCommandSeconds = 30;
+    private const int RingCancelMilliseconds = 2_000;
 
     /// <summary>A batch is half a megabyte and more: with the driver's 8 KiB each would cost a hundred calls of the system, and as many changes of thread.</summary>
     private const int JobBufferBytes = 256 * 1024;
@@ -22,6 +25,7 @@ internal static class RingStoreFactory
     private static readonly ConditionalWeakTable<DbConnection, object> MemoryDatabases = [];
     private static readonly ConcurrentDictionary<(string Callers, int Workers), string> OwnConnectionStrings = new();
     private static readonly ConcurrentDictionary<string, SqliteFile> SqliteFiles = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, PostgresServers> Servers = new(StringComparer.Ordinal);
 
     /// <summary>The ring of the database that the context is connected to.</summary>
     public static KeyRing GetRing(DbContext context, EnvelopeRuntime runtime, Func<DbConnection>? ringConnection)
@@ -80,6 +84,12 @@ internal static class RingStoreFactory
         var transaction = own.CurrentTransaction?.GetDbTransaction();
         if (connection is NpgsqlConnection postgres)
         {
+            if (postgres.ConnectionString.Length == 0)
+            {
+                throw new EnvelopeConfigurationException(
+                    "The context's connection has no connection string yet, so it is not known whose keys are meant. Set it, or open the connection first (context.Database.OpenConnectionAsync()) where an interceptor sets it then. Nothing was written.");
+            }
+
             var connectionString = OwnConnectionStrings.GetOrAdd((postgres.ConnectionString, workers), static of => OwnConnectionString(of.Callers, of.Workers));
             return RingConnection.Own(
                 PostgresClones.Of(postgres, connectionString),
@@ -114,23 +124,12 @@ internal static class RingStoreFactory
             IsInMemory(connection) ? MemoryIdentity(connection) : null);
 
     /// <summary>What a connection says of where PostgreSQL finds a table without a schema, without I/O: the role, its search path, its options. Empty for others.</summary>
-    public static string SearchPathOf(DbConnection connection)
-    {
-        if (connection is not NpgsqlConnection { ConnectionString: var text } postgres)
-        {
-            return "";
-        }
+    public static string SearchPathOf(DbConnection connection) => connection is NpgsqlConnection postgres ? ServersOf(postgres).SearchPath : "";
 
-        if (!text.Contains("path", StringComparison.OrdinalIgnoreCase) && !text.Contains("options", StringComparison.OrdinalIgnoreCase))
-        {
-            return postgres.UserName ?? "";
-        }
-
-        var settings = new NpgsqlConnectionStringBuilder(text);
-        return $"{postgres.UserName}/{settings.SearchPath}/{settings.Options}";
-    }
-
-    /// <summary>A pool of the ring's own: small, and never in an ambient transaction.</summary>
+    /// <summary>
+    /// A pool of the ring's own: small, and never in an ambient transaction. Time-outs that the application took away, for the sake of long reports, are the driver's usual ones here: every save of the process waits for a confirmation, and a
+    /// connection that was dropped in silence, or a lock on the ring's tables, would never end one. A job's statements take as long as they take.
+    /// </summary>
     private static string OwnConnectionString(string callers, int workers)
     {
         var settings = new NpgsqlConnectionStringBuilder(callers)
@@ -142,7 +141,13 @@ internal static class RingStoreFactory
             Multiplexing = false,
             ConnectionIdleLifetime = RingIdleSeconds,
         };
-        if (workers > 0)
+        settings.Timeout = settings.Timeout == 0 ? RingConnectSeconds : settings.Timeout;
+        settings.CancellationTimeout = settings.CancellationTimeout == 0 ? RingCancelMilliseconds : settings.CancellationTimeout;
+        if (workers == 0)
+        {
+            settings.CommandTimeout = settings.CommandTimeout == 0 ? RingCommandSeconds : settings.CommandTimeout;
+        }
+        else
         {
             settings.ReadBufferSize = Math.Max(settings.ReadBufferSize, JobBufferBytes);
             settings.WriteBufferSize = Math.Max(settings.WriteBufferSize, JobBufferBytes);
@@ -153,9 +158,16 @@ internal static class RingStoreFactory
 
     public static bool IsSqlite(DbConnection connection) => connection.GetType().Name == "SqliteConnection";
 
-    /// <summary>Where a connection leads, whether it is open or not: SQLite's own answer is the path as it was written while closed, and the absolute one while open.</summary>
+    /// <summary>
+    /// Where a connection leads, whether it is open or not. SQLite's own answer is the path as it was written while closed, and the absolute one while open; with several hosts Npgsql's is empty while closed, whichever they are, and the host at hand while open.
+    /// </summary>
     public static string DataSourceOf(DbConnection connection)
     {
+        if (connection is NpgsqlConnection postgres)
+        {
+            return ServersOf(postgres).Hosts;
+        }
+
         if (!IsSqlite(connection))
         {
             return connection.DataSource;
@@ -164,6 +176,15 @@ internal static class RingStoreFactory
         var file = FileOf(connection);
         return file.IsRelative ? Path.GetFullPath(file.Name) : file.Name;
     }
+
+    /// <summary>Every context asks: read once for a connection string.</summary>
+    private static PostgresServers ServersOf(NpgsqlConnection connection)
+        => Servers.GetOrAdd(connection.ConnectionString, static text =>
+        {
+            var settings = new NpgsqlConnectionStringBuilder(text);
+            var path = settings.SearchPath is null && settings.Options is null ? settings.Username : $"{settings.Username}/{settings.SearchPath}/{settings.Options}";
+            return new PostgresServers($"tcp://{settings.Host}:{settings.Port}", path ?? "");
+        });
 
     /// <summary>Whether the database ends with its connection.</summary>
     public static bool IsInMemory(DbConnection connection) => IsSqlite(connection) && FileOf(connection).IsInMemory;
@@ -198,6 +219,10 @@ internal static class RingStoreFactory
             KeyRingRegistry.Remove(identity);
         }
     }
+
+    /// <param name="Hosts">All of them, as the connection string has them, and the port of those without one.</param>
+    /// <param name="SearchPath">See <see cref="SearchPathOf"/>.</param>
+    private sealed record PostgresServers(string Hosts, string SearchPath);
 
     /// <param name="Name">As the connection string has it; a full path without detours.</param>
     /// <param name="IsInMemory">Whether there is no file.</param>
