@@ -203,20 +203,30 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
         Assert.Equal(1L, await RowsAsync());
     }
 
-    /// <summary>A synchronous save opens the connection before it chooses its keys.</summary>
+    /// <summary>The pool has no connection left. A synchronous save opens it before it chooses its keys.</summary>
     [Fact]
     public async Task A_save_of_one_statement_that_waited_for_its_connection_for_half_a_lease_asks_anew()
     {
-        var opening = new ConnectionPoint();
-        await using var writer = New((IInterceptor)opening);
+        var one = new NpgsqlConnectionStringBuilder(Database.Connect().ConnectionString) { MaxPoolSize = 1, ApplicationName = "one" }.ConnectionString;
+        await using var writer = new BankContext(Database.Options(connectionString: one));
         await SeedAsync(writer, 1, 0);
         Add(writer, "w0");
-        opening.Reach = async () =>
+        await using (var last = new NpgsqlConnection(one))
         {
+            await last.OpenAsync();
+            var save = AssertRefusedAsync(writer);
+            while (EnvelopeSession.Of(writer).Save is null)
+            {
+                Assert.False(save.IsCompleted, "it did not wait");
+                await Task.Delay(1);
+            }
+
             await RotateElsewhereAsync();
             Database.Time.Advance(HalfLease);
-        };
-        await AssertRefusedAsync(writer);
+            await last.CloseAsync();
+            await save;
+        }
+
         Assert.Equal(1L, await RowsAsync());
         Assert.Equal(1, await writer.SaveChangesAsync());
         Assert.Equal((await KeyAsync(writer, ScopeA.Value, 2)).Id, await KeyOfCellAsync("w0"));
