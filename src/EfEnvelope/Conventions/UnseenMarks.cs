@@ -5,7 +5,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace EfEnvelope.Conventions;
 
 /// <summary>
-/// Finds <c>[Encrypted]</c> where EF does not look: it keeps a base's member for a derived type that overrides it, and knows nothing of interfaces. The value would stand in the clear.
+/// Finds <c>[Encrypted]</c> where EF does not look: it keeps a base's member for a derived type that overrides it, and knows nothing of interfaces, nor of the members of what one property holds. The value would stand in the clear.
 /// </summary>
 internal static class UnseenMarks
 {
@@ -60,6 +60,8 @@ internal static class UnseenMarks
                     property,
                     $"has [Encrypted] on {mark.DeclaringType!.Name}.{property.Name} alone, {(mark.DeclaringType.IsInterface ? "an interface" : "an override")}, which EF does not look at: its values would stand in the clear. Put [Encrypted] on {place}, which EF maps, or say by IsEncrypted() or IsNotEncrypted() of it, before UseEnvelopeEncryption(), what it is");
             }
+
+            ContainedMarks.Refuse(property);
         }
 
         foreach (var complex in type.GetDeclaredComplexProperties())

@@ -41,6 +41,7 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
     private sealed class RowKeyedFinder(IModel model) : ExpressionVisitor
     {
         private readonly HashSet<IEntityType> _visited = [];
+        private readonly HashSet<Type> _asked = [];
         private bool _found;
 
         public static bool Find(Expression query, IModel model)
@@ -54,6 +55,8 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
             finder.Visit(query);
             return finder._found;
         }
+
+        public override Expression? Visit(Expression? node) => _found ? node : base.Visit(node);
 
         protected override Expression VisitExtension(Expression node)
         {
@@ -93,6 +96,12 @@ internal sealed class BufferingDatabase(IDatabase inner, ICurrentDbContext curre
 
         private bool IsRowKeyedType(Type type)
         {
+            // A type may be a sequence of itself, as the parts of a JSON document are.
+            if (!_asked.Add(type))
+            {
+                return false;
+            }
+
             if (type.IsGenericType)
             {
                 return type.GetGenericArguments().Any(IsRowKeyedType);
