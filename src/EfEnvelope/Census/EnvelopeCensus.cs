@@ -58,7 +58,7 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
             var unknown = Entries.Where(e => e is { State: null, Keys: > 0 }).ToList();
             var ids = unknown.Select(e => e.KeyId).Concat(lost.Select(e => e.KekId)).OfType<Guid>().Distinct().ToList();
             return lost.Count + unknown.Count == 0 ? null
-                : $"{lost.Concat(unknown).Sum(e => e.Cells)} cell(s) name keys, or row keys under keks, that the key ring does not hold{(ids.Count > 0 ? $": {string.Join(", ", ids.Take(10))}{(ids.Count > 10 ? " and others" : "")}" : "")}. Restore the ring's rows from an export or a backup; where there is none, no such cell opens: write them anew";
+                : $"{lost.Concat(unknown).Sum(e => e.Cells)} cell(s) name keys, or row keys under keks, that the key ring does not hold{(ids.Count > 0 ? $": {string.Join(", ", ids.Take(10))}{(ids.Count > 10 ? " and others" : "")}" : "")}. Restore the ring's rows from an export or a backup, and report again what was reported of these keys since; where there is none, no such cell opens: write them anew";
         }
     }
 

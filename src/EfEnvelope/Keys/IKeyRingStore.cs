@@ -36,8 +36,11 @@ internal interface IKeyRingStore
     /// </summary>
     Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
 
-    /// <summary>Inserts like <see cref="TryInsertAsync"/>, but whatever became of scopes and keks: rows of an export.</summary>
-    Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken);
+    /// <summary>
+    /// Inserts like <see cref="TryInsertAsync"/>, but whatever became of scopes and keks: rows of an export. Of a key that seals, and that another version of its scope and purpose follows or seals in the place of,
+    /// <paramref name="retire"/> says what is inserted: the ring went on without it.
+    /// </summary>
+    Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, KeyRingEntry> retire, CancellationToken cancellationToken);
 
     /// <summary>Replaces the row whose id is the entry's and whose revision is <c>entry.Revision - 1</c>, and raises the epoch; false when there is none.</summary>
     Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken);

@@ -5,6 +5,12 @@ namespace EfEnvelope.Keys;
 /// <summary>The ring's decisions, as pure functions of what is known and when.</summary>
 internal static class KeyResolver
 {
+    /// <summary>
+    /// How far an import raises the revision of a row that the ring had lost: above any that a running process can have seen of it, which would take it for a former row that somebody put back. What is left of a revision without these
+    /// are the row's own changes.
+    /// </summary>
+    public const int RestoredRevisions = 1_000_000;
+
     /// <summary>The version that seals: the newest that is Active; null where there is none.</summary>
     public static KeyRingEntry? FindSealing(IEnumerable<KeyRingEntry> versions)
     {
@@ -109,7 +115,7 @@ internal static class KeyResolver
 
         // A scheduled destruction is a plan for one database, no knowledge about the key: it is neither imported, nor ended by an import.
         var isStricter = Strictness(LastingState(exported)) > Strictness(LastingState(held));
-        var isRewrapped = exported.Revision > held.Revision && held.State != KeyState.Destroyed && !exported.Wrapped.AsSpan().SequenceEqual(held.Wrapped);
+        var isRewrapped = exported.Revision % RestoredRevisions > held.Revision % RestoredRevisions && held.State != KeyState.Destroyed && !exported.Wrapped.AsSpan().SequenceEqual(held.Wrapped);
         if (!isStricter && !isRewrapped)
         {
             return null;

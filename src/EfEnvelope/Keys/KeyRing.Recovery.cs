@@ -223,11 +223,12 @@ internal sealed partial class KeyRing
     }
 
     /// <summary>
-    /// Inserts what the ring lacks. Where the ring made another key of that scope and version meanwhile, the document's key gets the next free version, and no longer seals: rows that name it open again.
+    /// Inserts what the ring lacks. Where the ring went on without a key that seals - a newer version is there, or one that seals -, the document's no longer does: it may have been rotated or reported since. Where the ring made another
+    /// key of that scope and version meanwhile, the document's gets the next free version. Rows that name it open again.
     /// </summary>
     private async Task<int> AddAsync(List<KeyRingEntry> missing, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)
     {
-        var added = await store.RestoreAsync(missing, cancellationToken).ConfigureAwait(false);
+        var added = await store.RestoreAsync([.. missing.Select(e => KeyMetadataMac.Sign(mac, ringId, Restored(e)))], Retire, cancellationToken).ConfigureAwait(false);
         if (added == missing.Count)
         {
             return added;
@@ -239,14 +240,8 @@ internal sealed partial class KeyRing
             for (var attempt = 0; ; attempt++)
             {
                 var versions = await store.FindByScopeAsync([entry.Scope], entry.Purpose, cancellationToken).ConfigureAwait(false);
-                var moved = entry with
-                {
-                    Version = versions.Select(v => v.Version).DefaultIfEmpty().Max() + 1,
-                    State = entry.State is KeyState.Active or KeyState.PreActive ? KeyState.Deactivated : entry.State,
-                    StateChangedAt = Now(),
-                    Revision = entry.Revision + 1,
-                };
-                if (await store.RestoreAsync([KeyMetadataMac.Sign(mac, ringId, moved)], cancellationToken).ConfigureAwait(false) == 1)
+                var moved = Retire(Restored(entry) with { Version = versions.Select(v => v.Version).DefaultIfEmpty().Max() + 1 });
+                if (await store.RestoreAsync([moved], Retire, cancellationToken).ConfigureAwait(false) == 1)
                 {
                     added++;
                     break;
@@ -260,6 +255,11 @@ internal sealed partial class KeyRing
         }
 
         return added;
+
+        static KeyRingEntry Restored(KeyRingEntry entry) => entry with { Revision = checked(entry.Revision + KeyResolver.RestoredRevisions) };
+
+        KeyRingEntry Retire(KeyRingEntry entry)
+            => KeyMetadataMac.Sign(mac, ringId, entry with { State = entry.State is KeyState.Active or KeyState.PreActive ? KeyState.Deactivated : entry.State, StateChangedAt = Now() });
     }
 
     private async Task<bool> MergeAsync(KeyRingEntry entry, KeyRingEntry held, Guid ringId, DataKey mac, IKeyRingStore store, CancellationToken cancellationToken)

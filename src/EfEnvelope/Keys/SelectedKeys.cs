@@ -18,9 +18,8 @@ internal sealed record SelectedKeys(Guid RingId, SelectionMeaning Meaning, IRead
     /// <summary>All of them: those of scopes and the row keys.</summary>
     public long Count => Covered.Count + RowKeys.Sum(k => k.Keys);
 
-    /// <summary>When the last of those that open stopped sealing; null where none opens.</summary>
-    public DateTimeOffset? LastChangeOfOpen
-        => Covered.Where(e => IsOpen(e.State)).Select(e => e.StateChangedAt ?? e.CreatedAt).Concat(RowKeys.Where(k => IsOpen(k.State)).Select(k => k.ChangedAt)).Select(at => (DateTimeOffset?)at).Max();
+    /// <summary>Whether one of them opens.</summary>
+    public bool HasOpen => Covered.Any(e => IsOpen(e.State)) || RowKeys.Any(k => IsOpen(k.State));
 
     /// <summary>Whether each of these keys that is open had been found by an earlier search, and row keys under the keks of that search alone: somebody else may have marked others since, whose lease is a later one.</summary>
     public bool IsWithin(SelectedKeys earlier)

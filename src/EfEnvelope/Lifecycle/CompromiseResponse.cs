@@ -47,13 +47,13 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
             seen = session.Runtime.TimeProvider.GetTimestamp();
         }
 
-        if (late.LastChangeOfOpen is not { } lastChange)
+        if (!late.HasOpen)
         {
             // Nothing is left to refuse: what the job counted at its end tells whether the keys are out of use.
             return new CompromiseReport(exposure, reencryption, 0, [], reencryption.Completion.CutOff.NotReachedBecause ?? reencryption.Census.NotAllBecause ?? StillNamed(late, reencryption.Census));
         }
 
-        if (await NotReachedAsync(lastChange, seen, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await NotReachedAsync(seen, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             return NotRevoked(notReached);
         }
@@ -120,8 +120,8 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         static bool IsRefused(KeyState state) => state is KeyState.Revoked or KeyState.PendingDestruction;
     }
 
-    private async Task<string?> NotReachedAsync(DateTimeOffset lastChange, long seen, CancellationToken cancellationToken)
+    private async Task<string?> NotReachedAsync(long seen, CancellationToken cancellationToken)
         => options.Reencryption.CutOffTimeout == TimeSpan.Zero
             ? "the cut-off was not waited for (CutOffTimeout is zero)"
-            : await CutOff.WaitAsync(session, lastChange, seen, options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
+            : await CutOff.WaitAsync(session, seen, options.Reencryption.CutOffTimeout, cancellationToken).ConfigureAwait(false);
 }

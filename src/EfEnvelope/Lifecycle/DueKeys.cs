@@ -11,7 +11,6 @@ internal sealed class DueKeys(DateTimeOffset now)
     private readonly HashSet<Guid> _orphanKeks = [];
     private long _waitingScopes;
     private long _waitingRowKeys;
-    private DateTimeOffset? _lastRowKey;
 
     /// <summary>Keys of scopes whose window is over.</summary>
     public IReadOnlyList<KeyRingEntry> Scopes => _scopes;
@@ -30,15 +29,12 @@ internal sealed class DueKeys(DateTimeOffset now)
 
     public bool IsEmpty => _scopes.Count == 0 && RowKeys == 0;
 
-    /// <summary>When the last of those whose window is over was scheduled.</summary>
-    public DateTimeOffset LastChange => _scopes.Select(e => e.StateChangedAt ?? e.CreatedAt).Append(_lastRowKey ?? DateTimeOffset.MinValue).Max();
-
     /// <summary>Forgets the row keys.</summary>
     public void Restart()
     {
         _rowKeys.Clear();
         _orphanKeks.Clear();
-        (_waitingRowKeys, RowKeys, _lastRowKey) = (0, 0, null);
+        (_waitingRowKeys, RowKeys) = (0, 0);
     }
 
     /// <summary>Adds a key if it is scheduled.</summary>
@@ -78,8 +74,6 @@ internal sealed class DueKeys(DateTimeOffset now)
             {
                 _rowKeys.Add(key);
             }
-
-            _lastRowKey = (key.StateChangedAt ?? key.CreatedAt) is var at && at > (_lastRowKey ?? DateTimeOffset.MinValue) ? at : _lastRowKey;
         }
     }
 }

@@ -118,8 +118,7 @@ public sealed partial class EnvelopeKeys
         }
 
         var seen = _session.Runtime.TimeProvider.GetTimestamp();
-        var lastChange = wrapped.Select(k => k.ChangedAt).Append(key.StateChangedAt ?? key.CreatedAt).Max();
-        if (await CutOff.WaitAsync(_session, lastChange, seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await CutOff.WaitAsync(_session, seen, CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             throw new KeyInUseException($"Key {key.Id} may still be sealed with: {notReached}. It is kept. {changed} Try again later.") { KeyId = key.Id };
         }

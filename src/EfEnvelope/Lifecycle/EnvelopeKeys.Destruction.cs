@@ -89,7 +89,7 @@ public sealed partial class EnvelopeKeys
             return new DestructionReport(ChangedKeys.Of(destroyed), [], due.Waiting);
         }
 
-        if (await CutOff.WaitAsync(_session, due.LastChange, _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
+        if (await CutOff.WaitAsync(_session, _session.Runtime.TimeProvider.GetTimestamp(), CutOffTimeout, cancellationToken).ConfigureAwait(false) is { } notReached)
         {
             return KeepAll(due, destroyed, null, notReached);
         }

@@ -2,6 +2,7 @@ using System.Linq.Expressions;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope;
@@ -25,7 +26,7 @@ public sealed class EnvelopeProtector
         _session = EnvelopeSession.Of(context);
     }
 
-    /// <summary>Seals a value as its column would hold it.</summary>
+    /// <summary>Seals a value as its column would hold it. Registers the context's columns with the ring as a save does, so that every census counts them.</summary>
     /// <typeparam name="TEntity">The entity.</typeparam>
     /// <typeparam name="TValue">The property's type, or what its own conversion yields.</typeparam>
     /// <param name="property">The encrypted property, such as <c>c => c.Name</c> or <c>c => c.Home.Street</c>.</param>
@@ -34,7 +35,7 @@ public sealed class EnvelopeProtector
     /// <param name="row">The row that the value will stand in, for columns that are bound to their row; null, the default, elsewhere.</param>
     /// <param name="cancellationToken">Cancels loading the key.</param>
     /// <returns>The envelope; <see cref="Arm"/> makes its text form.</returns>
-    /// <exception cref="EnvelopeConfigurationException">The property is not encrypted, the scope is of another kind, or the column needs a row and none is given.</exception>
+    /// <exception cref="EnvelopeConfigurationException">The property is not encrypted, the scope is of another kind, the column needs a row and none is given, or the ring lists the column with another column id. Nothing was sealed.</exception>
     /// <exception cref="KeyNotFoundInRingException">The row has no key in the ring: it is not saved yet, or has another tenant or subject.</exception>
     public async Task<byte[]> SealAsync<TEntity, TValue>(
         Expression<Func<TEntity, TValue>> property, TValue value, EnvelopeScope scope, EnvelopeRow? row = null, CancellationToken cancellationToken = default)
@@ -46,7 +47,13 @@ public sealed class EnvelopeProtector
         var sealing = column.SealingScope(scope, row);
         _session.TransientKeys.ForgetEnded();
         using var pins = new KeyPins();
-        var key = await _session.Ring.GetForSealingAsync(sealing, _session.OpenStore(), _session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
+        var store = _session.OpenStore();
+        var written = ColumnRegistry.TablesOf(_session.Context.Model, column.Declaration.ColumnId);
+        await ColumnRegistry.CheckAsync(_session, store, written, cancellationToken).ConfigureAwait(false);
+        var key = await _session.Ring.GetForSealingAsync(sealing, store, _session.TransientKeys, pins, cancellationToken).ConfigureAwait(false);
+
+        // Whoever sends it, every census must know of its column by then.
+        await ColumnRegistry.EnsureRegisteredAsync(_session, store, written, cancellationToken).ConfigureAwait(false);
         return column.Seal(key, row, value);
     }
 

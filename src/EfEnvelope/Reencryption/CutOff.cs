@@ -12,9 +12,6 @@ internal static class CutOff
 {
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>How far two machines' clocks may be apart before a change that looks old might be new: ten minutes each, in either direction.</summary>
-    internal static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
-
     /// <summary>
     /// The transactions that are open in this database. By their locks: each takes one on its own virtual id before its first statement and keeps it until its end is visible to others. These are told to every role, and of every
     /// session; when a transaction began is neither (<c>track_activities</c>, <c>pg_read_all_stats</c>). Autovacuum runs under no role.
@@ -43,24 +40,23 @@ internal static class CutOff
         var started = session.Runtime.TimeProvider.GetTimestamp();
         var (waitedFor, notReached) = retired.IsEmpty ? ("nothing: no key is retired", null)
             : timeout == TimeSpan.Zero ? ("nothing", "the cut-off was not waited for (CutOffTimeout is zero)")
-            : ("the end of the sealing lease, then of every older transaction, prepared ones too", await WaitAsync(session, retired.LastChange, seen, timeout, cancellationToken).ConfigureAwait(false));
+            : ("the end of the sealing lease, then of every older transaction, prepared ones too", await WaitAsync(session, seen, timeout, cancellationToken).ConfigureAwait(false));
         return new CompletionCutOff(
             retired.IsEmpty ? null : retired.LastChange, (long)(await LeaseAsync(session, cancellationToken).ConfigureAwait(false)).TotalMilliseconds,
             (long)session.Runtime.TimeProvider.GetElapsedTime(started).TotalMilliseconds, waitedFor, notReached is null, notReached);
     }
 
     /// <param name="session">The job's session.</param>
-    /// <param name="lastChange">When the last stale key stopped sealing, by the clock of whoever changed it.</param>
-    /// <param name="seen">Timestamp of this process at which the change was known to be committed: the lease is counted from there, since clocks differ.</param>
+    /// <param name="seen">Timestamp of this process at which the last change of a stale key was known to be committed: the lease is counted from there. When the change was made only the clock of whoever made it says, and clocks differ.</param>
     /// <param name="timeout">How long to wait at most.</param>
     /// <param name="cancellationToken">Cancels the wait.</param>
     /// <returns>Null when the cut-off is reached; else why not.</returns>
-    public static async Task<string?> WaitAsync(EnvelopeSession session, DateTimeOffset lastChange, long seen, TimeSpan timeout, CancellationToken cancellationToken)
+    public static async Task<string?> WaitAsync(EnvelopeSession session, long seen, TimeSpan timeout, CancellationToken cancellationToken)
     {
         var time = session.Runtime.TimeProvider;
         var lease = await LeaseAsync(session, cancellationToken).ConfigureAwait(false);
         var started = time.GetTimestamp();
-        var wait = time.GetUtcNow() - lastChange > lease + ClockTolerance ? TimeSpan.Zero : lease - time.GetElapsedTime(seen);
+        var wait = lease - time.GetElapsedTime(seen);
         if (wait > timeout)
         {
             return $"the sealing lease ends in {wait.TotalSeconds:0} s, later than the job was to wait ({timeout.TotalSeconds:0} s)";

@@ -144,7 +144,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     /// <summary>Rows of the ring are never deleted by EfEnvelope: of a key that is no longer in it, nobody can say which cells name it.</summary>
     private string? Lost(HashSet<Guid> held)
         => _treated.Ids.Where(id => !held.Contains(id)).ToList() is { Count: > 0 } lost
-            ? $"the key ring lost key(s) that rows had to leave while the job ran: {string.Join(", ", lost.Take(10))}. Restore the ring's rows, from an export or a backup, and run the job again"
+            ? $"the key ring lost key(s) that rows had to leave while the job ran: {string.Join(", ", lost.Take(10))}. Restore the ring's rows, from an export or a backup, report again what was reported of these keys since, and run the job again"
             : null;
 
     private static string Explain(IReadOnlyList<BlockedKey> blocked)

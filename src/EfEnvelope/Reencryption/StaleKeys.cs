@@ -10,6 +10,9 @@ namespace EfEnvelope.Reencryption;
 /// </summary>
 internal sealed class StaleKeys
 {
+    /// <summary>How far two machines' clocks may be apart before a row key that looks retired long ago may have been retired just now: ten minutes each, in either direction.</summary>
+    private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(20);
+
     private readonly Dictionary<Guid, KeyRingEntry> _byId;
     private readonly Dictionary<Guid, KeyRingEntry> _keks;
     private readonly HashSet<string>? _rowKeyTables;
@@ -99,7 +102,7 @@ internal sealed class StaleKeys
     /// </summary>
     public bool IsWithin(StaleKeys earlier)
         => Entries.All(e => earlier._byId.ContainsKey(e.Id)) && _keks.Keys.All(earlier._keks.ContainsKey)
-            && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k) || (k.ChangedAt < earlier._listedAt - CutOff.ClockTolerance && earlier.RowKeys.Any(e => e.KekId == k.KekId && e.Parent == k.Parent && e.State == k.State && e.Keys > k.Keys)));
+            && RowKeys.All(k => earlier._keks.ContainsKey(k.KekId) || earlier.RowKeys.Contains(k) || (k.ChangedAt < earlier._listedAt - ClockTolerance && earlier.RowKeys.Any(e => e.KekId == k.KekId && e.Parent == k.Parent && e.State == k.State && e.Keys > k.Keys)));
 
     /// <summary>Whether it is a stale key of a scope.</summary>
     public bool Contains(Guid id) => _byId.ContainsKey(id);

@@ -320,6 +320,29 @@ public abstract class RegisteredColumnTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_the_protector_alone_sealed_is_counted_by_every_other_context()
+    {
+        await CreateBothAsync();
+        await using var a = New(Tickets);
+        await using var loader = New(Orders);
+        await SaveAsync(a, new Ticket { Id = 1, Code = "a" });
+        var cell = await new EnvelopeProtector(loader).SealAsync((Order o) => o.Iban, "b", EnvelopeScope.Global);
+        await Database.ExecuteAsync($"INSERT INTO \"Orders\" (\"Id\", \"Iban\") VALUES (1, {(provider == "SQLite" ? $"x'{Convert.ToHexString(cell)}'" : $"'\\x{Convert.ToHexString(cell)}'::bytea")})");
+        var keys = new EnvelopeKeys(a);
+        var old = await RotateAsync(keys);
+        var report = await keys.ReencryptAsync();
+        Assert.Equal((1L, false, 1L), (report.Rows, report.IsProven, report.Census.CountOf(old)));
+        Assert.Contains("Orders.Iban", report.NotProvenBecause, StringComparison.Ordinal);
+
+        await Database.ExecuteAsync("UPDATE \"EnvelopeColumns\" SET \"ColumnId\" = 'Order.Other' WHERE \"ColumnName\" = 'Iban'");
+        await using var cold = New(Orders);
+        await keys.RotateAsync(EnvelopeScope.Global);
+        PassLease();
+        var changed = await Assert.ThrowsAsync<EnvelopeConfigurationException>(() => new EnvelopeProtector(cold).SealAsync((Order o) => o.Iban, "c", EnvelopeScope.Global));
+        Assert.Contains("Order.Other", changed.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_column_that_a_version_before_registered_without_its_schema_is_one_with_its_own()
     {
         await using var context = New(Orders);

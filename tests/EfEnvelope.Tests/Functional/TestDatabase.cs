@@ -4,7 +4,6 @@ using EfEnvelope.KeyManagement;
 using EfEnvelope.Tests.Postgres;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.Extensions.Time.Testing;
 using Npgsql;
 
 namespace EfEnvelope.Tests.Functional;
@@ -15,12 +14,12 @@ public abstract class TestDatabase : IAsyncDisposable
     public static async Task<TestDatabase> CreateAsync(string provider)
         => provider == "PostgreSQL"
             ? new PostgresDatabase(await (await PostgresServer.GetAsync()).CreateDatabaseAsync())
-            : new SqliteDatabase(Path.Combine(TestFolder.Quick, $"efenvelope-{Guid.NewGuid():N}.db"));
+            : new SqliteDatabase(Path.Combine(Path.GetTempPath(), $"efenvelope-{Guid.NewGuid():N}.db"));
 
     /// <summary>The key service of this database; part of the runtime's identity, so databases do not share caches.</summary>
     internal IKeyManagementService KeyService { get; set; } = new InMemoryKeyManagementService();
 
-    public FakeTimeProvider Time { get; } = new(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
+    public PatientClock Time { get; } = new();
 
     public abstract string ConnectionString { get; }
 
@@ -87,6 +86,14 @@ public abstract class TestDatabase : IAsyncDisposable
 
         public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? other = null) => builder.AmongMany().UseNpgsql(other ?? connectionString);
 
-        public override async ValueTask DisposeAsync() => await (await PostgresServer.GetAsync()).DropDatabaseAsync(connectionString);
+        /// <summary>Ends what the pools hold of it: hundreds of databases share the server's connections.</summary>
+        public override async ValueTask DisposeAsync()
+        {
+            await using var connection = new NpgsqlConnection((await PostgresServer.GetAsync()).ConnectionString);
+            await connection.OpenAsync();
+            await using var command = new NpgsqlCommand("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", connection);
+            command.Parameters.Add(new NpgsqlParameter { Value = new NpgsqlConnectionStringBuilder(connectionString).Database });
+            await command.ExecuteNonQueryAsync();
+        }
     }
 }

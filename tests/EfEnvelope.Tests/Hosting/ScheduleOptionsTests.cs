@@ -6,6 +6,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.Hosting;
 
@@ -77,7 +78,8 @@ public sealed class ScheduleOptionsTests
     public async Task A_run_begins_in_its_window_ends_with_it_and_is_taken_up_in_the_next()
     {
         await using var database = await TestDatabase.CreateAsync("SQLite");
-        await using (var context = new LoadContext(database.Options()))
+        var clock = new FakeTimeProvider(database.Time.GetUtcNow());
+        await using (var context = new LoadContext(database.Options(e => e.UseTimeProvider(clock))))
         {
             await context.Database.EnsureCreatedAsync();
             context.AddRange(Enumerable.Range(0, 40).Select(n => new Item { Id = n, Number = n, TenantId = 1, First = $"f{n}" }));
@@ -85,14 +87,14 @@ public sealed class ScheduleOptionsTests
             await Retirement.RotateAllAsync(context, "test");
         }
 
-        database.Time.Advance(TimeSpan.FromHours(12));
+        clock.Advance(TimeSpan.FromHours(12));
 
         var committed = 0;
-        var timers = new CountedTimers(database.Time);
+        var timers = new CountedTimers(clock);
         using var host = Build(services =>
         {
             services.AddSingleton<TimeProvider>(timers);
-            services.AddScoped(_ => new LoadContext(database.Options()));
+            services.AddScoped(_ => new LoadContext(database.Options(e => e.UseTimeProvider(clock))));
             services.AddEnvelopeReencryption<LoadContext>(o =>
             {
                 (o.Jitter, o.Window) = (TimeSpan.Zero, ReencryptionWindow.Parse("22:00-05:00 Europe/Zurich"));
@@ -103,7 +105,7 @@ public sealed class ScheduleOptionsTests
                     {
                         if (step == JobStep.Committed && ++committed == 2)
                         {
-                            database.Time.Advance(TimeSpan.FromHours(7));
+                            clock.Advance(TimeSpan.FromHours(7));
                         }
 
                         return ValueTask.CompletedTask;
@@ -118,17 +120,17 @@ public sealed class ScheduleOptionsTests
 
         // The first ends with the request, which comes outside of the window; the clock is put forward once the second one waits for the window.
         await UntilAsync(() => schedule.Status.NextRunAt == evening && timers.Made == 2);
-        database.Time.Advance(TimeSpan.FromHours(8));
+        clock.Advance(TimeSpan.FromHours(8));
         await UntilAsync(() => schedule.Status.NextRunAt == evening);
         Assert.Null(schedule.Status.LastStartedAt);
 
-        database.Time.Advance(TimeSpan.FromHours(1));
+        clock.Advance(TimeSpan.FromHours(1));
         await UntilAsync(() => schedule.Status is { LastOutcome: ReencryptionOutcome.Stopped, IsRunning: false });
         Assert.Equal(2, committed);
         Assert.Equal(evening, schedule.Status.LastStartedAt);
         await UntilAsync(() => schedule.Status.NextRunAt == evening + TimeSpan.FromDays(1));
 
-        database.Time.Advance(evening + TimeSpan.FromDays(1) - database.Time.GetUtcNow());
+        clock.Advance(evening + TimeSpan.FromDays(1) - clock.GetUtcNow());
         await UntilAsync(() => schedule.Status is { LastReport: not null, IsRunning: false });
         Assert.Equal((evening + TimeSpan.FromDays(1), 20L, 0L), (schedule.Status.LastStartedAt, schedule.Status.LastReport!.Rows, schedule.Status.LastReport.Census.StaleCells));
         await host.StopAsync();

@@ -89,25 +89,16 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
         return await Run(() => inner.TryInsertAsync(entries, cancellationToken));
     }
 
-    public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => Run(() => inner.RestoreAsync(entries, cancellationToken));
+    public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, KeyRingEntry> retire, CancellationToken cancellationToken) => Run(() => inner.RestoreAsync(entries, retire, cancellationToken));
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken) => Run(() => inner.TryUpdateAsync(entry, cancellationToken));
 
     /// <summary>Thrown after a change was committed, while it is set: the process dies with its work done and unknown to it.</summary>
     public Func<Exception>? DieAfterChange { get; set; }
 
-    /// <summary>The answer to the next commit is lost: asked again, the store finds that the rows are not what they were.</summary>
-    public bool LosesAnswer { get; set; }
-
     public async Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
     {
         var done = await Run(() => inner.TryChangeAsync(inserted, changed, cancellationToken));
-        if (LosesAnswer)
-        {
-            LosesAnswer = false;
-            return false;
-        }
-
         return DieAfterChange is { } death ? throw death() : done;
     }
 

@@ -102,7 +102,7 @@ public abstract class CompromiseTests(string provider) : LifecycleFixture(provid
         var report = await new EnvelopeKeys(operators).CompromiseAsync(
             KeySelection.KmsKey(formerId), "key policy was open", new CompromiseOptions
             {
-                Reencryption = Small with
+                Reencryption = Short with
                 {
                     FaultPoint = async step =>
                     {

@@ -12,7 +12,10 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
     protected static readonly Guid TenantA = Guid.Parse("aaaaaaaa-0000-0000-0000-000000000001");
     protected static readonly Guid TenantB = Guid.Parse("bbbbbbbb-0000-0000-0000-000000000002");
 
-    protected static readonly ReencryptionOptions Small = new() { BatchSize = 50, UnitSize = 100, CutOffTimeout = TimeSpan.FromSeconds(30) };
+    protected static readonly ReencryptionOptions Small = new() { BatchSize = 50, UnitSize = 100, CutOffTimeout = TimeSpan.FromMinutes(5) };
+
+    /// <summary>Waits for no whole lease: one is over when the test says so, or not.</summary>
+    protected static readonly ReencryptionOptions Short = Small with { CutOffTimeout = TimeSpan.FromSeconds(30) };
 
     protected static readonly EnvelopeScope ScopeA = EnvelopeScope.Tenant(TenantA);
 
@@ -33,9 +36,9 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
     protected BankContext New(string process = "a")
         => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + process[0] })));
 
-    /// <summary>On the machine's clock, made quick, with the shortest lease: for work that waits for the cut-off by itself.</summary>
+    /// <summary>On the machine's clock, with the shortest lease: for work that waits for the cut-off by itself.</summary>
     protected BankContext Live(string process = "a", TimeSpan? lease = null)
-        => new(Database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = lease ?? TimeSpan.FromSeconds(1), MaxCachedKeys = 1000 + process[0] })));
+        => new(Database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = lease ?? TimeSpan.FromSeconds(1), MaxCachedKeys = 1000 + process[0] })));
 
     protected async Task SeedAsync(BankContext context, int customers, int cards)
     {
@@ -52,7 +55,7 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
         await context.SaveChangesAsync();
     }
 
-    /// <summary>Far enough that the lease is over by every clock that may have written the change.</summary>
+    /// <summary>Far enough that every process asks the ring again.</summary>
     protected void PassLease() => Database.Time.Advance(TimeSpan.FromMinutes(22));
 
     protected static async Task<KeyInfo> KeyAsync(BankContext context, string scope, int version = 1, KeyPurpose purpose = KeyPurpose.Field)

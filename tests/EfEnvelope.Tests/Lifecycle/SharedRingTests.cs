@@ -1,9 +1,7 @@
 using EfEnvelope.Cli;
 using EfEnvelope.Cryptography;
-using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.Extensions.Time.Testing;
 
 namespace EfEnvelope.Tests.Lifecycle;
 
@@ -17,7 +15,7 @@ public abstract class SharedRingTests(string provider) : IAsyncLifetime
     private static readonly Guid TenantA = Guid.Parse("aaaaaaaa-0000-0000-0000-000000000001");
     private static readonly Guid TenantB = Guid.Parse("bbbbbbbb-0000-0000-0000-000000000002");
 
-    private readonly FakeTimeProvider _clock = new(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
+    private readonly PatientClock _clock = new();
     private TestDatabase _ring = null!;
     private TestDatabase _one = null!;
     private TestDatabase _two = null!;

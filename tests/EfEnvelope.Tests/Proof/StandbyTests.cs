@@ -16,7 +16,7 @@ public sealed class StandbyTests
     public async Task A_standby_proves_nothing_and_still_verifies()
     {
         await using var cluster = await PostgresCluster.StartAsync();
-        var time = new FakeTimeProvider(DateTimeOffset.Parse("2026-01-01T00:00:00Z"));
+        var time = new PatientClock();
         var service = new InMemoryKeyManagementService();
         var connection = new NpgsqlConnectionStringBuilder(cluster.ConnectionString) { Pooling = false }.ConnectionString;
         DbContextOptions Options() => EfEnvelope.JobProcess.Load.TestOptions.AmongMany(new DbContextOptionsBuilder()).UseNpgsql(connection).UseEnvelopeEncryption(e => e.UseKeyManagementService(service).UseTimeProvider(time)).Options;
@@ -28,7 +28,6 @@ public sealed class StandbyTests
             await primary.SaveChangesAsync();
             var keys = new EnvelopeKeys(primary);
             await keys.RotateAsync(EnvelopeScope.Global);
-            time.Advance(TimeSpan.FromMinutes(22));
             var report = await keys.ReencryptAsync();
             Assert.True(report.IsProven, report.NotProvenBecause);
             proof = report.Completion.ToJson();

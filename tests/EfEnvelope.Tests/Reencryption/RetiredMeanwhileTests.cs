@@ -1,4 +1,5 @@
 using EfEnvelope.Cryptography;
+using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
@@ -45,6 +46,31 @@ public sealed class PostgresRetiredMeanwhileTests() : RetiredMeanwhileTests("Pos
 /// <summary>Keys that are retired while a job runs: its proof covers them too.</summary>
 public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(provider)
 {
+    [Theory]
+    [InlineData(-2)]
+    [InlineData(2)]
+    public async Task No_clock_that_is_hours_off_shortens_the_lease_that_a_rotation_has(int hours)
+    {
+        await using var context = New();
+        await SeedAsync(context, 2, 0);
+        var clock = new PatientClock();
+        clock.Advance(TimeSpan.FromHours(5 + hours));
+        Database.Time.Advance(TimeSpan.FromHours(5));
+        await using (var laptop = new BankContext(Database.Options(e => e.UseTimeProvider(clock))))
+        {
+            await new EnvelopeKeys(laptop).RotateAsync(ScopeA);
+        }
+
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Short);
+        Assert.Equal((1L, false), (report.Rows, report.IsProven));
+        Assert.Contains("sealing lease ends in 60 s", report.NotProvenBecause, StringComparison.Ordinal);
+        var old = await KeyAsync(context, ScopeA.Value);
+        await Assert.ThrowsAsync<KeyInUseException>(() => new EnvelopeKeys(context) { CutOffTimeout = TimeSpan.FromSeconds(30) }.RevokeAsync(old.Id));
+        var started = Database.Time.GetTimestamp();
+        Assert.Equal(KeyState.Revoked, (await new EnvelopeKeys(context).RevokeAsync(old.Id)).State);
+        Assert.Equal(new KeyRingOptions().SealingLease, Database.Time.GetElapsedTime(started));
+    }
+
     [Fact]
     public async Task A_key_that_is_retired_while_a_job_runs_has_its_own_lease_waited_for()
     {
@@ -54,7 +80,7 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
         Assert.Equal("Name 0", (await ReadAsync(writer)).FullName);
         await new EnvelopeKeys(context).RotateAsync(ScopeA);
         var steps = 0;
-        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Short with
         {
             FaultPoint = async step =>
             {
@@ -87,21 +113,27 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
         await writer.SaveChangesAsync();
         await context.Customers.IgnoreQueryFilters().Where(c => c.TenantId == TenantB).ExecuteDeleteAsync();
         await new EnvelopeKeys(context).RotateAsync(ScopeA);
-        PassLease();
-        writer.Add(new Customer { TenantId = TenantA, Branch = "w1", FullName = "n", Ssn = "s" });
-        await writer.SaveChangesAsync();
-        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with
+        var steps = 0;
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Short with
         {
             FaultPoint = async step =>
             {
-                if (step == JobStep.CutOff)
+                if (step == JobStep.Worked && ++steps == 1)
+                {
+                    Database.Time.Advance(TimeSpan.FromSeconds(61));
+                    writer.Add(new Customer { TenantId = TenantA, Branch = "w1", FullName = "n", Ssn = "s" });
+                    await writer.SaveChangesAsync();
+                }
+                else if (step == JobStep.CutOff && steps == 1)
                 {
                     await using var other = New("c");
                     await new EnvelopeKeys(other).RotateAsync(EnvelopeScope.Tenant(TenantB));
                 }
             },
         });
+        Assert.Equal(2, steps);
         Assert.False(report.IsProven);
+        Assert.Contains("sealing lease ends", report.NotProvenBecause, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -166,15 +198,20 @@ public abstract class RetiredMeanwhileTests(string provider) : LifecycleFixture(
         }
 
         await using var writer = New("b");
-        writer.Add(new Customer { TenantId = TenantB, Branch = "w0", FullName = "n", Ssn = "s" });
-        await writer.SaveChangesAsync();
-        await writer.Customers.IgnoreQueryFilters().Where(c => c.TenantId == TenantB).ExecuteDeleteAsync();
         await using var job = New("c");
-        var report = await new EnvelopeKeys(job).ReencryptAsync(Small with
+        var steps = 0;
+        var report = await new EnvelopeKeys(job).ReencryptAsync(Short with
         {
             FaultPoint = async step =>
             {
-                if (step == JobStep.CutOff && export.CanRead)
+                if (step == JobStep.Worked && ++steps == 1)
+                {
+                    Database.Time.Advance(TimeSpan.FromSeconds(61));
+                    writer.Add(new Customer { TenantId = TenantB, Branch = "w0", FullName = "n", Ssn = "s" });
+                    await writer.SaveChangesAsync();
+                    await writer.Customers.IgnoreQueryFilters().Where(c => c.TenantId == TenantB).ExecuteDeleteAsync();
+                }
+                else if (step == JobStep.CutOff && export.CanRead)
                 {
                     export.Position = 0;
                     await using var other = New("d");

@@ -48,7 +48,16 @@ internal static class ColumnRegistry
 
     /// <summary>The tables that a statement with values of a column may write to: documents do not tell whose their members are.</summary>
     public static IEnumerable<string> TablesOf(IModel model, string columnId)
-        => Declared(model).Where(c => c.Value?.FindEnvelope() is not { } declaration || declaration.ColumnId == columnId).Select(c => DataTables.NameOf(c.Key.Table));
+    {
+        // Begun only where it is looked at.
+        foreach (var ((table, _), property) in Declared(model))
+        {
+            if (property?.FindEnvelope() is not { } declaration || declaration.ColumnId == columnId)
+            {
+                yield return DataTables.NameOf(table);
+            }
+        }
+    }
 
     private static Registration? Find(EnvelopeSession session, IEnumerable<string>? written)
         => Registered.TryGetValue(session.Context.Model, out var rings) && session.Ring is var ring && rings.TryGetValue((ring, DataDatabase.PlaceOf(session)), out var known)

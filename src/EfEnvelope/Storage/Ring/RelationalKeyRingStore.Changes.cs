@@ -20,7 +20,7 @@ internal sealed partial class RelationalKeyRingStore
             using (var replace = Command(connection, transaction))
             {
                 var id = _ring.Add(replace, nameof(EnvelopeRingRow.RingId), identity.Id);
-                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} = {id} OR NOT EXISTS (SELECT 1 FROM {_keys.Name})";
+                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} <> {id} AND NOT EXISTS (SELECT 1 FROM {_keys.Name})";
                 await replace.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
             }
 
@@ -39,9 +39,11 @@ internal sealed partial class RelationalKeyRingStore
             return true;
         }, cancellationToken);
 
-    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => InsertAllAsync(entries, onlyLiving: true, cancellationToken);
+    public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
+        => InsertAllAsync(entries, IsFirstOfScope, FindLivingAsync, cancellationToken);
 
-    public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken) => InsertAllAsync(entries, onlyLiving: false, cancellationToken);
+    public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, KeyRingEntry> retire, CancellationToken cancellationToken)
+        => InsertAllAsync(entries, IsSealing, (connection, transaction, all, token) => RetireFollowedAsync(connection, transaction, all, retire, token), cancellationToken);
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
@@ -100,15 +102,20 @@ internal sealed partial class RelationalKeyRingStore
             }
         }, cancellationToken);
 
-    private Task<int> InsertAllAsync(IReadOnlyCollection<KeyRingEntry> entries, bool onlyLiving, CancellationToken cancellationToken)
+    /// <param name="entries">The rows.</param>
+    /// <param name="isChosen">Which first versions are chosen among, too, as every later one is.</param>
+    /// <param name="choose">Says what is inserted of them, while the ring's row is locked.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    private Task<int> InsertAllAsync(
+        IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, bool> isChosen, Func<DbConnection, DbTransaction?, IReadOnlyCollection<KeyRingEntry>, CancellationToken, Task<IReadOnlyCollection<KeyRingEntry>>> choose, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
         {
             var (epoch, due) = (0L, entries);
             var isRaised = entries.Any(e => e.Version > 1);
-            if (isRaised || (onlyLiving && entries.Any(IsFirstOfScope)))
+            if (isRaised || entries.Any(isChosen))
             {
                 epoch = isRaised ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : await LockRingAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
-                due = onlyLiving ? await FindLivingAsync(connection, transaction, entries, cancellationToken).ConfigureAwait(false) : entries;
+                due = await choose(connection, transaction, entries, cancellationToken).ConfigureAwait(false);
             }
 
             var inserted = 0;
@@ -119,6 +126,30 @@ internal sealed partial class RelationalKeyRingStore
 
             return inserted;
         }, cancellationToken);
+
+    /// <summary>A key that seals values, or wraps row keys, or is about to.</summary>
+    private static bool IsSealing(KeyRingEntry entry) => entry is { Purpose: KeyPurpose.Field or KeyPurpose.Kek, State: KeyState.Active or KeyState.PreActive };
+
+    /// <summary>The rows as they are inserted: of those that seal while the ring holds a newer version, or one that seals, what <paramref name="retire"/> makes of them.</summary>
+    private async Task<IReadOnlyCollection<KeyRingEntry>> RetireFollowedAsync(
+        DbConnection connection, DbTransaction? transaction, IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, KeyRingEntry> retire, CancellationToken cancellationToken)
+    {
+        var present = new Dictionary<(string Scope, KeyPurpose Purpose), int>();
+        foreach (var chunk in entries.Where(IsSealing).Select(e => e.Scope).Distinct(StringComparer.Ordinal).Chunk(ChunkSize))
+        {
+            using var command = Command(connection, transaction);
+            command.CommandText = $"SELECT {_keys.Columns(nameof(EnvelopeKeyRow.Scope), nameof(EnvelopeKeyRow.Purpose), nameof(EnvelopeKeyRow.Version), nameof(EnvelopeKeyRow.State))} FROM {_keys.Name} WHERE {_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)}";
+            using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            {
+                var at = (_keys.Read<string>(reader, 0, nameof(EnvelopeKeyRow.Scope)), (KeyPurpose)_keys.Read<int>(reader, 1, nameof(EnvelopeKeyRow.Purpose)));
+                var version = (KeyState)_keys.Read<int>(reader, 3, nameof(EnvelopeKeyRow.State)) == KeyState.Active ? int.MaxValue : _keys.Read<int>(reader, 2, nameof(EnvelopeKeyRow.Version));
+                present[at] = Math.Max(version, present.GetValueOrDefault(at));
+            }
+        }
+
+        return [.. entries.Select(e => IsSealing(e) && e.Version < present.GetValueOrDefault((e.Scope, e.Purpose)) ? retire(e) : e)];
+    }
 
     /// <summary>A scope's first data key or kek, which holds nothing yet; the ring's own mac key goes with the ring, a row's key with its row.</summary>
     private static bool IsFirstOfScope(KeyRingEntry entry) => entry is { Version: 1, KekId: null, Purpose: KeyPurpose.Field or KeyPurpose.Kek };
