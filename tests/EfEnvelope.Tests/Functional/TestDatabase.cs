@@ -14,7 +14,7 @@ public abstract class TestDatabase : IAsyncDisposable
     public static async Task<TestDatabase> CreateAsync(string provider)
         => provider == "PostgreSQL"
             ? new PostgresDatabase(await (await PostgresServer.GetAsync()).CreateDatabaseAsync())
-            : new SqliteDatabase(Path.Combine(Path.GetTempPath(), $"efenvelope-{Guid.NewGuid():N}.db"));
+            : new SqliteDatabase(Path.Combine(TestFolder.Quick, $"efenvelope-{Guid.NewGuid():N}.db"));
 
     /// <summary>The key service of this database; part of the runtime's identity, so databases do not share caches.</summary>
     internal IKeyManagementService KeyService { get; set; } = new InMemoryKeyManagementService();
@@ -86,14 +86,6 @@ public abstract class TestDatabase : IAsyncDisposable
 
         public override DbContextOptionsBuilder UseProvider(DbContextOptionsBuilder builder, string? other = null) => builder.AmongMany().UseNpgsql(other ?? connectionString);
 
-        /// <summary>Ends what the pools hold of it: hundreds of databases share the server's connections.</summary>
-        public override async ValueTask DisposeAsync()
-        {
-            await using var connection = new NpgsqlConnection((await PostgresServer.GetAsync()).ConnectionString);
-            await connection.OpenAsync();
-            await using var command = new NpgsqlCommand("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", connection);
-            command.Parameters.Add(new NpgsqlParameter { Value = new NpgsqlConnectionStringBuilder(connectionString).Database });
-            await command.ExecuteNonQueryAsync();
-        }
+        public override async ValueTask DisposeAsync() => await (await PostgresServer.GetAsync()).DropDatabaseAsync(connectionString);
     }
 }

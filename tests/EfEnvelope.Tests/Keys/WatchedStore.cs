@@ -96,9 +96,18 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
     /// <summary>Thrown after a change was committed, while it is set: the process dies with its work done and unknown to it.</summary>
     public Func<Exception>? DieAfterChange { get; set; }
 
+    /// <summary>The answer to the next commit is lost: asked again, the store finds that the rows are not what they were.</summary>
+    public bool LosesAnswer { get; set; }
+
     public async Task<bool> TryChangeAsync(IReadOnlyCollection<KeyRingEntry> inserted, IReadOnlyCollection<KeyRingEntry> changed, CancellationToken cancellationToken)
     {
         var done = await Run(() => inner.TryChangeAsync(inserted, changed, cancellationToken));
+        if (LosesAnswer)
+        {
+            LosesAnswer = false;
+            return false;
+        }
+
         return DieAfterChange is { } death ? throw death() : done;
     }
 

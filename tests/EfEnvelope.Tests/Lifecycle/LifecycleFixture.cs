@@ -36,9 +36,9 @@ public abstract class LifecycleFixture(string provider) : IAsyncLifetime
     protected BankContext New(string process = "a")
         => new(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + process[0] })));
 
-    /// <summary>On the machine's clock, with the shortest lease: for work that waits for the cut-off by itself.</summary>
+    /// <summary>On the machine's clock, made quick, with the shortest lease: for work that waits for the cut-off by itself.</summary>
     protected BankContext Live(string process = "a", TimeSpan? lease = null)
-        => new(Database.Options(e => e.UseTimeProvider(TimeProvider.System).With(o => o with { SealingLease = lease ?? TimeSpan.FromSeconds(1), MaxCachedKeys = 1000 + process[0] })));
+        => new(Database.Options(e => e.UseTimeProvider(QuickTime.Shared).With(o => o with { SealingLease = lease ?? TimeSpan.FromSeconds(1), MaxCachedKeys = 1000 + process[0] })));
 
     protected async Task SeedAsync(BankContext context, int customers, int cards)
     {

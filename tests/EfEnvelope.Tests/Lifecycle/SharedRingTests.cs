@@ -1,5 +1,6 @@
 using EfEnvelope.Cli;
 using EfEnvelope.Cryptography;
+using EfEnvelope.JobProcess.Load;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 

@@ -20,7 +20,7 @@ internal sealed partial class RelationalKeyRingStore
             using (var replace = Command(connection, transaction))
             {
                 var id = _ring.Add(replace, nameof(EnvelopeRingRow.RingId), identity.Id);
-                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} <> {id} AND NOT EXISTS (SELECT 1 FROM {_keys.Name})";
+                replace.CommandText = $"UPDATE {_ring.Name} SET {_ring[nameof(EnvelopeRingRow.RingId)]} = {id}, {_ring[nameof(EnvelopeRingRow.Salt)]} = {_ring.Add(replace, nameof(EnvelopeRingRow.Salt), identity.Salt)} WHERE {_ring[nameof(EnvelopeRingRow.RingId)]} = {id} OR NOT EXISTS (SELECT 1 FROM {_keys.Name})";
                 await replace.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
             }
 

@@ -4,6 +4,7 @@ using EfEnvelope.Cryptography;
 using EfEnvelope.Envelopes;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Keys;
 using Microsoft.EntityFrameworkCore;
@@ -340,6 +341,21 @@ public sealed class PostgresRingConnectionTests : IAsyncLifetime
         }
 
         await transaction.CommitAsync();
+    }
+
+    /// <summary>Every save of the process waits for a confirmation, the application's own statements for themselves alone.</summary>
+    [Fact]
+    public async Task Time_outs_that_the_application_took_away_bound_the_rings_connections_and_no_jobs()
+    {
+        var endless = new NpgsqlConnectionStringBuilder(_database.ConnectionString) { Timeout = 0, CommandTimeout = 0, CancellationTimeout = 0 }.ConnectionString;
+        await using var context = new BankContext(_database.Options(connectionString: endless));
+        foreach (var workers in new[] { 0, 2 })
+        {
+            await using var lease = await RingStoreFactory.Connect(context, null, workers).OpenAsync(default);
+            var settings = new NpgsqlConnectionStringBuilder(lease.Connection.ConnectionString);
+            Assert.Equal(workers == 0 ? 30 : 0, settings.CommandTimeout);
+            Assert.Equal((15, 2000), (settings.Timeout, settings.CancellationTimeout));
+        }
     }
 
     [Fact]
