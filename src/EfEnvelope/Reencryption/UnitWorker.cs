@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using EfEnvelope.Census;
 using EfEnvelope.Envelopes;
@@ -30,7 +31,7 @@ internal sealed class UnitWorker(
                 }
                 catch
                 {
-                    await GiveBackAsync(lease.Connection, unit).ConfigureAwait(false);
+                    await GiveBackAsync(source, lease.Connection, unit).ConfigureAwait(false);
                     throw;
                 }
 
@@ -39,16 +40,28 @@ internal sealed class UnitWorker(
         }
     }
 
-    /// <summary>Who stops in order, or fails, makes nobody wait for the end of its lease: whoever put right what was wrong runs the job again at once.</summary>
-    private async Task GiveBackAsync(DbConnection connection, JobUnit unit)
+    /// <summary>
+    /// Who stops in order, or fails, makes nobody wait for the end of its lease: whoever put right what was wrong runs the job again at once. Some errors of a server that goes on - a full disk - cost the connection.
+    /// </summary>
+    private async Task GiveBackAsync(RingConnection source, DbConnection connection, JobUnit unit)
     {
         try
         {
-            await jobs.GiveBackAsync(connection, jobId, unit, CancellationToken.None).ConfigureAwait(false);
+            if (connection.State == ConnectionState.Open)
+            {
+                await jobs.GiveBackAsync(connection, jobId, unit, CancellationToken.None).ConfigureAwait(false);
+                return;
+            }
+
+            var another = await source.OpenAsync(CancellationToken.None).ConfigureAwait(false);
+            await using (another.ConfigureAwait(false))
+            {
+                await jobs.GiveBackAsync(another.Connection, jobId, unit, CancellationToken.None).ConfigureAwait(false);
+            }
         }
-        catch (Exception error) when (error is DbException or InvalidOperationException or IOException)
+        catch (Exception error) when (error is DbException or InvalidOperationException or IOException || connection.State != ConnectionState.Open)
         {
-            // The connection is gone: the lease ends by itself.
+            // The database is away, and what the worker failed with is what counts: the lease ends by itself.
         }
     }
 
@@ -69,7 +82,7 @@ internal sealed class UnitWorker(
                 cancellationToken.ThrowIfCancellationRequested();
                 if (!throttle.IsOpen)
                 {
-                    await GiveBackAsync(connection, unit).ConfigureAwait(false);
+                    await GiveBackAsync(source, connection, unit).ConfigureAwait(false);
                     return;
                 }
 

@@ -35,6 +35,9 @@ public sealed class FakeKmsServer : IAsyncDisposable
     /// <summary>Region that each request was signed for, in order.</summary>
     public ConcurrentQueue<string> SigningRegions { get; } = new();
 
+    /// <summary>What the SDK says of each request: which attempt it is, of how many.</summary>
+    public ConcurrentQueue<string> Attempts { get; } = new();
+
     /// <summary>Operations that the caller may not call.</summary>
     public ConcurrentDictionary<string, bool> Denied { get; } = new(StringComparer.Ordinal);
 
@@ -107,6 +110,7 @@ public sealed class FakeKmsServer : IAsyncDisposable
         using var reader = new StreamReader(http.Request.Body);
         var body = await reader.ReadToEndAsync();
         Requests.Enqueue((operation, body));
+        Attempts.Enqueue(http.Request.Headers["amz-sdk-request"].ToString());
 
         // AWS4-HMAC-SHA256 Credential=id/date/region/service/aws4_request, ...
         SigningRegions.Enqueue(http.Request.Headers.Authorization.ToString().Split('/') is [_, _, var region, ..] ? region : "");
