@@ -208,7 +208,8 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     public async Task A_save_of_one_statement_that_waited_for_its_connection_for_half_a_lease_asks_anew()
     {
         var opening = new ConnectionPoint();
-        await using var writer = New((IInterceptor)opening);
+        await using var source = opening.Build(Database.ConnectionString);
+        await using var writer = new BankContext(Database.Options(e => e.With(o => o with { MaxCachedKeys = 1000 + 'a' }), o => o.UseNpgsql(source)));
         await SeedAsync(writer, 1, 0);
         Add(writer, "w0");
         opening.Reach = async () =>
@@ -250,22 +251,14 @@ public sealed class PostgresSaveLeaseTests() : SaveLeaseTests("PostgreSQL")
     private static async Task AssertAbortedAsync(BankContext context)
         => Assert.Equal(PostgresErrorCodes.InFailedSqlTransaction, (await Assert.ThrowsAsync<PostgresException>(() => context.Database.ExecuteSqlRawAsync("SELECT 1"))).SqlState);
 
-    /// <summary>Reached once, when the context's connection is about to be opened.</summary>
-    private sealed class ConnectionPoint : DbConnectionInterceptor
+    /// <summary>Reached once, while a connection of the context's is made. No interceptor: where there is one, the connection is opened before keys are chosen.</summary>
+    private sealed class ConnectionPoint
     {
         public Func<Task>? Reach { get; set; }
 
-        public override InterceptionResult ConnectionOpening(DbConnection connection, ConnectionEventData eventData, InterceptionResult result)
-        {
-            Task.Run(ReachAsync).GetAwaiter().GetResult();
-            return result;
-        }
-
-        public override async ValueTask<InterceptionResult> ConnectionOpeningAsync(DbConnection connection, ConnectionEventData eventData, InterceptionResult result, CancellationToken cancellationToken = default)
-        {
-            await ReachAsync();
-            return result;
-        }
+        public NpgsqlDataSource Build(string connectionString)
+            => new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(connectionString) { Pooling = false }.ConnectionString)
+                .UsePhysicalConnectionInitializer(_ => Task.Run(ReachAsync).GetAwaiter().GetResult(), _ => ReachAsync()).Build();
 
         private async Task ReachAsync()
         {
