@@ -18,13 +18,16 @@ internal interface IKeyRingStore
     /// <summary>The same rows over a connection that outlives the caller and its context; itself where the caller's connection is used. No I/O.</summary>
     IKeyRingStore Detach();
 
+    /// <summary>Works with the same rows over one connection: with several hosts in the connection string, each may lead to another server, of which one is behind the other. Begun anew, as a whole, where the connection is lost.</summary>
+    Task<T> OnOneConnectionAsync<T>(Func<IKeyRingStore, Task<T>> work, CancellationToken cancellationToken);
+
     /// <summary>Reads the ring's row, making it when there is none; racing callers end with the same one.</summary>
     Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken);
 
     /// <summary>Raises the longest sealing lease that the ring's row keeps; never lowers it.</summary>
     Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken);
 
-    /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 1,000 scopes a query.</summary>
+    /// <summary>All versions of the scopes' keys of one purpose, newest first, in chunks of at most 1,000 scopes a query. Those that seal are never taken from a standby (<see cref="KeyUnavailableException"/>).</summary>
     Task<IReadOnlyList<KeyRingEntry>> FindByScopeAsync(IReadOnlyCollection<string> scopes, KeyPurpose purpose, CancellationToken cancellationToken);
 
     /// <summary>The entries with these ids, in chunks of at most 1,000 a query; ids that are not there are absent from the answer.</summary>

@@ -5,7 +5,33 @@ namespace EfEnvelope.Keys;
 /// <summary>Confirming what is held: the ring's epoch says whether anything changed, and the held keys' own rows say what.</summary>
 internal sealed partial class KeyRing
 {
+    /// <summary>What is told where only a standby answers.</summary>
+    public static KeyUnavailableException OfStandby()
+        => new("The key ring was read from a standby, whose answer may be old: nothing is sealed by it. Nothing was written. Retry; where it lasts, have the connection string name the primary (Target Session Attributes=primary).");
+
     private async Task<RingIdentity> ConfirmCoreAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        var isConnected = false;
+        try
+        {
+            return await store.OnOneConnectionAsync(
+                one =>
+                {
+                    isConnected = true;
+                    return ConfirmOnAsync(one, cancellationToken);
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            if (!isConnected)
+            {
+                Telemetry.Confirmed(false);
+            }
+        }
+    }
+
+    private async Task<RingIdentity> ConfirmOnAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
         var raised = false;
         while (true)
@@ -15,7 +41,13 @@ internal sealed partial class KeyRing
             var (invalidations, outdated) = (Interlocked.Read(ref _invalidations), Interlocked.Read(ref _outdated));
             var held = _identity;
             var identity = await AskRingAsync(store, cancellationToken).ConfigureAwait(false);
-            if (_seals && !raised && !store.IsTransient && identity.SealingLease < _options.SealingLease)
+            if (identity.IsStandby && held is not null && held.Id == identity.Id && held.Epoch > identity.Epoch && !store.IsTransient)
+            {
+                throw new KeyUnavailableException(
+                    "The key ring was read from a standby that lags behind what this process has seen already. It confirms nothing: held keys open on up to their stated age; nothing was written. Retry; where it lasts, see to that standby, or have the connection string name the primary (Target Session Attributes=primary).");
+            }
+
+            if (_seals && !raised && !store.IsTransient && !identity.IsStandby && identity.SealingLease < _options.SealingLease)
             {
                 // Asked again: whoever reads the lease from now on waits for this process, and this process knows what had changed until then.
                 await store.RaiseSealingLeaseAsync(_options.SealingLease, cancellationToken).ConfigureAwait(false);
@@ -72,6 +104,7 @@ internal sealed partial class KeyRing
                 {
                     _identity = identity;
                     _confirmed = asked;
+                    _confirmedByPrimary = identity.IsStandby ? _confirmedByPrimary : asked;
                     Interlocked.Exchange(ref _answeredAt, asked.At);
                 }
             }

@@ -259,7 +259,7 @@ internal sealed partial class KeyRing
     private async Task<Dictionary<string, RingKey>> TryRotateRowKeysAsync(
         IReadOnlyCollection<string> scopes, IKeyRingStore store, TransientKeys transient, KeyPins pins, CancellationToken cancellationToken)
     {
-        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        await EnsureConfirmedForSealingAsync(store, cancellationToken).ConfigureAwait(false);
         var generation = Interlocked.Read(ref _generation);
         var versions = await store.FindByScopeAsync(scopes, KeyPurpose.Field, cancellationToken).ConfigureAwait(false);
         var drafts = new List<KeyRingEntry>();

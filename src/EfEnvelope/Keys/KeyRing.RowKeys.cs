@@ -26,10 +26,10 @@ internal sealed partial class KeyRing
                 throw TooSlow();
             }
 
-            await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+            await EnsureConfirmedForSealingAsync(store, cancellationToken).ConfigureAwait(false);
             kek = await GetScopeKeyAsync(KeyScope.ParentOf(rowScope), KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
         }
-        while (!store.IsTransient && !IsConfirmed);
+        while (!store.IsTransient && !IsConfirmedForSealing);
 
         var key = Generate();
         try
@@ -93,7 +93,7 @@ internal sealed partial class KeyRing
     {
         using var transient = new TransientKeys();
         using var pins = new KeyPins();
-        await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+        await EnsureConfirmedForSealingAsync(store, cancellationToken).ConfigureAwait(false);
         await GetScopeKeyAsync(parent, KeyPurpose.Kek, store, transient, pins, cancellationToken).ConfigureAwait(false);
     }
 

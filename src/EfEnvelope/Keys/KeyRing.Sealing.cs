@@ -64,7 +64,7 @@ internal sealed partial class KeyRing
 
             found.Clear();
             await DeclareLeaseAsync(store, cancellationToken).ConfigureAwait(false);
-            await EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+            await EnsureConfirmedForSealingAsync(store, cancellationToken).ConfigureAwait(false);
             List<string>? rows = null;
             foreach (var scope in scopes)
             {
@@ -87,7 +87,7 @@ internal sealed partial class KeyRing
                 complete = await LoadRowSealingAsync(rows, found, store, transient, pins, cancellationToken).ConfigureAwait(false);
             }
         }
-        while (!store.IsTransient && !(complete && IsConfirmed && MaySeal(found)));
+        while (!store.IsTransient && !(complete && IsConfirmedForSealing && MaySeal(found)));
 
         // A key that was chosen first and retired while another was fetched sealed nothing: whoever asks whether these keys may still seal is not to meet it.
         pins.ReleaseOthers(before, found.Values);
@@ -132,7 +132,7 @@ internal sealed partial class KeyRing
     private bool TryGetForSealing(string name, out RingKey key)
     {
         key = null!;
-        return IsConfirmed && _sealing.TryGetValue(name, out key!) && MaySeal(key) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
+        return IsConfirmedForSealing && _sealing.TryGetValue(name, out key!) && MaySeal(key) && (key.Kek ?? key).Refusal is null && !IsRevalidationDue(key);
     }
 
     public static bool MaySeal(RingKey key) => KeyResolver.MaySeal(key.State) && (key.Kek is not { } kek || (KeyResolver.MaySealUnder(kek.State) && kek.IsAlive));

@@ -149,7 +149,7 @@ internal sealed partial class KeyRing
     {
         key.LastUsed = Environment.TickCount64;
         RevalidateAhead(key);
-        if (store.UsesCallersConnection || !IsRefreshDue(_confirmed) || Volatile.Read(ref _refreshRunning) != 0)
+        if (store.UsesCallersConnection || !IsRefreshDue(_confirmedByPrimary) || Volatile.Read(ref _refreshRunning) != 0)
         {
             return;
         }

@@ -38,6 +38,7 @@ internal sealed partial class KeyRing
     private volatile RingKey? _macKey;
     private volatile ExceptionDispatchInfo? _confirmationFailure;
     private volatile Confirmation _confirmed = Confirmation.Never;
+    private volatile Confirmation _confirmedByPrimary = Confirmation.Never;
     private long _answeredAt;
     private long _outageUntil;
     private long _serviceAwayUntil;
@@ -91,11 +92,14 @@ internal sealed partial class KeyRing
     /// <summary>Number of keys held.</summary>
     public int Count => Volatile.Read(ref _count);
 
-    /// <summary>Whether every held state was confirmed within the lease.</summary>
+    /// <summary>Whether every held state was confirmed within the lease, perhaps by a standby.</summary>
     private bool IsConfirmed => _identity is not null && IsFresh(_confirmed);
 
-    /// <summary>When the ring's state was last confirmed.</summary>
-    public Confirmation Confirmed => _confirmed;
+    /// <summary>Whether it was by a primary: what a standby says may be older than a key's end.</summary>
+    private bool IsConfirmedForSealing => _identity is not null && IsFresh(_confirmedByPrimary);
+
+    /// <summary>When the ring's state was last confirmed for those who seal.</summary>
+    public Confirmation Confirmed => _confirmedByPrimary;
 
     /// <summary>How long ago the ring answered, by the monotonic clock: for the age that held keys may serve on to. That what it said is outdated ends the lease, and makes no key older.</summary>
     private TimeSpan SinceAnswered => _time.GetElapsedTime(Interlocked.Read(ref _answeredAt));
@@ -110,7 +114,7 @@ internal sealed partial class KeyRing
         {
             if (_identity is { } identity && identity.Id == id && identity.Epoch < epoch)
             {
-                _confirmed = Confirmation.Never;
+                (_confirmed, _confirmedByPrimary) = (Confirmation.Never, Confirmation.Never);
                 _outdated++;
                 _outdatedEpoch = Math.Max(_outdatedEpoch, epoch);
             }
@@ -144,8 +148,8 @@ internal sealed partial class KeyRing
     private Task<RingIdentity> ConfirmForAllAsync(Func<bool>? isEnough, IKeyRingStore store, CancellationToken cancellationToken)
         => ConfirmInTurnAsync(isEnough, isShared: !store.UsesCallersConnection, store, cancellationToken);
 
-    /// <summary>Confirms all held states where that was last done longer than half a lease ago.</summary>
-    public Task RefreshAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmForAllAsync(() => IsConfirmed && !IsRefreshDue(_confirmed), store, cancellationToken);
+    /// <summary>Confirms all held states for sealing where that was last done longer than half a lease ago.</summary>
+    public Task RefreshAsync(IKeyRingStore store, CancellationToken cancellationToken) => ConfirmForSealingAsync(() => IsConfirmedForSealing && !IsRefreshDue(_confirmedByPrimary), store, cancellationToken);
 
     /// <summary>The ring's identity, read on first use.</summary>
     private async ValueTask<RingIdentity> GetIdentityAsync(IKeyRingStore store, CancellationToken cancellationToken)
@@ -159,7 +163,26 @@ internal sealed partial class KeyRing
         return store.IsTransient ? await store.GetIdentityAsync(cancellationToken).ConfigureAwait(false) : await ConfirmForAllAsync(static () => true, store, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Confirms all held states where that was last done longer than a lease ago.</summary>
+    /// <summary>Confirms all held states for sealing where that was last done longer than a lease ago.</summary>
+    public async ValueTask EnsureConfirmedForSealingAsync(IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if (IsConfirmedForSealing || (store.IsTransient && _identity is null))
+        {
+            return;
+        }
+
+        await ConfirmForSealingAsync(() => IsConfirmedForSealing, store, cancellationToken).ConfigureAwait(false);
+    }
+
+    private async Task ConfirmForSealingAsync(Func<bool> isEnough, IKeyRingStore store, CancellationToken cancellationToken)
+    {
+        if ((await ConfirmForAllAsync(isEnough, store, cancellationToken).ConfigureAwait(false)).IsStandby && !isEnough())
+        {
+            throw OfStandby();
+        }
+    }
+
+    /// <summary>Confirms all held states, for opening, where that was last done longer than a lease ago.</summary>
     public async ValueTask EnsureConfirmedAsync(IKeyRingStore store, CancellationToken cancellationToken)
     {
         if (IsConfirmed || (store.IsTransient && _identity is null))

@@ -8,4 +8,7 @@ internal sealed record RingIdentity(Guid Id, byte[] Salt, long Epoch)
 {
     /// <summary>The longest sealing lease that any process of the ring has sealed with: what a cut-off has to wait for, whatever the waiting process's own is.</summary>
     public TimeSpan SealingLease { get; init; }
+
+    /// <summary>Whether a standby said so: what it says may be old, and is true of no key that seals.</summary>
+    public bool IsStandby { get; init; }
 }

@@ -54,7 +54,7 @@ internal sealed class SealingLease(KeyRing ring, bool isOfTransaction) : IDispos
                 return null;
             }
 
-            await ring.EnsureConfirmedAsync(store, cancellationToken).ConfigureAwait(false);
+            await ring.EnsureConfirmedForSealingAsync(store, cancellationToken).ConfigureAwait(false);
 
             // In the caller's transaction the ring's rows are what they will be when it commits, or it fails to: what they say now is enough, and confirms nothing for anybody else.
             var retired = Keys.FindRetired();

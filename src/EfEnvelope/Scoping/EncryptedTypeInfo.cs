@@ -12,6 +12,7 @@ internal sealed class EncryptedTypeInfo
     private static readonly ConditionalWeakTable<IEntityType, EncryptedTypeInfo> Infos = [];
 
     private readonly IProperty[] _columns;
+    private readonly IComplexProperty[] _documents;
     private readonly IProperty[] _besides;
     private readonly IProperty[] _owner;
     private readonly bool _documentBesides;
@@ -22,7 +23,7 @@ internal sealed class EncryptedTypeInfo
     {
         _columns = [.. entityType.GetFlattenedProperties().Where(p => p.FindEnvelope() is not null)];
         InJsonDocument = entityType.IsMappedToJson() && HoldsCells(DocumentRoot(entityType));
-        HasJsonDocument = HasEncryptedJson(entityType);
+        _documents = [.. Documents(entityType)];
         Scope = entityType.GetScope();
         Root = (IEntityType)ScopeDeclaration.OwningRoot(entityType);
         Choosers = [.. new[] { ScopeProperty, RowIdProperty }.OfType<IProperty>()];
@@ -42,7 +43,7 @@ internal sealed class EncryptedTypeInfo
     public bool InJsonDocument { get; }
 
     /// <summary>Whether complex properties of it are JSON documents with encrypted members.</summary>
-    public bool HasJsonDocument { get; }
+    public bool HasJsonDocument => _documents.Length > 0;
 
     public ScopeDeclaration Scope { get; }
 
@@ -55,7 +56,7 @@ internal sealed class EncryptedTypeInfo
 
     public static EncryptedTypeInfo Of(IEntityType entityType) => Infos.GetValue(entityType, static type => new EncryptedTypeInfo(type));
 
-    /// <summary>Whether saving the entry writes encrypted cells.</summary>
+    /// <summary>Whether saving the entry writes encrypted cells, or removes parts of a document that may hold some.</summary>
     public bool Writes(IUpdateEntry entry)
     {
         if (InJsonDocument)
@@ -69,23 +70,38 @@ internal sealed class EncryptedTypeInfo
                 // A row with keys of its own is born with the first, also where its cells come later, or stand in other tables.
                 return _columns.Length > 0 || HasJsonDocument || (_holdsCells && HasRowId(entry));
             case EntityState.Modified:
-                if (HasJsonDocument)
-                {
-                    return true;
-                }
-
-                foreach (var column in _columns)
-                {
-                    if (entry.IsModified(column))
-                    {
-                        return true;
-                    }
-                }
-
-                return false;
+                return WritesCell(entry, isAdded: false, isNullOne: true);
             default:
                 return false;
         }
+    }
+
+    /// <summary>Whether one of the cells that it writes holds a value, to be sealed: NULL needs no key. A row that gets a key of its own has it from its birth; one that takes another's place is compared with that.</summary>
+    public bool Seals(IUpdateEntry entry)
+    {
+        var isAdded = entry.EntityState == EntityState.Added;
+        return InJsonDocument || (isAdded && (entry.SharedIdentityEntry is not null || HasRowId(entry))) || WritesCell(entry, isAdded, isNullOne: false);
+    }
+
+    private bool WritesCell(IUpdateEntry entry, bool isAdded, bool isNullOne)
+    {
+        foreach (var column in _columns)
+        {
+            if ((isAdded || entry.IsModified(column)) && (isNullOne || entry.GetCurrentValue(column) is not null))
+            {
+                return true;
+            }
+        }
+
+        foreach (var document in _documents)
+        {
+            if ((isAdded || entry.IsModified(document)) && (isNullOne || document.DeclaringType is not IEntityType || entry.GetCurrentValue(document) is not null))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Whether the entry is inserted with a row id: each row of a table whose rows have keys of their own, also of a type that holds no cells.</summary>
@@ -112,7 +128,7 @@ internal sealed class EncryptedTypeInfo
 
     private static bool HoldsCells(IEntityType entityType)
         => entityType.GetFlattenedProperties().Any(p => p.FindEnvelope() is not null)
-            || HasEncryptedJson(entityType)
+            || Documents(entityType).Any()
             || entityType.GetNavigations().Any(n => n.ForeignKey.IsOwnership && !n.IsOnDependent && HoldsCells(n.TargetEntityType));
 
     private static IEnumerable<ITableBase> Tables(IProperty property) => property.GetTableColumnMappings().Select(m => m.Column.Table);
@@ -121,9 +137,9 @@ internal sealed class EncryptedTypeInfo
     private static IEntityType DocumentRoot(IEntityType entityType)
         => entityType.FindOwnership() is { PrincipalEntityType: var owner } && owner.IsMappedToJson() ? DocumentRoot(owner) : entityType;
 
-    private static bool HasEncryptedJson(ITypeBase type)
-        => type.GetComplexProperties().Any(c =>
-            (c.ComplexType.IsMappedToJson() && Any(c.ComplexType)) || HasEncryptedJson(c.ComplexType));
+    /// <summary>The complex properties that are whole JSON documents with encrypted members.</summary>
+    private static IEnumerable<IComplexProperty> Documents(ITypeBase type)
+        => type.GetComplexProperties().SelectMany(c => !c.ComplexType.IsMappedToJson() ? Documents(c.ComplexType) : Any(c.ComplexType) ? [c] : []);
 
     private static bool Any(ITypeBase type)
         => type.GetProperties().Any(p => p.FindEnvelope() is not null) || type.GetComplexProperties().Any(c => Any(c.ComplexType));

@@ -62,7 +62,7 @@ internal sealed class EnvelopeDatabase(IDatabase inner, ICurrentDbContext curren
     /// <summary>The connection is opened when EF sends something, and not held while keys are fetched, unless it must be open to tell whose keys those are.</summary>
     public async Task<int> SaveChangesAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken = default)
     {
-        if (!entries.Any(MayAsk) || IsKnownWhileClosed)
+        if (IsKnownWhileClosed || !entries.Any(MayAsk))
         {
             return await SavePreparedAsync(entries, cancellationToken).ConfigureAwait(false);
         }

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Diagnostics.CodeAnalysis;
 using EfEnvelope.Metadata;
 using EfEnvelope.Scoping;
 using EfEnvelope.Storage;
@@ -57,13 +58,14 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         }
 
         var wrapped = new List<IColumnModification>(columns.Count + 1);
-        var seals = false;
+        var writes = false;
         foreach (var column in columns)
         {
             // A single member of a JSON document is a column modification too: some providers have rendered (and sealed) it by now, others convert it with the parameter.
-            if (frame is null && column.IsWrite)
+            if (frame is null && column.IsWrite && IsDocument(column, out var member))
             {
-                RefuseDocument(column);
+                RefuseDocument(column, member);
+                writes = true;
             }
 
             if (column is { IsWrite: true, Property: { } property } && property.FindEnvelope() is { } declaration
@@ -72,7 +74,7 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
                 // Entities that share a row need not share a data key: each cell takes its own entity's.
                 var own = inner.Entries.Count > 1 && column.Entry is { } entry ? plan?.FindFrame(entry) : null;
                 wrapped.Add(new EnvelopeColumnModification(column, declaration, own ?? frame, typeMappings));
-                seals = true;
+                writes = true;
             }
             else
             {
@@ -80,9 +82,9 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
             }
         }
 
-        // A whole JSON document has no property: that its row's key is at hand says that it may hold sealed members.
+        // A whole JSON document has no property: that its row's key is at hand says that it may hold sealed members. NULL needs no key, and is for the row that the entity says all the same.
         // A stored procedure takes no conditions: its rows are asked about beforehand.
-        if ((seals || frame is not null) && inner.EntityState == EntityState.Modified && inner.StoreStoredProcedure is null)
+        if ((writes || frame is not null) && inner.EntityState == EntityState.Modified && inner.StoreStoredProcedure is null)
         {
             RequireScope(wrapped, plan);
         }
@@ -90,10 +92,17 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
         return wrapped;
     }
 
-    /// <summary>A document with encrypted members that was rendered without a key.</summary>
-    private void RefuseDocument(IColumnModification column)
+    /// <summary>Whether it is a document, or a part of one, that holds an encrypted member.</summary>
+    private bool IsDocument(IColumnModification column, [NotNullWhen(true)] out IProperty? member)
     {
-        if ((column.Property is null || column.JsonPath is not null) && inner.Table is { } table && JsonDocuments.FindMember(new ColumnOrigin("", table, column.ColumnName)) is { } member && column.Value is not null)
+        member = (column.Property is null || column.JsonPath is not null) && inner.Table is { } table ? JsonDocuments.FindMember(new ColumnOrigin("", table, column.ColumnName)) : null;
+        return member is not null;
+    }
+
+    /// <summary>A document with encrypted members that was rendered without a key.</summary>
+    private static void RefuseDocument(IColumnModification column, IProperty member)
+    {
+        if (column.Value is not null)
         {
             throw new EnvelopeConfigurationException($"{member.DeclaringType.DisplayName()}.{member.Name} is encrypted, but no key was chosen for its row. Nothing was written.")
             {

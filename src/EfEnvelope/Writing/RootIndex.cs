@@ -51,6 +51,29 @@ internal sealed class RootIndex(DbContext context, IEnumerable<IUpdateEntry> ent
         return _formers.GetValueOrDefault(root.Entity);
     }
 
+    /// <summary>Whether the row of the removed part of a document is deleted, the document with it.</summary>
+    public bool IsRowDeleted(IUpdateEntry part) => FindDocument(part).Owner is { State: EntityState.Deleted };
+
+    /// <summary>Whether the removed part's document goes as a whole: its column becomes NULL. Of a collection other elements may be left.</summary>
+    public bool IsDocumentDeleted(IUpdateEntry part) => FindDocument(part).Top is { State: EntityState.Deleted } top && top.Metadata.FindOwnership() is { IsUnique: true };
+
+    /// <summary>The part that its document begins with, and the entity whose row holds that; null where the context does not track it.</summary>
+    private (EntityEntry Top, EntityEntry? Owner) FindDocument(IUpdateEntry part)
+    {
+        var top = part.ToEntityEntry();
+        while (true)
+        {
+            var owned = top;
+            var owner = Owner(top.Metadata.FindOwnership()!, p => owned.Property(p.Name).CurrentValue);
+            if (owner is null || !owner.Metadata.IsMappedToJson())
+            {
+                return (top, owner);
+            }
+
+            top = owner;
+        }
+    }
+
     private EntityEntry? Root(EntityEntry? current)
     {
         while (current is not null && current.Metadata.FindOwnership() is { } ownership)

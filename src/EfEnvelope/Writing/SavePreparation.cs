@@ -15,7 +15,7 @@ namespace EfEnvelope.Writing;
 /// <summary>Chooses the key of every row that a save writes encrypted cells of: the row decides. Awaits what is missing before EF renders a single value.</summary>
 internal sealed class SavePreparation(DbContext context, EnvelopeSession session)
 {
-    /// <summary>Null when the save writes nothing encrypted.</summary>
+    /// <summary>Null when the save seals nothing: it writes nothing encrypted, or NULL alone.</summary>
     public async ValueTask<SavePlan?> PrepareAsync(IList<IUpdateEntry> entries, CancellationToken cancellationToken)
     {
         List<Row>? rows = null;
@@ -24,14 +24,17 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         foreach (var entry in entries)
         {
             var info = EncryptedTypeInfo.Of(entry.EntityType);
-            if (info.HasOwnerKeys && (info.ChangesOwner(entry) || info.Writes(entry)))
+            var isRemoved = entry.EntityState == EntityState.Deleted;
+            var writes = info.Writes(entry) && !(isRemoved && (roots ??= new RootIndex(context, entries)).IsRowDeleted(entry));
+            if (info.HasOwnerKeys && (info.ChangesOwner(entry) || writes))
             {
                 (roots ??= new RootIndex(context, entries)).AddOwnedRows(entry, owned ??= new(ReferenceEqualityComparer.Instance));
             }
 
-            if (info.Writes(entry))
+            if (writes)
             {
-                (rows ??= []).Add(Describe(entry, info, roots ??= new RootIndex(context, entries)));
+                roots ??= new RootIndex(context, entries);
+                (rows ??= []).Add(Describe(entry, info, roots) with { Seals = info.Seals(entry) && !(isRemoved && roots.IsDocumentDeleted(entry)) });
             }
             else if (info.GetsRowId(entry) && (entry.SharedIdentityEntry is not null || (Guid)(entry.GetCurrentValue(info.RowIdProperty!) ?? Guid.Empty) == Guid.Empty))
             {
@@ -47,16 +50,22 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         }
 
         var store = session.OpenStore();
-        session.TransientKeys.ForgetEnded();
-        await ColumnRegistry.CheckAsync(session, store, TablesOf(rows), cancellationToken).ConfigureAwait(false);
-        var made = await AssignRowIdsAsync(rows, cancellationToken).ConfigureAwait(false);
+        var sealing = rows.TrueForAll(static r => r.Seals) ? rows : rows.FindAll(static r => r.Seals);
+        HashSet<Guid> made = [];
+        if (sealing.Count > 0)
+        {
+            session.TransientKeys.ForgetEnded();
+            await ColumnRegistry.CheckAsync(session, store, TablesOf(sealing), cancellationToken).ConfigureAwait(false);
+            made = await AssignRowIdsAsync(sealing, cancellationToken).ConfigureAwait(false);
+        }
+
         var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).Concat(moved).ToList();
         if (besides.Count > 0)
         {
             await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
         }
 
-        return await AssignKeysAsync(rows, made, store, cancellationToken).ConfigureAwait(false);
+        return sealing.Count == 0 ? null : await AssignKeysAsync(sealing, made, store, cancellationToken).ConfigureAwait(false);
     }
 
     private static IEnumerable<string> TablesOf(List<Row> rows) => rows.Select(r => r.Entry.EntityType).Distinct().SelectMany(ColumnRegistry.TablesOf);
@@ -299,6 +308,9 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
     private sealed record Row(IUpdateEntry Entry, EntityEntry? Root, EncryptedTypeInfo Info, string Parent, Guid RowId, bool IsNew, IUpdateEntry? Former)
     {
         public string Scope => Info.Scope.PerRow ? KeyScope.ForRow(RowId, Parent) : Parent;
+
+        /// <summary>Whether it writes a value, for which it needs a key.</summary>
+        public bool Seals { get; init; } = true;
 
         /// <summary>Whether the row id was asked of the database: the entity does not know it.</summary>
         public bool IsFetched { get; init; }

@@ -28,6 +28,9 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
     /// <summary>Thrown by <see cref="Detach"/>, while it is set: the context's connection is disposed of.</summary>
     public Func<Exception>? FailDetach { get; set; }
 
+    /// <summary>What the ring's own row is said to be instead, while it is set.</summary>
+    public Func<RingIdentity, RingIdentity>? Answer { get; set; }
+
     /// <summary>Awaited before the ring's own row is read, while it is set.</summary>
     public Func<Task>? BeforeGetIdentity { get; set; }
 
@@ -40,6 +43,9 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
     /// <summary>Watched on: the context of these tests outlives everything.</summary>
     public IKeyRingStore Detach() => FailDetach is { } failure ? throw failure() : this;
 
+    /// <summary>Watched on: each test has one server.</summary>
+    public Task<T> OnOneConnectionAsync<T>(Func<IKeyRingStore, Task<T>> work, CancellationToken cancellationToken) => work(this);
+
     public async Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken)
     {
         if (BeforeGetIdentity is { } gate)
@@ -47,7 +53,8 @@ internal sealed class WatchedStore(IKeyRingStore inner) : IKeyRingStore
             await gate();
         }
 
-        return await Run(() => inner.GetIdentityAsync(cancellationToken));
+        var identity = await Run(() => inner.GetIdentityAsync(cancellationToken));
+        return Answer is { } answer ? answer(identity) : identity;
     }
 
     public Task RaiseSealingLeaseAsync(TimeSpan lease, CancellationToken cancellationToken)

@@ -42,6 +42,19 @@ public sealed class StandbyTests
         Assert.Contains("standby", (await CensusTaker.TakeAsync(EnvelopeSession.Of(standby), null, default)).NotAllBecause, StringComparison.Ordinal);
         Assert.Equal((1L, 1), (later.Census.Sum(c => c.Cells), later.Sample.Sum(s => s.Opened)));
         Assert.True((await new EnvelopeKeys(standby).VerifyReportAsync(proof)).Report?.IsProven);
+        foreach (var isCold in new[] { false, true })
+        {
+            time.Advance(TimeSpan.FromMinutes(2));
+            Assert.Equal(1, (await standby.Ledgers.AsNoTracking().SingleAsync()).Balance);
+            standby.ChangeTracker.Clear();
+            standby.Add(new Ledger { Code = "M", Year = 2026, Balance = 1 });
+            Assert.Contains("standby", (await Assert.ThrowsAsync<KeyUnavailableException>(() => standby.SaveChangesAsync())).Message, StringComparison.Ordinal);
+            if (!isCold)
+            {
+                EnvelopeSession.Of(standby).Ring.Invalidate();
+            }
+        }
+
         Assert.Contains("standby", (await Assert.ThrowsAsync<KeyInUseException>(async () => await new EnvelopeKeys(standby).RevokeAsync(later.StaleKeys.Single().Id!.Value))).Message, StringComparison.Ordinal);
     }
 }

@@ -29,9 +29,9 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
         (_ring, _keys) = Tables.GetValue(model, m => new RingTables(Table(m, typeof(EnvelopeRingRow), sql), Table(m, typeof(EnvelopeKeyRow), sql)));
     }
 
-    private RelationalKeyRingStore(RelationalKeyRingStore other)
+    private RelationalKeyRingStore(RelationalKeyRingStore other, RingConnection connection)
     {
-        _connection = other._connection.Detach();
+        _connection = connection;
         _ring = other._ring;
         _keys = other._keys;
     }
@@ -40,7 +40,12 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
 
     public bool UsesCallersConnection => _connection.IsCallers;
 
-    public IKeyRingStore Detach() => _connection.IsCallers ? this : new RelationalKeyRingStore(this);
+    public IKeyRingStore Detach() => _connection.IsCallers ? this : new RelationalKeyRingStore(this, _connection.Detach());
+
+    public Task<T> OnOneConnectionAsync<T>(Func<IKeyRingStore, Task<T>> work, CancellationToken cancellationToken)
+        => _connection.IsCallers
+            ? work(this)
+            : RunAsync((connection, transaction) => work(new RelationalKeyRingStore(this, RingConnection.Callers(connection, transaction))), cancellationToken, repeatsTimeouts: false);
 
     public Task<RingIdentity> GetIdentityAsync(CancellationToken cancellationToken)
         => RunAsync(async (connection, transaction) =>
@@ -49,7 +54,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
             {
                 using (var command = Command(connection, transaction))
                 {
-                    command.CommandText = $"SELECT {_ring.Columns(nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch), nameof(EnvelopeRingRow.SealingLeaseTicks))} FROM {_ring.Name} WHERE {_ring[nameof(EnvelopeRingRow.Slot)]} = 1";
+                    command.CommandText = $"SELECT {_ring.Columns(nameof(EnvelopeRingRow.RingId), nameof(EnvelopeRingRow.Salt), nameof(EnvelopeRingRow.Epoch), nameof(EnvelopeRingRow.SealingLeaseTicks))}{InRecovery(connection)} FROM {_ring.Name} WHERE {_ring[nameof(EnvelopeRingRow.Slot)]} = 1";
                     using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                     if (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                     {
@@ -58,6 +63,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
                         {
                             // No option allows more: whoever writes to the table cannot make every cut-off wait for ever.
                             SealingLease = TimeSpan.FromTicks(Math.Clamp(ring.Read<long>(row, 3, nameof(EnvelopeRingRow.SealingLeaseTicks)), 0, KeyRingOptions.MaximumSealingLease.Ticks)),
+                            IsStandby = IsStandby(row, 4),
                         });
                     }
                 }
@@ -87,7 +93,7 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
     {
         var asked = scopes.ToHashSet(StringComparer.Ordinal);
         var found = await QueryChunksAsync(scopes, (command, chunk) =>
-            $"{_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken).ConfigureAwait(false);
+            $"{_keys.In(command, nameof(EnvelopeKeyRow.Scope), chunk)} AND {_keys[nameof(EnvelopeKeyRow.Purpose)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Purpose), (int)purpose)} ORDER BY {_keys[nameof(EnvelopeKeyRow.Version)]} DESC", cancellationToken, isOfPrimary: purpose != KeyPurpose.Mac).ConfigureAwait(false);
         return found.All(e => asked.Contains(e.Scope)) ? found : [.. found.Where(e => asked.Contains(e.Scope))];
     }
 
@@ -172,23 +178,28 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
     private Task<IReadOnlyList<KeyRingEntry>> QueryAsync(Func<DbCommand, string> where, CancellationToken cancellationToken)
         => QueryChunksAsync([0], (command, _) => where(command), cancellationToken);
 
-    private Task<IReadOnlyList<KeyRingEntry>> QueryChunksAsync<T>(IReadOnlyCollection<T> values, Func<DbCommand, T[], string> where, CancellationToken cancellationToken, bool repeatsTimeouts = true)
+    private Task<IReadOnlyList<KeyRingEntry>> QueryChunksAsync<T>(IReadOnlyCollection<T> values, Func<DbCommand, T[], string> where, CancellationToken cancellationToken, bool repeatsTimeouts = true, bool isOfPrimary = false)
         => RunAsync<IReadOnlyList<KeyRingEntry>>(async (connection, transaction) =>
         {
             var entries = new List<KeyRingEntry>(values.Count);
             foreach (var chunk in values.Chunk(ChunkSize))
             {
                 using var command = Command(connection, transaction);
-                command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {where(command, chunk)}";
+                command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)}{(isOfPrimary ? InRecovery(connection) : "")} FROM {_keys.Name} WHERE {where(command, chunk)}";
                 using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
                 while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
                 {
-                    entries.Add(KeyRows.Read(reader, _keys));
+                    entries.Add(IsStandby(reader, KeyRows.Columns.Length) ? throw KeyRing.OfStandby() : KeyRows.Read(reader, _keys));
                 }
             }
 
             return entries;
         }, cancellationToken, repeatsTimeouts);
+
+    /// <summary>One column more, which says whether a standby answers: with several hosts in a connection string any connection may lead to one.</summary>
+    private static string InRecovery(DbConnection connection) => connection is Npgsql.NpgsqlConnection ? ", pg_is_in_recovery()" : "";
+
+    private static bool IsStandby(DbDataReader reader, int ordinal) => reader.FieldCount > ordinal && reader.GetBoolean(ordinal);
 
     private static DbCommand Command(DbConnection connection, DbTransaction? transaction)
     {
