@@ -64,7 +64,7 @@ internal static class EncryptedModel
 
         foreach (var entityType in entityTypes)
         {
-            ScopeProperties.Validate(entityType);
+            ScopeProperties.Apply(entityType);
             foreach (var property in EncryptedProperties(entityType).ToList())
             {
                 EncryptedPropertyValidator.Validate(property, entityType);

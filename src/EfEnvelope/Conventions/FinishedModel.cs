@@ -45,6 +45,11 @@ internal static class FinishedModel
             {
                 ScopeProperties.RequireApplied(entityType);
                 ScopeProperties.RefuseOnComplex(entityType);
+                if (model is not RuntimeModel)
+                {
+                    // A convention that ran later may have given it a collation, or a type that pads.
+                    ScopeProperties.RequireUnchanged(entityType);
+                }
             }
 
             Check(entityType, entityType);

@@ -100,12 +100,61 @@ internal static partial class ScopeProperties
         return null;
     }
 
-    public static void Validate(IMutableEntityType entityType)
+    /// <summary>Looks at a root's declaration, makes the property that names its tenant or subject immutable, and adds the row id.</summary>
+    public static void Apply(IMutableEntityType entityType)
     {
-        var declared = entityType.FindAnnotation(EnvelopeAnnotationNames.Scope) ?? entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow);
-        if (declared is null)
+        if (Validate(entityType) is not { } scope)
         {
             return;
+        }
+
+        if (scope.PropertyName is { } name)
+        {
+            entityType.FindProperty(name)!.SetAfterSaveBehavior(PropertySaveBehavior.Throw);
+        }
+
+        if (scope.PerRow)
+        {
+            var rowId = entityType.FindProperty(scope.RowIdProperty) ?? entityType.AddProperty(scope.RowIdProperty, typeof(Guid));
+            rowId.IsNullable = false;
+            rowId.ValueGenerated = ValueGenerated.Never;
+            rowId.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
+            if (entityType.FindIndex(rowId) is null)
+            {
+                // Of a row's former values there may be many.
+                entityType.AddIndex(rowId).IsUnique = HistoryDeclaration.SourceOf(entityType) is null;
+            }
+        }
+    }
+
+    /// <summary>As the model was finished, a convention that ran later may have changed what <see cref="Apply"/> had seen or made.</summary>
+    public static void RequireUnchanged(IReadOnlyEntityType entityType)
+    {
+        if (Validate(entityType) is not { } scope)
+        {
+            return;
+        }
+
+        if (scope.PropertyName is { } name && entityType.FindProperty(name)!.GetAfterSaveBehavior() != PropertySaveBehavior.Throw)
+        {
+            throw Changed(name);
+        }
+
+        if (scope.PerRow && (entityType.FindProperty(scope.RowIdProperty) is not { IsNullable: false, ValueGenerated: ValueGenerated.Never } rowId || rowId.GetAfterSaveBehavior() == PropertySaveBehavior.Save))
+        {
+            throw Changed(scope.RowIdProperty);
+        }
+
+        EnvelopeConfigurationException Changed(string name)
+            => Error(entityType, $"takes its data key from '{name}', which a convention that ran after EfEnvelope's lets be changed, generated or left out. Let it leave that property alone, or call UseEnvelopeEncryption() in ConfigureConventions, after that convention");
+    }
+
+    /// <summary>The declaration that stands on the type; null where there is none.</summary>
+    private static ScopeDeclaration? Validate(IReadOnlyEntityType entityType)
+    {
+        if ((entityType.FindAnnotation(EnvelopeAnnotationNames.Scope) ?? entityType.FindAnnotation(EnvelopeAnnotationNames.PerRow)) is null)
+        {
+            return null;
         }
 
         if (entityType.BaseType is not null || entityType.FindOwnership() is not null)
@@ -129,26 +178,14 @@ internal static partial class ScopeProperties
             }
 
             RefuseLooseComparison(property, "takes its data key from");
-            property.SetAfterSaveBehavior(PropertySaveBehavior.Throw);
         }
 
-        if (scope.PerRow)
+        if (scope.PerRow && entityType.FindProperty(scope.RowIdProperty) is { } rowId && rowId.ClrType != typeof(Guid))
         {
-            var rowId = entityType.FindProperty(scope.RowIdProperty) ?? entityType.AddProperty(scope.RowIdProperty, typeof(Guid));
-            if (rowId.ClrType != typeof(Guid))
-            {
-                throw Error(entityType, $"has a property '{scope.RowIdProperty}' of type {rowId.ClrType.Name}; the row id must be a Guid");
-            }
-
-            rowId.IsNullable = false;
-            rowId.ValueGenerated = ValueGenerated.Never;
-            rowId.SetAfterSaveBehavior(PropertySaveBehavior.Ignore);
-            if (entityType.FindIndex(rowId) is null)
-            {
-                // Of a row's former values there may be many.
-                entityType.AddIndex(rowId).IsUnique = HistoryDeclaration.SourceOf(entityType) is null;
-            }
+            throw Error(entityType, $"has a property '{scope.RowIdProperty}' of type {rowId.ClrType.Name}; the row id must be a Guid");
         }
+
+        return scope;
     }
 
     /// <summary>

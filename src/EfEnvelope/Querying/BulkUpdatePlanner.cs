@@ -21,7 +21,7 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
         BulkUpdatePlan? plan = null;
         foreach (var setter in update.ColumnValueSetters)
         {
-            RefuseScopeChange(update, setter);
+            RefuseRowChange(update, setter);
             RefuseDocument(update, setter);
             if (EnvelopeValueConverters.FindToken(setter.Column.TypeMapping?.Converter) is not { } token || ColumnTrace.IsNull(setter.Value))
             {
@@ -134,23 +134,27 @@ internal sealed class BulkUpdatePlanner : IQueryPlanner
         };
     }
 
-    private static void RefuseScopeChange(UpdateExpression update, ColumnValueSetter setter)
+    /// <summary>Refuses what the row's other cells would no longer open under: their data key, or the row that they are bound to, would be another.</summary>
+    private static void RefuseRowChange(UpdateExpression update, ColumnValueSetter setter)
     {
-        foreach (var mapping in update.Table.Table.FindColumn(setter.Column.Name)?.PropertyMappings ?? [])
+        foreach (var property in update.Table.Table.FindColumn(setter.Column.Name)?.PropertyMappings.Select(m => m.Property) ?? [])
         {
-            if (mapping.Property.DeclaringType is not IEntityType type)
+            if (property.DeclaringType is not IEntityType type)
             {
                 continue;
             }
 
             var info = EncryptedTypeInfo.Of(type);
-            if (info.ScopeProperty == mapping.Property || info.RowIdProperty == mapping.Property)
+            var why = info.ScopeProperty == property || info.RowIdProperty == property ? "chooses the row's data key and is immutable: its encrypted values would no longer open. Insert a new row instead"
+                : info.IsBoundTo(property) ? "is a part of the primary key to which encrypted values of the row are bound: they would no longer open. Insert a new row instead, with their values"
+                : info.IsOwnedBy(property) ? "says whose data key the row's encrypted values have: under an owner of another one they would no longer open. Load the rows and use SaveChanges, which compares the owners; or remove them, and add new ones"
+                : null;
+            if (why is not null)
             {
-                throw new EnvelopeQueryException(
-                    $"{type.DisplayName()}.{mapping.Property.Name} chooses the row's data key and is immutable: its encrypted values would no longer open. Insert a new row instead.")
+                throw new EnvelopeQueryException($"{type.DisplayName()}.{property.Name} {why}.")
                 {
                     Entity = type.DisplayName(),
-                    Property = mapping.Property.Name,
+                    Property = property.Name,
                 };
             }
         }

@@ -10,16 +10,15 @@ internal static class DocumentInspector
 {
     /// <summary>False when it is no well-formed object or array, an encrypted member is neither text nor null, or armour is spelt in a way that a census does not see.</summary>
     /// <param name="document">The text of the column.</param>
-    /// <param name="isList">Whether it is an array; null where either will do.</param>
-    /// <param name="members">The names of encrypted members, in UTF-8.</param>
+    /// <param name="cell">Whether it is an array, and the names of its members.</param>
     /// <param name="keys">Receives the id of each key.</param>
-    public static bool TryInspect(string document, bool? isList, byte[][] members, List<Guid> keys)
+    public static bool TryInspect(string document, EnvelopeCell cell, List<Guid> keys)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(document.Length));
         try
         {
             var reader = new Utf8JsonReader(buffer.AsSpan(0, Encoding.UTF8.GetBytes(document, buffer)));
-            return TryInspect(ref reader, isList, members, keys);
+            return TryInspect(ref reader, cell, keys);
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException)
         {
@@ -32,28 +31,33 @@ internal static class DocumentInspector
         }
     }
 
-    private static bool TryInspect(ref Utf8JsonReader reader, bool? isList, byte[][] members, List<Guid> keys)
+    private static bool TryInspect(ref Utf8JsonReader reader, EnvelopeCell cell, List<Guid> keys)
     {
         if (!reader.Read() || reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.StartArray or JsonTokenType.Null))
         {
             return false;
         }
 
-        if (isList is { } list && reader.TokenType != JsonTokenType.Null && list != (reader.TokenType == JsonTokenType.StartArray))
+        if (cell.IsList is { } list && reader.TokenType != JsonTokenType.Null && list != (reader.TokenType == JsonTokenType.StartArray))
         {
             return false;
         }
 
         var encrypted = false;
+
+        // Whose value it is, or whose elements: not beyond an object, and none that is spelt by escapes.
+        ReadOnlySpan<byte> name = default;
         while (reader.Read())
         {
             switch (reader.TokenType)
             {
                 case JsonTokenType.PropertyName:
-                    encrypted = IsEncrypted(ref reader, members);
+                    encrypted = IsEncrypted(ref reader, cell.Members);
+                    name = reader.ValueIsEscaped ? default : reader.ValueSpan;
                     continue;
                 case JsonTokenType.String:
-                    if (TryReadArmor(ref reader, out var keyId))
+                    // A plain member may hold any text of the application's users, and EF opens none.
+                    if (TryReadArmor(ref reader, out var keyId) && !IsPlain(name, cell.PlainMembers))
                     {
                         if (!reader.ValueSpan.StartsWith("efe1:"u8))
                         {
@@ -73,6 +77,11 @@ internal static class DocumentInspector
                         return false;
                     }
 
+                    if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.EndObject)
+                    {
+                        name = default;
+                    }
+
                     break;
             }
 
@@ -87,6 +96,19 @@ internal static class DocumentInspector
         foreach (var member in members)
         {
             if (reader.ValueTextEquals(member))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static bool IsPlain(ReadOnlySpan<byte> name, byte[][] members)
+    {
+        foreach (var member in members)
+        {
+            if (name.SequenceEqual(member))
             {
                 return true;
             }

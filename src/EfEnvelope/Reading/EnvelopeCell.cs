@@ -30,6 +30,9 @@ internal sealed record EnvelopeCell(
     /// <summary>Of a document: the JSON names of its encrypted members, in UTF-8, that no plain member has too.</summary>
     public byte[][] Members { get; init; } = [];
 
+    /// <summary>Of a document: the JSON names of its plain members, in UTF-8, that no encrypted member and no structure has too.</summary>
+    public byte[][] PlainMembers { get; init; } = [];
+
     /// <summary>Of a whole document: whether it is a list, or one object. Null for parts of one.</summary>
     public bool? IsList { get; init; }
 

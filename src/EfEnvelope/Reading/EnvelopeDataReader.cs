@@ -221,7 +221,7 @@ internal sealed partial class EnvelopeDataReader : DbDataReader, ICellSource
     private void InspectDocument(object document, int index)
     {
         _documentKeys.Clear();
-        if (document is not string text || !DocumentInspector.TryInspect(text, _cells[index].IsList, _cells[index].Members, _documentKeys))
+        if (document is not string text || !DocumentInspector.TryInspect(text, _cells[index], _documentKeys))
         {
             throw Broken(_cells[index]);
         }

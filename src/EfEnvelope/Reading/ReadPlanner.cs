@@ -58,10 +58,12 @@ internal sealed class ReadPlanner : IQueryPlanner
     private static EnvelopeCell Document(ProjectionExpression projection, int ordinal, ResultColumns result, ColumnOrigin document)
     {
         var owner = JsonDocuments.FindOwner(document)!;
+        var (members, plain) = JsonDocuments.MemberNames(document);
         var cell = new EnvelopeCell(
             ordinal, projection.Alias is { Length: > 0 } alias ? alias : document.IsPart ? "" : document.ColumnName, CellKind.Document, null, $"{owner.DisplayName()}.{document.ColumnName}", null, -1, -1, [], [])
         {
-            Members = JsonDocuments.MemberNames(document),
+            Members = members,
+            PlainMembers = plain,
             IsList = document.IsPart ? null : JsonDocuments.IsList(document),
         };
         return WithRow(cell, result, JsonDocuments.FindOwner);

@@ -18,6 +18,7 @@ internal sealed class EncryptedTypeInfo
     private readonly bool _documentBesides;
     private readonly bool _byProcedure;
     private readonly bool _holdsCells;
+    private readonly bool _boundToKey;
 
     private EncryptedTypeInfo(IEntityType entityType)
     {
@@ -33,6 +34,7 @@ internal sealed class EncryptedTypeInfo
         _holdsCells = HoldsCells(entityType);
         _owner = Choosers.Count > 0 && _holdsCells && entityType.FindOwnership() is { } ownership ? [.. ownership.Properties.Where(p => !p.IsKey())] : [];
         HasOwnerKeys = _owner.Length > 0 || (Choosers.Count > 0 && _holdsCells && entityType.FindOwnership() is { PrincipalEntityType: var owner } && Of(owner).HasOwnerKeys);
+        _boundToKey = entityType.GetDerivedTypesInclusive().SelectMany(t => t.GetFlattenedProperties()).Any(p => p.FindEnvelope() is { RowBound: true });
         _documentBesides = Choosers.Count > 0 && (InJsonDocument || HasJsonDocument) && entityType.GetTableMappings().Any(m => !chosen.Contains(m.Table));
     }
 
@@ -115,6 +117,15 @@ internal sealed class EncryptedTypeInfo
 
     /// <summary>Whether the entry's foreign key is written: its row may be given to another owner.</summary>
     public bool ChangesOwner(IUpdateEntry entry) => _owner.Length > 0 && entry.EntityState == EntityState.Modified && Array.Exists(_owner, entry.IsModified);
+
+    /// <summary>Whether values of the row, also of types derived from its own, are bound to the property as a part of the primary key.</summary>
+    public bool IsBoundTo(IProperty property) => _boundToKey && property.IsPrimaryKey();
+
+    /// <summary>Whether the property says which owner's row it is, of a type in another table, and thereby whose data key its cells have, or those of what it owns.</summary>
+    public bool IsOwnedBy(IProperty property)
+        => Choosers.Count > 0 && _holdsCells && property.DeclaringType is IEntityType type && type.FindOwnership() is { } ownership
+            && ownership.Properties.Contains(property)
+            && !Tables(property).Any(t => t.EntityTypeMappings.Any(m => m.TypeBase == ownership.PrincipalEntityType));
 
     private bool HasRowId(IUpdateEntry entry) => Scope.PerRow && !entry.EntityType.IsOwned();
 

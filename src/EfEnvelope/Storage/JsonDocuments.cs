@@ -36,62 +36,32 @@ internal static class JsonDocuments
     /// <summary>As <see cref="FindMember(ColumnOrigin, IReadOnlyList{PathSegment})"/> of a part whose own place in the document is not known: by the name at the path's end, where no encrypted member, and no structure, has it too.</summary>
     public static IProperty? FindMemberByName(ColumnOrigin origin, IReadOnlyList<PathSegment> path)
         => Find(origin) is not { } found ? null
-            : Named(found.Root).Where(n => n.Name == path[^1].PropertyName).ToList() is { Count: > 0 } named && named.All(n => n.IsPlain) ? null
+            : Named(found.Root).Where(n => n.Name == path[^1].PropertyName).ToList() is { Count: > 0 } named && named.All(n => n.IsPlain == true) ? null
             : found.Member;
 
     /// <summary>Whether the document is a list of objects.</summary>
     public static bool IsList(ColumnOrigin origin) => Find(origin)?.IsList == true;
 
-    /// <summary>The JSON names of its encrypted members, in UTF-8, without those that a plain member of the document has too.</summary>
-    public static byte[][] MemberNames(ColumnOrigin origin)
+    /// <summary>The JSON names, in UTF-8, that encrypted members of the document have alone, and those that plain ones have alone.</summary>
+    public static (byte[][] Encrypted, byte[][] Plain) MemberNames(ColumnOrigin origin)
     {
         if (Find(origin) is not { } found)
         {
-            return [];
+            return ([], []);
         }
 
-        var names = new Dictionary<string, bool>(StringComparer.Ordinal);
-        Collect(found.Root, names);
-        return [.. names.Where(n => n.Value).Select(n => System.Text.Encoding.UTF8.GetBytes(n.Key))];
+        var names = Named(found.Root).Where(n => n.Name.Length > 0).ToLookup(n => n.Name, n => n.IsPlain, StringComparer.Ordinal);
+        return (Alone(false), Alone(true));
+
+        byte[][] Alone(bool plain) => [.. names.Where(n => n.All(p => p == plain)).Select(n => System.Text.Encoding.UTF8.GetBytes(n.Key))];
     }
 
-    private static void Collect(ITypeBase type, Dictionary<string, bool> names)
-    {
-        foreach (var property in type.GetProperties())
-        {
-            if (property.GetJsonPropertyName() is { } name)
-            {
-                names[name] = property.FindEnvelope() is not null && names.GetValueOrDefault(name, true);
-            }
-        }
-
-        foreach (var complex in type.GetComplexProperties())
-        {
-            Structure(complex.GetJsonPropertyName() ?? complex.Name, complex.ComplexType);
-        }
-
-        if (type is IEntityType entityType)
-        {
-            foreach (var navigation in entityType.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent))
-            {
-                Structure(navigation.TargetEntityType.GetJsonPropertyName() ?? navigation.Name, navigation.TargetEntityType);
-            }
-        }
-
-        void Structure(string name, ITypeBase inner)
-        {
-            names[name] = false;
-            Collect(inner, names);
-            names[name] = false;
-        }
-    }
-
-    /// <summary>Every name in the document, and whether a plain member has it.</summary>
-    private static IEnumerable<(string Name, bool IsPlain)> Named(ITypeBase type)
-        => type.GetProperties().Select(p => (p.GetJsonPropertyName() ?? "", p.FindEnvelope() is null))
-            .Concat(type.GetComplexProperties().SelectMany(c => Named(c.ComplexType).Prepend((c.GetJsonPropertyName() ?? c.Name, false))))
+    /// <summary>Every name in the document, and whether a plain or an encrypted member has it; null of a structure. What has no name there has an empty one.</summary>
+    private static IEnumerable<(string Name, bool? IsPlain)> Named(ITypeBase type)
+        => type.GetProperties().Select(p => (p.GetJsonPropertyName() ?? "", (bool?)(p.FindEnvelope() is null)))
+            .Concat(type.GetComplexProperties().SelectMany(c => Named(c.ComplexType).Prepend((c.GetJsonPropertyName() ?? c.Name, null))))
             .Concat(type is IEntityType owner
-                ? owner.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent).SelectMany(n => Named(n.TargetEntityType).Prepend((n.TargetEntityType.GetJsonPropertyName() ?? n.Name, false)))
+                ? owner.GetNavigations().Where(n => n.ForeignKey.IsOwnership && !n.IsOnDependent).SelectMany(n => Named(n.TargetEntityType).Prepend((n.TargetEntityType.GetJsonPropertyName() ?? n.Name, null)))
                 : []);
 
     private static (IEntityType Owner, ITypeBase Root, IProperty Member, bool IsList)? Find(ColumnOrigin origin)

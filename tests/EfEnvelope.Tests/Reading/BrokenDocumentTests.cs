@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EfEnvelope.Tests.Functional;
 using Microsoft.EntityFrameworkCore;
 
@@ -107,6 +108,35 @@ public abstract class BrokenDocumentTests(string provider) : IAsyncLifetime
         Assert.Equal("canary extra", (await papers.Select(p => p.Extra).AsNoTracking().SingleAsync()).Secret);
     }
 
+    [Fact]
+    public async Task Text_of_the_form_of_armour_in_a_plain_member_is_text_and_refused_in_an_encrypted_one()
+    {
+        var document = Assert.IsType<string>(await _database.ScalarAsync("SELECT \"Detail\" FROM \"Paper\" WHERE \"TenantId\" = 2"));
+        var foreign = JsonDocument.Parse(document).RootElement.GetProperty("Secret").GetString()!;
+        var unknown = "efe1:wQEB" + new string('A', 72);
+        await using (var context = New())
+        {
+            var paper = await context.Set<Paper>().SingleAsync(p => p.TenantId == 1);
+            (paper.Detail.Kind, paper.Detail.Words, paper.Extra.Kind, paper.Extra.Words) = (foreign, [unknown, "w"], unknown, [foreign]);
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = New())
+        {
+            var paper = (await context.Set<Paper>().AsNoTracking().OrderBy(p => p.TenantId).ToListAsync())[0];
+            Assert.Equal((foreign, unknown, "canary secret", "canary extra"), (paper.Detail.Kind, paper.Extra.Kind, paper.Detail.Secret, paper.Extra.Secret));
+            Assert.Equal([unknown, "w", foreign], [.. paper.Detail.Words!, .. paper.Extra.Words!]);
+            Assert.Equal(foreign, (await context.Set<Paper>().Where(p => p.TenantId == 1).Select(p => p.Detail).AsNoTracking().SingleAsync()).Kind);
+        }
+
+        foreach (var text in new[] { foreign, unknown })
+        {
+            await _database.ExecuteAsync($"UPDATE \"Paper\" SET \"Detail\" = '{{\"Kind\":\"k\",\"Number\":7,\"Day\":\"2020-01-02\",\"Secret\":\"{text}\"}}' WHERE \"TenantId\" = 1");
+            await using var context = New();
+            Assert.True(await Record.ExceptionAsync(() => context.Set<Paper>().AsNoTracking().ToListAsync()) is EnvelopeRefusedException or KeyNotFoundInRingException, text);
+        }
+    }
+
     protected async Task AssertRefusedAsync(string literal, string column)
     {
         var cast = provider == "SQLite" ? literal : $"{literal}::jsonb";
@@ -157,6 +187,8 @@ public abstract class BrokenDocumentTests(string provider) : IAsyncLifetime
     private sealed class Detail
     {
         public string Kind { get; set; } = "";
+
+        public List<string>? Words { get; set; }
 
         public int Number { get; set; }
 
