@@ -18,11 +18,11 @@ internal sealed class DatabaseVerbs(Func<DbContext> createContext, Action<string
                 print(string.Create(CultureInfo.InvariantCulture, $"{database.Name}  {database.Columns} column(s){(database.IsOwn ? "  (this one)" : "")}"));
             }
         }));
-        var forget = new Command("forget", "take another database off the list: one that is gone, or whose own census proved that no cell names the keys in question") { name };
+        var forget = new Command("forget", "take a database off the list that is gone; in one that lives, run `reencrypt` or `census --report` instead") { name };
         forget.SetAction((parsed, cancellationToken) => WithKeysAsync(async keys =>
         {
             await keys.ForgetDatabaseAsync(parsed.GetValue(name)!, cancellationToken).ConfigureAwait(false);
-            print("Forgotten. A process that still uses it registers it again within the sealing lease.");
+            print("Forgotten. If it is still there, its cells are lost when the keys that they name are destroyed: it is listed again only when somebody saves to it, or runs the job there.");
         }));
         return new Command("databases", "databases that share the key ring") { list, forget };
     }

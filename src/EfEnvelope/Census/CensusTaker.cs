@@ -33,11 +33,12 @@ internal static class CensusTaker
     /// <param name="session">The session of the context whose columns are counted.</param>
     /// <param name="single">Row keys that are to be counted one by one, up to <see cref="ColumnTally.MaxListed"/> of them a column; null for none.</param>
     /// <param name="cancellationToken">Cancels the count.</param>
-    public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken)
+    /// <param name="ending">The key whose end is in question: other databases that were counted since its last change are not named; null for every retired key.</param>
+    public static async Task<EnvelopeCensus> TakeAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken, Guid? ending = null)
     {
         try
         {
-            return await CountAllAsync(session, single, cancellationToken).ConfigureAwait(false);
+            return await CountAllAsync(session, single, ending, cancellationToken).ConfigureAwait(false);
         }
         catch (DbException error) when (TableErrors.Explain(error) is { } explained)
         {
@@ -56,12 +57,12 @@ internal static class CensusTaker
         }
     }
 
-    private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, CancellationToken cancellationToken)
+    private static async Task<EnvelopeCensus> CountAllAsync(EnvelopeSession session, Func<KeyRingEntry, bool>? single, Guid? ending, CancellationToken cancellationToken)
     {
         var context = session.Context;
         var takenAt = session.Runtime.TimeProvider.GetUtcNow();
         var book = await KeyBook.OpenAsync(session, cancellationToken).ConfigureAwait(false);
-        var (registered, databases) = await ColumnRegistry.FindAsync(session, cancellationToken).ConfigureAwait(false);
+        var (registered, databases, isShared) = await ColumnRegistry.FindAsync(session, ending, cancellationToken).ConfigureAwait(false);
         List<(string Table, string Column)> missing;
         bool isOfStandby;
         List<string> unreadable, busy;
@@ -91,7 +92,7 @@ internal static class CensusTaker
         }
 
         entries.Sort(Compare);
-        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, UnreadableTables = unreadable, BusyTables = busy, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
+        return new EnvelopeCensus(takenAt, entries) { IsOfStandby = isOfStandby, IsShared = isShared, UnreadableTables = unreadable, BusyTables = busy, OtherDatabases = [.. databases.Select(DataDatabase.Show)], MissingColumns = [.. missing.Select(m => new RegisteredColumn(m.Table, m.Column, IsFound: false))] };
     }
 
     /// <summary>What is to be counted, and the snapshot. Looked for again in the snapshot, whose tables can be neither renamed nor dropped: one that took another's name meanwhile would be counted for it.</summary>

@@ -14,7 +14,10 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
 
     private readonly HashSet<Guid> _tooMany = [.. Entries.Where(e => e.IsTooMany).Select(e => e.KekId!.Value)];
 
-    /// <summary>Databases over the same ring that hold encrypted columns too, and that were not counted: while there is one, no census of this database alone proves that a key is out of use. Empty where the ring has one database.</summary>
+    /// <summary>
+    /// Databases over the same ring that hold encrypted columns too, and that were neither counted here nor, since the last change of a retired key, by a job or a census report of their own that found none: while there is one, no census of
+    /// this database alone proves that a key is out of use. Empty where the ring has one database.
+    /// </summary>
     public IReadOnlyList<string> OtherDatabases { get; init; } = [];
 
     /// <summary>
@@ -32,16 +35,25 @@ public sealed record EnvelopeCensus(DateTimeOffset TakenAt, IReadOnlyList<Census
     /// <summary>Tables like the listed ones that another session held, so that they could not be counted.</summary>
     internal IReadOnlyList<string> BusyTables { get; init; } = [];
 
+    /// <summary>Whether the ring serves other databases, counted or not.</summary>
+    internal bool IsShared { get; init; }
+
     /// <summary>What keeps this census from being one of all cells; null where nothing does.</summary>
-    internal string? NotAllBecause
+    internal string? NotAllBecause => NotOwnBecause ?? OthersBecause;
+
+    /// <summary>The databases that have not been counted; null where there is none.</summary>
+    internal string? OthersBecause
+        => OtherDatabases.Count == 0 ? null
+            : $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count, and that no job or census of their own has proven since the keys changed last: {string.Join(", ", OtherDatabases)}. Run `reencrypt`, or `census --report`, in each of them, then this again; `databases forget` takes one that is gone off the ring's list";
+
+    /// <summary>What keeps this census from being one of all cells of its own database; null where nothing does.</summary>
+    internal string? NotOwnBecause
         => IsOfStandby
             ? "the census was taken on a standby, which lags behind: connect to the primary (`Target Session Attributes=primary` where the connection string names several hosts)"
             : UnreadableTables.Count > 0
             ? $"this role may not read all of {UnreadableTables.Count} table(s) that other contexts over the ring declare: {string.Join(", ", UnreadableTables.Take(10))}{(UnreadableTables.Count > 10 ? " and others" : "")}. When each has been re-encrypted by its own application, take a census with a role that may read them all"
             : BusyTables.Count > 0
             ? $"{BusyTables.Count} table(s) that nobody listed, and whose columns are named like encrypted ones, were locked by another session and not counted: {string.Join(", ", BusyTables.Take(10))}{(BusyTables.Count > 10 ? " and others" : "")}. Run it again when that is over"
-            : OtherDatabases.Count > 0
-            ? $"the ring also serves {OtherDatabases.Count} database(s) that this census does not count: {string.Join(", ", OtherDatabases)}. Re-encrypt and take a census in each of them; then, and for one that is gone, `databases forget` takes it off the ring's list"
             : MissingColumns is [var first, ..]
             ? $"the ring lists {MissingColumns.Count} column(s) that are not found in the database: {string.Join(", ", MissingColumns.Take(10).Select(c => $"{c.Table}.{c.Column}"))}{(MissingColumns.Count > 10 ? " and others" : "")}. Where a table was renamed or moved, let the application of the new name save once, or run its job; then, and for one that was dropped, `columns forget --table \"{first.Table}\" --column \"{first.Column}\"` takes it off the ring's list"
             : null;

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using EfEnvelope.Census;
 using EfEnvelope.Keys;
 using EfEnvelope.Reencryption;
@@ -10,6 +11,8 @@ namespace EfEnvelope.Lifecycle;
 /// </summary>
 internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys keys, CompromiseOptions options)
 {
+    private const string Marked = "The selected keys are marked compromised and seal no more; the rest of the response was not done.";
+
     public async Task<CompromiseReport> RunAsync(KeySelection selection, string reason, IProgress<ReencryptionProgress>? progress, CancellationToken cancellationToken)
     {
         options.Reencryption.Validate();
@@ -21,7 +24,15 @@ internal sealed class CompromiseResponse(EnvelopeSession session, EnvelopeKeys k
         }
         catch (EnvelopeConfigurationException error)
         {
-            throw new EnvelopeConfigurationException($"The selected keys are marked compromised and seal no more; the rest of the response was not done. {error.Message}", error.InnerException);
+            throw new EnvelopeConfigurationException($"{Marked} {error.Message}", error.InnerException);
+        }
+        catch (KeyUnavailableException error)
+        {
+            throw new KeyUnavailableException($"{Marked} {error.Message}", error.InnerException) { KeyId = error.KeyId };
+        }
+        catch (DbException error)
+        {
+            throw new KeyUnavailableException($"{Marked} The database failed ({(error.SqlState is { } state ? $"SQLSTATE {state}" : error.GetType().Name)}). Repeat the command when that is put right: it takes up where this one ended.", error);
         }
     }
 

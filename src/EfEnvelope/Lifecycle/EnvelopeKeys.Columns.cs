@@ -13,7 +13,7 @@ public sealed partial class EnvelopeKeys
     /// <exception cref="KeyUnavailableException">The ring cannot be reached. Nothing was changed; retry.</exception>
     public async Task<IReadOnlyList<RegisteredColumn>> ListColumnsAsync(CancellationToken cancellationToken = default)
     {
-        var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);
+        var (columns, _, _) = await ColumnRegistry.FindAsync(_session, null, cancellationToken).ConfigureAwait(false);
         var missing = await CensusTaker.FindMissingAsync(_session, columns, cancellationToken).ConfigureAwait(false);
         return [.. columns.Where(c => !c.IsForgotten || !missing.Contains((c.Table, c.Column))).Select(c => new RegisteredColumn(c.Table, c.Column, !missing.Contains((c.Table, c.Column))))];
     }
@@ -30,7 +30,7 @@ public sealed partial class EnvelopeKeys
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(table);
         ArgumentException.ThrowIfNullOrWhiteSpace(column);
-        var (columns, _) = await ColumnRegistry.FindAsync(_session, cancellationToken).ConfigureAwait(false);
+        var (columns, _, _) = await ColumnRegistry.FindAsync(_session, null, cancellationToken).ConfigureAwait(false);
         var listed = columns.Where(c => c.Table == table && c.Column == column).ToList();
         if (listed.Count > 0 && !(await CensusTaker.FindMissingAsync(_session, listed, cancellationToken).ConfigureAwait(false)).Contains((table, column)))
         {

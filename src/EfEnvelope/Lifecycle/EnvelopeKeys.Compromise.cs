@@ -129,7 +129,7 @@ public sealed partial class EnvelopeKeys
 
     /// <summary>A census that counts one key by itself, if it is a row's.</summary>
     private Task<EnvelopeCensus> TakeCensusOfAsync(KeyRingEntry key, CancellationToken cancellationToken)
-        => CensusTaker.TakeAsync(_session, key.KekId is null ? null : e => e.Id == key.Id, cancellationToken);
+        => CensusTaker.TakeAsync(_session, key.KekId is null ? null : e => e.Id == key.Id, cancellationToken, key.Id);
 
     private static void RequireUnused(KeyRingEntry key, IReadOnlyList<RowKeySum> wrapped, EnvelopeCensus census, string changed)
     {

@@ -19,8 +19,9 @@ public sealed partial class EnvelopeKeys
     }
 
     /// <summary>
-    /// Takes another database off the ring's list, so that the end of a key can be proven here: one that is gone, or one whose own census proved after the key's last change that no cell names it. A process that still uses it
-    /// registers it again within the sealing lease. A database that is forgotten while its cells name a key loses them when that key is destroyed.
+    /// Takes another database off the ring's list that is gone, so that the end of a key can be proven here. One that lives is not to be forgotten: it withholds no proof once its own job, or
+    /// <see cref="ReportCensusAsync"/> there, has proven that no cell of it names a retired key, until the next is retired. Readers never register it again, saves do when they have confirmed the ring again. A database
+    /// that is forgotten while its cells name a key loses them when that key is destroyed.
     /// </summary>
     /// <param name="name">As <see cref="ListDatabasesAsync"/> names it.</param>
     /// <param name="cancellationToken">Cancels the call.</param>

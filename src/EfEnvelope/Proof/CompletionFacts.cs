@@ -37,7 +37,10 @@ internal sealed record CompletionFacts
 
     public required EnvelopeCensus Census { get; init; }
 
-    /// <summary>Why the census proves nothing; null when it does.</summary>
+    /// <summary>An epoch of the ring: every key that was retired by then is out of use in this database where nothing is against the proof.</summary>
+    public required long Epoch { get; init; }
+
+    /// <summary>Why the census proves nothing of this database; null when it does.</summary>
     public required string? NotProvenBecause { get; init; }
 
     /// <summary>Random cells to open of each column.</summary>

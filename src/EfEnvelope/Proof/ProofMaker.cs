@@ -3,6 +3,7 @@ using EfEnvelope.Census;
 using EfEnvelope.Cryptography;
 using EfEnvelope.Keys;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 using Microsoft.EntityFrameworkCore;
 
 namespace EfEnvelope.Proof;
@@ -12,12 +13,18 @@ internal static class ProofMaker
 {
     private const int EnvelopeVersion = 1;
 
-    /// <summary>Opens the sample, hashes and authenticates. Reads the database; changes nothing.</summary>
+    /// <summary>Opens the sample, hashes and authenticates. Where the ring serves other databases too, it records that this one was counted; else it changes nothing.</summary>
     public static async Task<CompletionReport> MakeAsync(EnvelopeSession session, CompletionFacts facts, CancellationToken cancellationToken)
     {
         var (columns, failures) = await SampledOpening.TakeAsync(session, facts.Census, facts.SampleSize, cancellationToken).ConfigureAwait(false);
         var sampled = columns.Sum(c => c.Sampled);
-        var notProven = facts.NotProvenBecause ?? (failures.Count > 0 ? $"{failures.Count} of {sampled} sampled cell(s) did not open" : null);
+        var notOwn = facts.NotProvenBecause ?? (failures.Count > 0 ? $"{failures.Count} of {sampled} sampled cell(s) did not open" : null);
+        if (notOwn is null && facts.Census.IsShared)
+        {
+            await MarkCountedAsync(session, facts.Epoch, cancellationToken).ConfigureAwait(false);
+        }
+
+        var notProven = notOwn ?? facts.Census.OthersBecause;
         var store = session.OpenStore();
         var identity = await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
         var seconds = facts.Elapsed.TotalSeconds;
@@ -55,6 +62,18 @@ internal static class ProofMaker
             Hmac = "",
         });
         return report with { Hmac = Convert.ToHexStringLower(await session.Ring.ComputeMacAsync(authenticated, store, cancellationToken).ConfigureAwait(false)) };
+    }
+
+    private static async Task MarkCountedAsync(EnvelopeSession session, long epoch, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await ColumnRegistry.MarkCountedAsync(session, epoch, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is System.Data.Common.DbException or EnvelopeConfigurationException)
+        {
+            // A role that may not write there: the other databases go on naming this one.
+        }
     }
 
     public static async Task<ReportVerification> VerifyAsync(EnvelopeSession session, string json, CancellationToken cancellationToken)

@@ -19,6 +19,14 @@ internal static class JobFaults
         _ => error.InnerException is { } inner && IsTransient(inner),
     };
 
+    /// <summary>
+    /// Whether a row was refused for what it is: by a constraint, a trigger, a type or a length (SQLSTATE classes 22, 23, 44 and P0, SQLITE_CONSTRAINT). The others of its batch may be written.
+    /// </summary>
+    /// <returns>The reason that the quarantine lists, without the database's words, which may quote values; null for any other failure.</returns>
+    public static string? FindRefusal(DbException error)
+        => error is Npgsql.PostgresException { SqlState: var state } ? state[..2] is "22" or "23" or "44" or "P0" ? $"RefusedByDatabase {state}" : null
+            : error.Message.StartsWith("SQLite Error 19:", StringComparison.Ordinal) ? "RefusedByDatabase 19" : null;
+
     /// <summary>SQLITE_BUSY, SQLITE_LOCKED: another connection writes. The provider, which is not referenced here, tells the code in the text only: <see cref="System.Runtime.InteropServices.ExternalException.ErrorCode"/> is the same for all.</summary>
     public static bool IsBusy(DbException error)
         => error.Message.StartsWith("SQLite Error 5:", StringComparison.Ordinal) || error.Message.StartsWith("SQLite Error 6:", StringComparison.Ordinal);

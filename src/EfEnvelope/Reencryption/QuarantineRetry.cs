@@ -73,10 +73,18 @@ internal sealed class QuarantineRetry(EnvelopeSession session, StaleKeys stale)
     {
         while (true)
         {
-            var (isDone, reason) = await TryMoveAsync(connection, resealer, scan, index, row, cell, cancellationToken).ConfigureAwait(false);
-            if (isDone)
+            try
             {
-                return reason;
+                var (isDone, reason) = await TryMoveAsync(connection, resealer, scan, index, row, cell, cancellationToken).ConfigureAwait(false);
+                if (isDone)
+                {
+                    return reason;
+                }
+            }
+            catch (DbException error) when (JobFaults.FindRefusal(error) is { } refusal)
+            {
+                await _store.KeepAsync(connection, null, cell.Id, refusal, cancellationToken).ConfigureAwait(false);
+                return refusal;
             }
         }
     }

@@ -74,7 +74,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
         // So that the census of every other context over this database knows of this one's columns, and of a context that only reads.
         await ColumnRegistry.EnsureRegisteredAsync(session, session.OpenStore(), null, cancellationToken).ConfigureAwait(false);
-        var (retired, all, _) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
+        var (retired, all, _, _) = await ListRetiredAsync(cancellationToken).ConfigureAwait(false);
         var seen = time.GetTimestamp();
         var census = await CensusTaker.TakeAsync(session, null, cancellationToken).ConfigureAwait(false);
         var tables = await EncryptedTable.PlacedAsync(session, cancellationToken).ConfigureAwait(false);
@@ -113,9 +113,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
                 : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= Lost(listed.Held);
-            notProven ??= census.UnknownKeysBecause ?? census.NotAllBecause;
+            notProven ??= census.UnknownKeysBecause ?? census.NotOwnBecause;
             notProven ??= census.StaleCells > 0 ? "cells name keys that are revoked or scheduled for destruction" : null;
-            return await ReportAsync(source, jobs, cutOff, census, kept, blocked, notProven, cancellationToken).ConfigureAwait(false);
+            return await ReportAsync(source, jobs, cutOff, census, listed.Epoch, kept, blocked, notProven, cancellationToken).ConfigureAwait(false);
         }
     }
 
@@ -163,7 +163,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
     }
 
     private async Task<ReencryptionReport> ReportAsync(
-        RingConnection source, JobStore jobs, CompletionCutOff cutOff, EnvelopeCensus census, long quarantined, IReadOnlyList<BlockedKey> blocked, string? notProven, CancellationToken cancellationToken)
+        RingConnection source, JobStore jobs, CompletionCutOff cutOff, EnvelopeCensus census, long epoch, long quarantined, IReadOnlyList<BlockedKey> blocked, string? notProven, CancellationToken cancellationToken)
     {
         var meter = _meter!;
         var (jobRows, jobConflicts) = await SumAsync(source, jobs, cancellationToken).ConfigureAwait(false);
@@ -172,7 +172,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             new CompletionFacts
             {
                 Kind = CompletionKind.Reencryption, JobId = _jobId, StartedAt = meter.StartedAt, Elapsed = meter.Elapsed, StaleKeys = _treated.Scopes, StaleRowKeys = _treated.RowKeys, Rows = meter.Rows, Conflicts = meter.Conflicts,
-                Quarantined = quarantined, Blocked = blocked, JobRows = jobRows, JobConflicts = jobConflicts, Batches = meter.Batches, CutOff = cutOff, Census = census, NotProvenBecause = notProven, SampleSize = options.SampleSize,
+                Quarantined = quarantined, Blocked = blocked, JobRows = jobRows, JobConflicts = jobConflicts, Batches = meter.Batches, CutOff = cutOff, Census = census, Epoch = epoch, NotProvenBecause = notProven, SampleSize = options.SampleSize,
             },
             cancellationToken).ConfigureAwait(false);
         if (completion.IsProven)
@@ -205,15 +205,15 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
 
     /// <summary>
     /// The retired keys of the ring as it is now: those whose rows can be treated, and all of them, also those that an import took from sealing to revoked at once. This process seals with none of them from here on, however long
-    /// its lease would last.
+    /// its lease would last. All that are retired up to the epoch are among them.
     /// </summary>
-    private async Task<(StaleKeys Treatable, StaleKeys All, HashSet<Guid> Held)> ListRetiredAsync(CancellationToken cancellationToken)
+    private async Task<(StaleKeys Treatable, StaleKeys All, HashSet<Guid> Held, long Epoch)> ListRetiredAsync(CancellationToken cancellationToken)
     {
         var store = session.OpenStore();
-        await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false);
+        var epoch = (await session.Ring.ConfirmAsync(store, cancellationToken).ConfigureAwait(false)).Epoch;
         var listedAt = session.Runtime.TimeProvider.GetUtcNow();
         var ring = await session.Ring.SummarizeAsync(store, cancellationToken).ConfigureAwait(false);
-        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring, listedAt), [.. ring.Scopes.Select(e => e.Id)]);
+        return (StaleKeys.Of(ring), StaleKeys.RetiredOf(ring, listedAt), [.. ring.Scopes.Select(e => e.Id)], epoch);
     }
 
     private async Task<Guid?> PrepareAsync(

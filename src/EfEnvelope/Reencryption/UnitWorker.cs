@@ -10,7 +10,7 @@ namespace EfEnvelope.Reencryption;
 
 /// <summary>
 /// Works off units: reads a batch of stale rows, opens and seals them, writes them by compare-and-set, and commits the checkpoint with them. The application's write always wins; the row
-/// is then visited by the next pass. A cell that does not open goes to quarantine, cells whose key cannot be used are passed over together, and the job goes on.
+/// is then visited by the next pass. A cell that does not open, or that the database refuses to have rewritten, goes to quarantine, cells whose key cannot be used are passed over together, and the job goes on.
 /// </summary>
 internal sealed class UnitWorker(
     EnvelopeSession session, JobStore jobs, QuarantineStore quarantine, BatchResealer resealer, BlockedKeys blocked, Guid jobId, string owner, IReadOnlyDictionary<string, TableScan> scans, Guid runId, ReencryptionOptions options, ProgressMeter meter, JobThrottle throttle)
@@ -116,25 +116,59 @@ internal sealed class UnitWorker(
     private static ValueTask DisposeAsync(RangeReader? range) => range?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     /// <summary>
-    /// Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now. Once its transaction has begun, a stop no longer breaks it off, only the other token does.
+    /// Opens and seals a batch's rows and commits them with the checkpoint; false when the unit belongs to another worker by now. Once its transaction has begun, a stop no longer breaks it off, only the other token does. A batch that the
+    /// database refuses is halved, down to the row that it refuses by itself, which goes to quarantine.
     /// </summary>
     private async Task<bool> RunBatchAsync(
-        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken)
+        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken, string? refusal = null)
     {
+        string reason;
         while (true)
         {
-            if (await TryBatchAsync(connection, scan, writer, unit, batch, after, stop, cancellationToken).ConfigureAwait(false) is { } isOurs)
+            try
             {
-                return isOurs;
+                if (await TryBatchAsync(connection, scan, writer, unit, batch, after, refusal, stop, cancellationToken).ConfigureAwait(false) is { } isOurs)
+                {
+                    return isOurs;
+                }
+            }
+            catch (DbException error) when (refusal is null && batch.Rows.Count > 0 && JobFaults.FindRefusal(error) is { } refused)
+            {
+                reason = refused;
+                break;
             }
 
             stop.ThrowIfCancellationRequested();
         }
+
+        if (batch.Rows.Count == 1)
+        {
+            return await RunBatchAsync(connection, scan, writer, unit, batch, after, stop, cancellationToken, reason).ConfigureAwait(false);
+        }
+
+        var half = batch.Rows.Count / 2;
+        var first = new ScannedBatch(batch.Rows[..half], batch.Rows[half - 1].Key, IsLast: false);
+        if (!await RunBatchAsync(connection, scan, writer, unit, first, first.Last, stop, cancellationToken).ConfigureAwait(false))
+        {
+            return false;
+        }
+
+        stop.ThrowIfCancellationRequested();
+        return await RunBatchAsync(connection, scan, writer, unit, batch with { Rows = batch.Rows[half..] }, after, stop, cancellationToken).ConfigureAwait(false);
     }
 
+    /// <param name="connection">The worker's connection.</param>
+    /// <param name="scan">The table.</param>
+    /// <param name="writer">Writes to it.</param>
+    /// <param name="unit">The unit that the batch is of.</param>
+    /// <param name="batch">The rows.</param>
+    /// <param name="after">The checkpoint behind them.</param>
+    /// <param name="refusal">Why the database does not take the rows, which are listed then instead of being written; null where that was not seen.</param>
+    /// <param name="stop">A stop of the job.</param>
+    /// <param name="cancellationToken">What breaks the transaction off.</param>
     /// <returns>Null when a key that took over was retired before the batch had reached the server: nothing was written, and the batch is sealed again with what follows.</returns>
     private async Task<bool?> TryBatchAsync(
-        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, CancellationToken stop, CancellationToken cancellationToken)
+        DbConnection connection, TableScan scan, RowWriter writer, JobUnit unit, ScannedBatch batch, object[]? after, string? refusal, CancellationToken stop, CancellationToken cancellationToken)
     {
         // Read, and keys made, before the batch's transaction begins: compare-and-set makes that safe, and the ring writes on a connection of its own (SQLite has one writer).
         await options.ReachAsync(JobStep.Read).ConfigureAwait(false);
@@ -146,6 +180,12 @@ internal sealed class UnitWorker(
         await using (transaction.ConfigureAwait(false))
         {
             var (changes, poisoned, passedOver) = Reseal(scan.Table, batch.Rows, keys);
+            if (refusal is not null)
+            {
+                poisoned.AddRange(changes.SelectMany(change => Refused(scan.Table, change, refusal)));
+                changes.Clear();
+            }
+
             var newly = await quarantine.AddAsync(connection, transaction, jobId, runId, poisoned, cancellationToken).ConfigureAwait(false);
             var written = await writer.WriteAsync(transaction, changes, cancellationToken).ConfigureAwait(false);
             await options.ReachAsync(JobStep.Written).ConfigureAwait(false);
@@ -169,6 +209,11 @@ internal sealed class UnitWorker(
             return true;
         }
     }
+
+    /// <summary>The cells that a row was to be written with.</summary>
+    private IEnumerable<PoisonedCell> Refused(EncryptedTable table, RowChange change, string reason)
+        => Enumerable.Range(0, table.Columns.Count).Where(i => change.Replacement[i] is not null)
+            .Select(i => new PoisonedCell(table.Place, table.Columns[i].Name, TableScan.Serialize(change.Row.Key)!, resealer.ListedKey(table.Columns[i], change.Row.Cells[i]!), reason));
 
     /// <returns>What is to be written, what does not open, and how many rows are only passed over.</returns>
     private (List<RowChange> Changes, List<PoisonedCell> Poisoned, long PassedOver) Reseal(EncryptedTable table, List<ScannedRow> rows, BatchKeys keys)

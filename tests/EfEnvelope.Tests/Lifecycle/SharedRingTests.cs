@@ -146,6 +146,54 @@ public abstract class SharedRingTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task When_each_database_has_moved_its_rows_the_key_ends_though_both_live_on()
+    {
+        await using var here = New(_one);
+        await using var there = New(_two);
+        var keys = new EnvelopeKeys(here);
+        var old = await RotateAsync(keys);
+        Assert.Contains(Two, (await keys.ReencryptAsync()).NotProvenBecause, StringComparison.Ordinal);
+
+        // The first one has been counted by then: the last report is of all.
+        var last = await new EnvelopeKeys(there).ReencryptAsync();
+        Assert.True(last.IsProven, last.NotProvenBecause);
+        Assert.Equal(1, last.Rows);
+        there.Add(new Customer { TenantId = TenantB, FullName = "busy", Ssn = "s" });
+        await there.SaveChangesAsync();
+        Assert.True((await keys.ReportCensusAsync()).IsProven);
+        Assert.Equal(KeyState.Revoked, (await keys.RevokeAsync(old)).State);
+
+        // Each change of the key is one that the other database has to count anew.
+        Assert.Contains(Two, (await Assert.ThrowsAsync<KeyInUseException>(() => keys.DestroyAsync(old))).Message, StringComparison.Ordinal);
+        Assert.True((await new EnvelopeKeys(there).ReportCensusAsync()).IsProven is false);
+        Assert.Equal(KeyState.PendingDestruction, (await keys.DestroyAsync(old)).State);
+        _clock.Advance(TimeSpan.FromDays(31));
+        Assert.Contains(Two, Assert.Single((await keys.DestroyDueAsync()).Kept).Because, StringComparison.Ordinal);
+        await new EnvelopeKeys(there).ReportCensusAsync();
+        Assert.Equal(old, Assert.Single((await keys.DestroyDueAsync()).Destroyed).Id);
+        Assert.Equal("n", await ReadTwoAsync());
+    }
+
+    [Fact]
+    public async Task A_database_that_was_counted_once_is_named_again_when_the_next_key_is_retired_though_nobody_saves_to_it()
+    {
+        await using var here = New(_one);
+        var keys = new EnvelopeKeys(here);
+        await RotateAsync(keys);
+        await using (var there = New(_two))
+        {
+            await new EnvelopeKeys(there).ReencryptAsync();
+        }
+
+        Assert.True((await keys.ReencryptAsync()).IsProven);
+        var next = (await keys.ListAsync()).Single(k => k.Scope == $"tenant:{TenantA}" && k is { Purpose: KeyPurpose.Field, State: KeyState.Active });
+        await keys.RotateAsync(EnvelopeScope.Tenant(TenantA));
+        Assert.Contains(Two, (await keys.ReencryptAsync()).NotProvenBecause, StringComparison.Ordinal);
+        Assert.Contains(Two, (await Assert.ThrowsAsync<KeyInUseException>(() => keys.RevokeAsync(next.Id))).Message, StringComparison.Ordinal);
+        Assert.Equal("n", await ReadTwoAsync());
+    }
+
+    [Fact]
     public async Task Two_ways_to_write_one_database_name_it_alike()
     {
         var text = _one.ConnectionString;

@@ -235,6 +235,30 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_row_that_the_database_refuses_to_have_rewritten_is_listed_and_all_others_are_moved()
+    {
+        await SeedAsync(25, 3);
+        await RotateAsync();
+        await _database.ExecuteAsync(provider == "PostgreSQL"
+            ? "CREATE FUNCTION frozen() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'posted entries are immutable'; END $$ LANGUAGE plpgsql; CREATE CONSTRAINT TRIGGER frozen AFTER UPDATE ON \"Papers\" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (OLD.\"Id\" IN (7, 20)) EXECUTE FUNCTION frozen()"
+            : "CREATE TRIGGER frozen BEFORE UPDATE ON \"Papers\" WHEN OLD.\"Id\" IN (7, 20) BEGIN SELECT RAISE(ABORT, 'posted entries are immutable'); END");
+        await using var context = New();
+        var keys = new EnvelopeKeys(context);
+        var report = await keys.ReencryptAsync(Small with { CutOffTimeout = TimeSpan.Zero });
+        Assert.Equal((26L, 4L, false), (report.Rows, report.Quarantined, report.IsProven));
+        Assert.Contains("in quarantine", report.NotProvenBecause, StringComparison.Ordinal);
+        Assert.Equal(6, report.Census.StaleCells);
+        var reason = provider == "PostgreSQL" ? "RefusedByDatabase P0001" : "RefusedByDatabase 19";
+        Assert.Equal([("[20]", "Inner", reason), ("[20]", "Text", reason), ("[7]", "Inner", reason), ("[7]", "Text", reason)], (await keys.ListQuarantineAsync()).Select(c => (c.PrimaryKey, c.Column, c.Reason)).Order());
+
+        var retried = await keys.RetryQuarantineAsync();
+        Assert.Equal((0, 4), (retried.Moved, retried.Kept.Count(c => c.Reason == reason)));
+        await _database.ExecuteAsync($"DROP TRIGGER frozen{(provider == "PostgreSQL" ? " ON \"Papers\"" : "")}");
+        Assert.Equal(4, (await keys.RetryQuarantineAsync()).Moved);
+        Assert.Equal(0, (await keys.TakeCensusAsync()).StaleCells);
+    }
+
+    [Fact]
     public async Task An_entry_whose_key_the_model_converts_in_another_way_since_leaves_the_list()
     {
         await SeedAsync(3, 0);

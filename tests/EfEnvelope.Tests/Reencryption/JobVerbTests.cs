@@ -85,15 +85,15 @@ public abstract class JobVerbTests(string provider) : IAsyncLifetime
             await connection.OpenAsync();
             await using var command = connection.CreateCommand();
             command.CommandText = provider == "PostgreSQL"
-                ? "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'the disk is full'; END $$ LANGUAGE plpgsql; CREATE TRIGGER refuse BEFORE UPDATE ON \"Items\" FOR EACH ROW EXECUTE FUNCTION refuse()"
-                : "CREATE TRIGGER refuse BEFORE UPDATE ON \"Items\" BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+                ? "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION 'the table is being moved' USING ERRCODE = '55000'; END $$ LANGUAGE plpgsql; CREATE TRIGGER refuse BEFORE UPDATE ON \"Items\" FOR EACH ROW EXECUTE FUNCTION refuse()"
+                : "CREATE TRIGGER refuse BEFORE UPDATE ON \"Items\" BEGIN SELECT abs(-9223372036854775807 - 1); END";
             await command.ExecuteNonQueryAsync();
         }
 
         var (code, printed) = await RunAsync("reencrypt", "--json=true", "--cut-off-timeout", "30");
         Assert.Equal(EnvelopeCommandLine.Failed, code);
         Assert.Equal(("finished", "failed"), (Last(printed).GetProperty("event").GetString(), Last(printed).GetProperty("outcome").GetString()));
-        Assert.Contains("the disk is full", Last(printed).GetProperty("notProvenBecause").GetString(), StringComparison.Ordinal);
+        Assert.Contains(provider == "PostgreSQL" ? "the table is being moved" : "integer overflow", Last(printed).GetProperty("notProvenBecause").GetString(), StringComparison.Ordinal);
 
         // Whoever put it right need not wait for the end of a lease.
         await using (var context = _target.CreateContext())

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Data.Common;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using EfEnvelope.Keys;
 using EfEnvelope.Metadata;
@@ -24,6 +25,9 @@ internal static class ColumnRegistry
     private const string Forgotten = "{forgotten}";
 
     private const string ForgottenDocuments = "{forgotten documents}";
+
+    /// <summary>In the place of a table and a column: up to which epoch of the ring its database has been proven to name no retired key. It stands in the place of the column id.</summary>
+    private const string Counted = "{counted}";
 
     private static readonly ConditionalWeakTable<IModel, ConcurrentDictionary<(KeyRing Ring, string Place), Registration>> Registered = [];
 
@@ -72,7 +76,7 @@ internal static class ColumnRegistry
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
         var declared = Declared(model);
         var (names, unsettled) = await DataTables.ResolveAsync(session, declared.Keys.Select(p => p.Table), cancellationToken).ConfigureAwait(false);
-        var known = await ((RelationalKeyRingStore)store).RunAsync((connection, transaction) => ReadAsync(table, connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var (known, _) = await ((RelationalKeyRingStore)store).RunAsync((connection, transaction) => ReadAsync(table, connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
         var missing = new List<(string Table, string Column, string Id, bool IsForgotten)>();
         var outdated = new List<(string Table, string Column)>();
         foreach (var ((inModel, column), property) in declared)
@@ -178,23 +182,49 @@ internal static class ColumnRegistry
         return $"UPDATE {table.Name} SET {column} = {table.Add(command, nameof(EnvelopeColumnRow.ColumnId), id)} WHERE {table.Where(command, at)} AND {column} {(isForgotten ? "IN" : "NOT IN")} ('{Forgotten}', '{ForgottenDocuments}')";
     }
 
-    /// <summary>What is registered in the ring: columns of the session's own database, its model's among them, and other databases.</summary>
-    public static async Task<(List<(string Table, string Column, bool IsDocument, bool IsForgotten)> Columns, List<string> Databases)> FindAsync(EnvelopeSession session, CancellationToken cancellationToken)
+    /// <summary>
+    /// What is registered in the ring: columns of the session's own database, its model's among them; other databases that have not been counted since the keys in question changed last; and whether there are others at all.
+    /// </summary>
+    /// <param name="session">The session.</param>
+    /// <param name="ending">The key in question; null for every retired one. Row keys under a retired kek stopped with it.</param>
+    /// <param name="cancellationToken">Cancels it.</param>
+    public static async Task<(List<(string Table, string Column, bool IsDocument, bool IsForgotten)> Columns, List<string> Databases, bool IsShared)> FindAsync(EnvelopeSession session, Guid? ending, CancellationToken cancellationToken)
     {
         var database = await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false);
-        var all = await ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
-            (connection, transaction) => ReadAsync(Table(session), connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var store = (RelationalKeyRingStore)session.OpenStore();
+        var (all, counted) = await store.RunAsync((connection, transaction) => ReadAsync(Table(session), connection, transaction, cancellationToken), cancellationToken).ConfigureAwait(false);
+        var others = all.Where(c => !IsForgotten(c.Value)).Select(c => c.Key.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToList();
+
+        // Asked later than the marks were read: what changed in between counts.
+        var changed = others.Exists(counted.ContainsKey) ? await store.FindLastChangeAsync(ending, cancellationToken).ConfigureAwait(false) : 0;
         return (
             [.. all.Where(c => c.Key.Database == database).Select(c => (c.Key.Table, c.Key.Column, c.Value is Documents or ForgottenDocuments, IsForgotten(c.Value))).Order()],
-            [.. all.Where(c => !IsForgotten(c.Value)).Select(c => c.Key.Database).Where(d => d != database).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+            [.. others.Where(d => !counted.TryGetValue(d, out var upTo) || upTo < changed)], others.Count > 0);
     }
 
     /// <summary>Every registered column that is not forgotten.</summary>
     public static Task<List<(string Database, string Table, string Column)>> ListAsync(EnvelopeSession session, CancellationToken cancellationToken)
         => ((RelationalKeyRingStore)session.OpenStore()).RunAsync(
-            async (connection, transaction) => (await ReadAsync(Table(session), connection, transaction, cancellationToken).ConfigureAwait(false)).Where(c => !IsForgotten(c.Value)).Select(c => c.Key).ToList(), cancellationToken);
+            async (connection, transaction) => (await ReadAsync(Table(session), connection, transaction, cancellationToken).ConfigureAwait(false)).Columns.Where(c => !IsForgotten(c.Value)).Select(c => c.Key).ToList(), cancellationToken);
 
-    /// <summary>Removes a database's columns; the epoch rises in the same commit, so that processes that do use it register it again. False when it has none.</summary>
+    /// <summary>Records that no cell of the session's database names a key that was retired up to an epoch: what cells are written from then on name keys that seal, and those are retired later.</summary>
+    public static async Task MarkCountedAsync(EnvelopeSession session, long epoch, CancellationToken cancellationToken)
+    {
+        var table = Table(session);
+        var at = At(await DataDatabase.NameAsync(session, cancellationToken).ConfigureAwait(false), Counted, Counted);
+        (string, object?) upTo = (nameof(EnvelopeColumnRow.ColumnId), epoch.ToString(CultureInfo.InvariantCulture));
+        await ((RelationalKeyRingStore)session.OpenStore()).RunAsync(async (connection, transaction) =>
+        {
+            if (await TableSql.ExecuteAsync(connection, transaction, command => $"UPDATE {table.Name} SET {table.Set(command, upTo)} WHERE {table.Where(command, at)}", cancellationToken).ConfigureAwait(false) == 0)
+            {
+                await TableSql.ExecuteAsync(connection, transaction, command => $"{table.Insert(command, [.. at.Select(v => (v.Item1, (object?)v.Item2)), upTo])} ON CONFLICT DO NOTHING", cancellationToken).ConfigureAwait(false);
+            }
+
+            return true;
+        }, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Removes a database's columns; the epoch rises in the same commit, so that processes that do write to it register it again with a save after they confirmed the ring. False when it has none.</summary>
     public static Task<bool> ForgetAsync(EnvelopeSession session, string database, CancellationToken cancellationToken)
     {
         var table = Table(session);
@@ -218,19 +248,28 @@ internal static class ColumnRegistry
 
     private static TableSql Table(EnvelopeSession session) => new(session.Context.Model.FindEntityType(typeof(EnvelopeColumnRow))!, session.Context.GetService<ISqlGenerationHelper>());
 
-    private static async Task<Dictionary<(string Database, string Table, string Column), string>> ReadAsync(TableSql table, DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
+    private static async Task<(Dictionary<(string Database, string Table, string Column), string> Columns, Dictionary<string, long> Counted)> ReadAsync(TableSql table, DbConnection connection, DbTransaction? transaction, CancellationToken cancellationToken)
     {
         var known = new Dictionary<(string, string, string), string>();
+        var counted = new Dictionary<string, long>(StringComparer.Ordinal);
         using var select = connection.CreateCommand();
         select.Transaction = transaction;
         select.CommandText = $"SELECT {table.Columns(nameof(EnvelopeColumnRow.DatabaseName), nameof(EnvelopeColumnRow.TableName), nameof(EnvelopeColumnRow.ColumnName), nameof(EnvelopeColumnRow.ColumnId))} FROM {table.Name}";
         using var reader = await select.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
         {
-            known[(reader.GetString(0), reader.GetString(1), reader.GetString(2))] = reader.GetString(3);
+            var (database, name, column, id) = (reader.GetString(0), reader.GetString(1), reader.GetString(2), reader.GetString(3));
+            if (name != Counted)
+            {
+                known[(database, name, column)] = id;
+            }
+            else if (long.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out var epoch))
+            {
+                counted[database] = epoch;
+            }
         }
 
-        return known;
+        return (known, counted);
     }
 
     /// <summary>Envelope columns by table and column, with their property; null for columns of JSON documents with encrypted members.</summary>
