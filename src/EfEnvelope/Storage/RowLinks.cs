@@ -162,17 +162,21 @@ internal sealed class RowLinks
                 continue;
             }
 
-            if (at.Type.FindPrimaryKey() is { } key && Equates(holding, key.Properties, key.Properties))
+            // Concrete types with tables of their own share the root's key property, and no row.
+            var table = holding[0].Other.Table;
+            if (at.Type.FindPrimaryKey() is { } key && Equates(holding, key.Properties, key.Properties) && Types(table).Intersect(Types(at.Table)).Any())
             {
-                yield return new Instance(links.Key, holding[0].Other.Table, at.Type);
+                yield return new Instance(links.Key, table, at.Type);
             }
 
-            if (ownership is not null && Equates(holding, ownership.Properties, ownership.PrincipalKey.Properties))
+            if (ownership is not null && Equates(holding, ownership.Properties, ownership.PrincipalKey.Properties) && Types(table).Any(ownership.PrincipalEntityType.IsAssignableFrom))
             {
-                yield return new Instance(links.Key, holding[0].Other.Table, ownership.PrincipalEntityType);
+                yield return new Instance(links.Key, table, ownership.PrincipalEntityType);
             }
         }
     }
+
+    private static IEnumerable<IEntityType> Types(ITableBase table) => table.EntityTypeMappings.Select(m => m.TypeBase).OfType<IEntityType>();
 
     private static bool Equates(List<Equality> links, IReadOnlyList<IProperty> these, IReadOnlyList<IProperty> those)
         => Enumerable.Range(0, these.Count).All(i => links.Exists(l => l.One.Maps(these[i]) && l.Other.Maps(those[i])));

@@ -108,6 +108,36 @@ public abstract class BulkUpdateFormTests(string provider) : IAsyncLifetime
         await StoredCells.AssertSealedAsync(database, reader, "canary");
     }
 
+    /// <summary>Ids of tables of a hierarchy with a table for each concrete type may be equal: their rows are others.</summary>
+    [Fact]
+    public async Task The_tenant_of_another_concrete_types_row_of_the_same_id_is_not_the_rows()
+    {
+        await using var database = await TestDatabase.CreateAsync(provider);
+        AdHocContext Zoo() => new(database.Options(more: AdHocContext.Cached), Animals);
+        await using (var context = Zoo())
+        {
+            await context.Database.EnsureCreatedAsync();
+        }
+
+        foreach (var animal in new Animal[] { new Cat { Id = 1, Tenant = 2, Secret = "canary cat" }, new Dog { Id = 1, Tenant = 1 } })
+        {
+            await using var context = Zoo();
+            context.Add(animal);
+            await context.SaveChangesAsync();
+        }
+
+        await using (var context = Zoo())
+        {
+            var pairs = context.Set<Cat>().Join(context.Set<Dog>(), c => c.Id, d => d.Id, (c, d) => new { c, d });
+            var error = await Assert.ThrowsAsync<EnvelopeQueryException>(() => pairs.Where(x => x.d.Tenant == 1).ExecuteUpdateAsync(s => s.SetProperty(x => x.c.Secret, "canary evil")));
+            Assert.Equal("Secret", error.Property);
+            Assert.Equal(1, await pairs.Where(x => x.c.Tenant == 2).ExecuteUpdateAsync(s => s.SetProperty(x => x.c.Secret, "canary bulk")));
+        }
+
+        await using var reader = Zoo();
+        Assert.Equal("canary bulk", (await reader.Set<Cat>().SingleAsync()).Secret);
+    }
+
     /// <summary>The variable stands in SQL twice, under two names, since the columns are of two types.</summary>
     [Fact]
     public async Task A_tenant_that_is_compared_with_columns_of_two_types()
@@ -146,7 +176,33 @@ public abstract class BulkUpdateFormTests(string provider) : IAsyncLifetime
         m.UseEnvelopeEncryption();
     }
 
+    private static void Animals(ModelBuilder m)
+    {
+        m.Entity<Animal>(animal =>
+        {
+            animal.UseTpcMappingStrategy().HasDataKeyPerTenant(a => a.Tenant);
+            animal.Property(a => a.Id).ValueGeneratedNever();
+        });
+        m.Entity<Cat>();
+        m.Entity<Dog>();
+        m.UseEnvelopeEncryption();
+    }
+
     private VaultContext New() => new(_database.Options());
+
+    private abstract class Animal
+    {
+        public int Id { get; set; }
+
+        public int Tenant { get; set; }
+
+        [Encrypted]
+        public string? Secret { get; set; }
+    }
+
+    private sealed class Cat : Animal;
+
+    private sealed class Dog : Animal;
 
     private sealed class Clerk
     {
