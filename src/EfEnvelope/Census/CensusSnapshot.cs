@@ -66,7 +66,7 @@ internal sealed class CensusSnapshot : IAsyncDisposable
         {
             await ExecuteAsync(
                 lease.Connection, transaction,
-                $"SET TRANSACTION READ ONLY; SET LOCAL row_security = off{(lockable.Count > 0 ? $"; LOCK TABLE {string.Join(", ", lockable)} IN ACCESS SHARE MODE" : "")}", cancellationToken).ConfigureAwait(false);
+                $"SET TRANSACTION READ ONLY; SET LOCAL row_security = off; {Sql.NoTimeouts(lease.Connection)}{(lockable.Count > 0 ? $"; LOCK TABLE {string.Join(", ", lockable)} IN ACCESS SHARE MODE" : "")}", cancellationToken).ConfigureAwait(false);
             var snapshot = new CensusSnapshot(lease.Connection, transaction, null, isByStatement: false);
             foreach (var table in others)
             {

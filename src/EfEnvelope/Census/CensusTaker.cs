@@ -182,15 +182,23 @@ internal static class CensusTaker
         if (form == Form.Keys)
         {
             // The groups of armour are those of its characters, whatever the column's collation takes for equal.
-            var (marker, key) = columns[0].Storage == EncryptedStorage.Binary
-                ? ($"substr({name}, 1, 1)", $"substr({name}, {EnvelopeLayout.KeyIdOffset + 1}, 16)")
-                : ($"substr({name}, 1, {ArmorHeader.KeyStart})", $"substr({name}, {ArmorHeader.KeyStart + 1}, {ArmorHeader.KeyLength})");
+            var marker = Part(columns[0], 0, 1, 0, ArmorHeader.KeyStart);
+            var key = Part(columns[0], EnvelopeLayout.KeyIdOffset, 16, ArmorHeader.KeyStart, ArmorHeader.KeyLength);
             var group = columns[0].Storage == EncryptedStorage.Armor && isPostgres ? $"{marker} COLLATE \"C\", {key} COLLATE \"C\"" : $"{marker}, {key}";
             return $"SELECT {group}, COUNT(*) FROM {table.Delimited} WHERE {condition ?? $"{name} IS NOT NULL"} GROUP BY {group}";
         }
 
-        var headers = columns.Select(c => $"substr({c.Delimited}, 1, {(c.Storage == EncryptedStorage.Binary ? EnvelopeLayout.BoundHeaderBytes : ArmorHeader.Length)})").ToList();
+        var headers = columns.Select(c => Part(c, 0, EnvelopeLayout.BoundHeaderBytes, 0, ArmorHeader.Length)).ToList();
         return $"SELECT {string.Join(", ", headers)}, COUNT(*) FROM {table.Delimited} GROUP BY {string.Join(", ", headers)}";
+
+        // A column of SQLite holds texts and bytes, whatever the model says of it.
+        string Part(EncryptedColumn column, int start, int length, int startOfText, int lengthOfText)
+        {
+            var isText = column.Storage == EncryptedStorage.Armor;
+            return isPostgres
+                ? string.Create(CultureInfo.InvariantCulture, $"substr({column.Delimited}, {(isText ? startOfText : start) + 1}, {(isText ? lengthOfText : length)})")
+                : string.Create(CultureInfo.InvariantCulture, $"CASE typeof({column.Delimited}) WHEN 'text' THEN substr({column.Delimited}, {startOfText + 1}, {lengthOfText}) ELSE substr({column.Delimited}, {start + 1}, {length}) END");
+        }
     }
 
     private static async Task CountAsync(DbCommand command, List<EncryptedColumn> columns, Form form, List<ColumnTally> tallies, CancellationToken cancellationToken)

@@ -20,7 +20,11 @@ internal enum EncryptedStorage
 }
 
 /// <summary>One column that holds envelopes.</summary>
-internal sealed record EncryptedColumn(string Name, string Delimited, EncryptedStorage Storage, ColumnDeclaration? Declaration, IReadOnlyDictionary<string, ColumnDeclaration> Members);
+internal sealed record EncryptedColumn(string Name, string Delimited, EncryptedStorage Storage, ColumnDeclaration? Declaration, IReadOnlyDictionary<string, ColumnDeclaration> Members)
+{
+    /// <summary>The type that the database has for it, of a document of the model; <c>json</c> keeps every character, <c>jsonb</c> does not.</summary>
+    public string? StoreType { get; init; }
+}
 
 /// <summary>A table with encrypted columns, from the relational model: TPH, TPT, TPC, owned types, table splitting and JSON alike.</summary>
 internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyList<KeyColumn> Key, IReadOnlyList<EncryptedColumn> Columns)
@@ -98,6 +102,6 @@ internal sealed record EncryptedTable(string Name, string Delimited, IReadOnlyLi
             }
         }
 
-        return members.Count == 0 ? null : new EncryptedColumn(column.Name, sql.DelimitIdentifier(column.Name), EncryptedStorage.Document, null, members);
+        return members.Count == 0 ? null : new EncryptedColumn(column.Name, sql.DelimitIdentifier(column.Name), EncryptedStorage.Document, null, members) { StoreType = column.StoreType };
     }
 }

@@ -21,6 +21,12 @@ internal static class TableErrors
                 $"The database cannot lock all tables that a census counts ({RingErrors.Describe(error)}) Raise max_locks_per_transaction. Nothing more was changed; run it again.", error);
         }
 
+        if (error.SqlState is "26000" or "42P05")
+        {
+            return new EnvelopeConfigurationException(
+                $"A prepared statement is not there, or is there already ({RingErrors.Describe(error)}): a pooler in transaction mode hands the job's connection from server to server. Run jobs with a connection of their own to the server, or in session mode. What was committed stands; run it again.", error);
+        }
+
         if (RingErrors.IsMissingJson(error))
         {
             return RingErrors.MissingJson(error);

@@ -94,7 +94,7 @@ internal sealed partial class KeyRing
             throw KeyMetadataMac.Tampered(forged.Id);
         }
 
-        throw new KeyNotFoundInRingException($"The key ring holds nothing of the selection '{selection}'. Nothing was changed; `status` lists keys, scopes, root keys and times.") { KeyId = selection.KeyId };
+        throw new KeyNotFoundInRingException($"The key ring holds nothing of the selection '{selection}'. Nothing was changed; `status` lists keys, scopes, root keys and times.{(selection.RootKeyId is null ? "" : " What that root key wrapped before a `rewrap` is not known by it any more, though older backups still open with it: select it with --created-before, and the time of the rewrap.")}") { KeyId = selection.KeyId };
     }
 
     /// <summary>Ends opening with a key that is compromised or deactivated, and with the row keys under it; those first, so that whoever dies in between is taken up by the same call.</summary>

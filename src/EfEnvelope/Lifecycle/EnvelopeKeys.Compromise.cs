@@ -133,7 +133,8 @@ public sealed partial class EnvelopeKeys
 
     private static void RequireUnused(KeyRingEntry key, IReadOnlyList<RowKeySum> wrapped, EnvelopeCensus census, string changed)
     {
-        var cells = census.CountOf(key.Id) + census.CountUnder(key.Id);
+        // What names a row key that is destroyed opens no more, whatever becomes of its kek, and no job can move it.
+        var cells = census.CountOf(key.Id) + census.Entries.Where(e => e.KekId == key.Id && e.State != KeyState.Destroyed).Sum(e => e.Cells);
         if (cells > 0)
         {
             var under = wrapped.Count > 0 ? $", with the {wrapped.Sum(k => k.Keys)} row key(s) under it," : "";

@@ -75,7 +75,7 @@ internal sealed class ExposureSurvey
                 var current = transaction ?? lease.Transaction;
                 if (transaction is not null)
                 {
-                    using var security = Command(lease.Connection, current, "SET LOCAL row_security = off");
+                    using var security = Command(lease.Connection, current, $"SET LOCAL row_security = off; {Sql.NoTimeouts(lease.Connection)}");
                     await security.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
                 }
 

@@ -175,7 +175,7 @@ internal static class SampledOpening
             {
                 if (own is not null)
                 {
-                    using var security = Command(lease.Connection, own, "SET LOCAL row_security = off");
+                    using var security = Command(lease.Connection, own, $"SET LOCAL row_security = off; {Sql.NoTimeouts(lease.Connection)}");
                     await security.ExecuteNonQueryAsync(cancellationToken).ConfigureAwait(false);
                 }
 

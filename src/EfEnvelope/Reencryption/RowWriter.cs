@@ -104,7 +104,7 @@ internal abstract class RowWriter(EncryptedTable table, DbConnection connection)
                 sources.Add($"unnest({Sql.AddArray(command, type, none)}) AS o{i}");
                 sources.Add($"unnest({Sql.AddArray(command, type, none)}) AS n{i}");
                 var isDocument = column.Storage == EncryptedStorage.Document;
-                sets.Add($"{column.Delimited} = {(isDocument ? $"CAST(v.n{i} AS jsonb)" : $"v.n{i}")}");
+                sets.Add($"{column.Delimited} = {(isDocument ? $"CAST(v.n{i} AS {column.StoreType})" : $"v.n{i}")}");
                 conditions.Add($"{(isDocument ? $"CAST(t.{column.Delimited} AS TEXT)" : $"t.{column.Delimited}")} = v.o{i}");
             }
 

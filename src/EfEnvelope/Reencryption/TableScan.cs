@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using EfEnvelope.Census;
 using EfEnvelope.Storage;
+using EfEnvelope.Storage.Ring;
 
 namespace EfEnvelope.Reencryption;
 
@@ -24,6 +25,21 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
     /// <summary>The first keys of all units but the first, in the database's order: about <paramref name="unitSize"/> rows lie between two.</summary>
     public async Task<List<object[]>> FindBoundariesAsync(DbConnection connection, int unitSize, CancellationToken cancellationToken)
     {
+        if (connection is not Npgsql.NpgsqlConnection)
+        {
+            return await FindBoundariesAsync(connection, null, unitSize, cancellationToken).ConfigureAwait(false);
+        }
+
+        var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+        await using (transaction.ConfigureAwait(false))
+        {
+            await TableSql.ExecuteAsync(connection, transaction, _ => Sql.NoTimeouts(connection), cancellationToken).ConfigureAwait(false);
+            return await FindBoundariesAsync(connection, transaction, unitSize, cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<List<object[]>> FindBoundariesAsync(DbConnection connection, DbTransaction? transaction, int unitSize, CancellationToken cancellationToken)
+    {
         var (source, every) = (table.Delimited, (long)unitSize);
         if (connection is Npgsql.NpgsqlConnection && await EstimateAsync(connection, cancellationToken).ConfigureAwait(false) is > SampleAbove and var rows)
         {
@@ -34,6 +50,7 @@ internal sealed class TableScan(EncryptedTable table, StaleFilter filter)
 
         using var command = connection.CreateCommand();
         command.CommandText = string.Create(CultureInfo.InvariantCulture, $"SELECT {_keyList} FROM (SELECT {_keyList}, row_number() OVER (ORDER BY {_keyList}) AS efenvelope_row FROM {source}) AS numbered WHERE efenvelope_row % {every} = 0 AND efenvelope_row > 0 ORDER BY {_keyList}");
+        command.Transaction = transaction;
         command.CommandTimeout = 0;
         using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
         var keys = new List<object[]>();

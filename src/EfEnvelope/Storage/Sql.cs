@@ -26,6 +26,12 @@ internal static class Sql
         return parameter.ParameterName;
     }
 
+    /// <summary>
+    /// For a transaction of PostgreSQL that reads whole tables: it takes as long as it takes, whatever the role's or the database's limits for an application's statements are. Settings alone, which take no snapshot.
+    /// </summary>
+    public static string NoTimeouts(DbConnection connection)
+        => $"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0{(connection is NpgsqlConnection { PostgreSqlVersion.Major: >= 17 } ? "; SET LOCAL transaction_timeout = 0" : "")}";
+
     /// <summary>A name that the command has not used yet.</summary>
     public static string NextName(DbCommand command) => "@v" + command.Parameters.Count.ToString(CultureInfo.InvariantCulture);
 }

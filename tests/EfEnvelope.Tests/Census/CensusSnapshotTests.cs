@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using System.Data;
+using EfEnvelope.Census;
 using EfEnvelope.JobProcess.Load;
+using EfEnvelope.Storage.Ring;
 using EfEnvelope.Tests.Functional;
 using EfEnvelope.Tests.Lifecycle;
 using Microsoft.EntityFrameworkCore;
@@ -82,6 +84,34 @@ public sealed class PostgresCensusSnapshotTests() : LifecycleFixture("PostgreSQL
 
         // The cards are counted where they stand too, behind their view.
         Assert.Equal(["Cards", "public.CardsBehind"], (await new EnvelopeKeys(context).TakeCensusAsync()).Entries.Where(e => e.KeyId == key.Id).Select(e => e.Table));
+    }
+
+    [Fact]
+    public async Task It_takes_as_long_as_it_takes_whatever_limits_the_role_has()
+    {
+        string[] limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+        var limited = new NpgsqlConnectionStringBuilder(Database.ConnectionString) { Options = string.Join(' ', limits.Select(l => $"-c {l}=60000")) }.ConnectionString;
+        await using var context = new BankContext(Database.Options(connectionString: limited));
+        await using var lease = await RingStoreFactory.Connect(context, null).OpenAsync(default);
+        await using (var snapshot = await CensusSnapshot.BeginAsync(lease, ["\"Customers\""], [], default))
+        {
+            Assert.All(await ReadAsync(), limit => Assert.Equal("0", limit));
+        }
+
+        Assert.All(await ReadAsync(), limit => Assert.Equal("1min", limit));
+
+        async Task<string[]> ReadAsync()
+        {
+            var read = new List<string>();
+            foreach (var limit in limits)
+            {
+                await using var command = lease.Connection.CreateCommand();
+                command.CommandText = $"SHOW {limit}";
+                read.Add((string)(await command.ExecuteScalarAsync())!);
+            }
+
+            return [.. read];
+        }
     }
 
     [Fact]

@@ -9,6 +9,20 @@ namespace EfEnvelope.Tests.Census;
 public sealed class SqliteRegisteredColumnTests() : RegisteredColumnTests("SQLite")
 {
     [Fact]
+    public async Task A_column_of_bytes_that_holds_armour_is_counted_by_its_keys()
+    {
+        await CreateBothAsync();
+        await using var context = New(Orders);
+        await SaveAsync(context, new Order { Id = 1, Iban = "a" });
+        var cell = (byte[])(await Database.ScalarAsync("SELECT \"Iban\" FROM \"Orders\""))!;
+        await Database.ExecuteAsync($"UPDATE \"Orders\" SET \"Iban\" = '{EnvelopeProtector.Arm(cell)}'");
+        var keys = new EnvelopeKeys(context);
+        var old = await RotateAsync(keys);
+        Assert.Equal(1, (await keys.TakeCensusAsync()).CountOf(old));
+        Assert.Contains("1 cell(s)", (await keys.ReportCensusAsync()).NotProvenBecause, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_column_that_a_model_spells_in_another_case_is_there_and_counted_once()
     {
         static void Shouted(ModelBuilder model)

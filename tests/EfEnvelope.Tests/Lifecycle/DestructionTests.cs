@@ -316,6 +316,28 @@ public abstract partial class DestructionTests(string provider) : LifecycleFixtu
     }
 
     [Fact]
+    public async Task A_kek_ends_though_a_cell_of_a_backup_names_a_destroyed_row_key_under_it()
+    {
+        await using var context = New();
+        await SeedAsync(context, 0, 1);
+        var stolen = (byte[])(await Database.ScalarAsync("SELECT \"Number\" FROM \"Cards\""))!;
+        Assert.True(EnvelopeCodec.TryReadKeyId(stolen, out var rowKey));
+        var keys = new EnvelopeKeys(context);
+        await keys.RotateAsync(ScopeA);
+        Assert.True((await keys.ReencryptAsync(Small)).IsProven);
+        await keys.ReportCompromisedAsync(rowKey, "test");
+        await keys.DestroyAsync(rowKey);
+        Database.Time.Advance(TimeSpan.FromDays(31));
+        Assert.Equal(rowKey, Assert.Single((await keys.DestroyDueAsync()).Destroyed).Id);
+        await Database.ExecuteAsync($"UPDATE \"Cards\" SET \"Number\" = {Blob(stolen)}");
+
+        // It opens no more, and no job can move it: nothing is kept by keeping the kek.
+        var kek = await KeyAsync(context, ScopeA.Value, purpose: KeyPurpose.Kek);
+        Assert.Equal(1, (await keys.TakeCensusAsync()).CountUnder(kek.Id));
+        Assert.Equal(KeyState.Revoked, (await keys.RevokeAsync(kek.Id)).State);
+    }
+
+    [Fact]
     public async Task Wrong_input_is_a_typed_error_and_changes_nothing()
     {
         await using var context = New();

@@ -276,6 +276,32 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
         Assert.Equal("[1002]", Assert.Single(await new EnvelopeKeys(converted).ListQuarantineAsync()).PrimaryKey);
     }
 
+    [Fact]
+    public async Task A_document_of_a_type_that_keeps_its_characters_keeps_them()
+    {
+        const string Plain = "{ \"zeta\": 1E3,  \"alpha\": \"a\\u0000b\", \"alpha\": 2,  ";
+        await SeedAsync(1, 0);
+        if (provider == "PostgreSQL")
+        {
+            await _database.ExecuteAsync("ALTER TABLE \"Papers\" ALTER COLUMN \"Inner\" TYPE json");
+        }
+
+        await _database.ExecuteAsync($"UPDATE \"Papers\" SET \"Inner\" = {(provider == "PostgreSQL" ? $"CAST('{Plain}' || substr(CAST(\"Inner\" AS text), 2) AS json)" : $"'{Plain}' || substr(\"Inner\", 2)")}");
+        await RotateAsync();
+        await using var context = New(provider == "PostgreSQL" ? Kept : Both);
+        var report = await new EnvelopeKeys(context).ReencryptAsync(Small with { CutOffTimeout = TimeSpan.Zero });
+        Assert.Equal((1L, 0L, 0L), (report.Rows, report.Quarantined, report.Census.StaleCells));
+        Assert.StartsWith(Plain, (string)(await _database.ScalarAsync("SELECT CAST(\"Inner\" AS TEXT) FROM \"Papers\""))!, StringComparison.Ordinal);
+    }
+
+    private static readonly Action<ModelBuilder> Kept = model =>
+    {
+        Papers(model);
+        model.Entity<Paper>().OwnsOne(p => p.Inner, inner => inner.OwnedEntityType.SetContainerColumnType("json"));
+        model.Entity<Box>().ToTable("Boxes");
+        model.UseEnvelopeEncryption();
+    };
+
     private static readonly Action<ModelBuilder> Converted = model =>
     {
         Papers(model);

@@ -114,24 +114,35 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
         => QueryAsync(_ => $"{(includeRowKeys ? "1 = 1" : $"{_keys[nameof(EnvelopeKeyRow.KekId)]} IS NULL")} ORDER BY {_keys[nameof(EnvelopeKeyRow.Id)]}", cancellationToken);
 
     public Task VisitAsync(RingFilter filter, Action restart, Action<KeyRingEntry> visit, CancellationToken cancellationToken)
-        => RunAsync(async (connection, transaction) =>
+        => RunAsync(async (connection, outer) =>
         {
-            restart();
-            using var command = Command(connection, transaction);
-            command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {Where(command, filter)}";
-            if (filter.ChangedSince is null)
+            // A census or a job takes as long as it takes. A confirmation keeps every save and opening of the process waiting.
+            if (filter.ChangedSince is not null || outer is not null || connection is not Npgsql.NpgsqlConnection)
             {
-                // A census or a job takes as long as it takes. A confirmation keeps every save and opening of the process waiting.
-                command.CommandTimeout = 0;
+                await VisitAsync(connection, outer).ConfigureAwait(false);
+                return true;
             }
 
-            using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
-            while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using (transaction.ConfigureAwait(false))
             {
-                visit(KeyRows.Read(reader, _keys));
+                await TableSql.ExecuteAsync(connection, transaction, _ => Sql.NoTimeouts(connection), cancellationToken).ConfigureAwait(false);
+                await VisitAsync(connection, transaction).ConfigureAwait(false);
+                return true;
             }
 
-            return true;
+            async Task VisitAsync(DbConnection connection, DbTransaction? transaction)
+            {
+                restart();
+                using var command = Command(connection, transaction);
+                command.CommandText = $"SELECT {_keys.Columns(KeyRows.Columns)} FROM {_keys.Name} WHERE {Where(command, filter)}";
+                command.CommandTimeout = filter.ChangedSince is null ? 0 : command.CommandTimeout;
+                using var reader = await command.ExecuteReaderAsync(cancellationToken).ConfigureAwait(false);
+                while (await reader.ReadAsync(cancellationToken).ConfigureAwait(false))
+                {
+                    visit(KeyRows.Read(reader, _keys));
+                }
+            }
         }, cancellationToken, repeatsTimeouts: filter.ChangedSince is null);
 
     /// <param name="command">Takes the parameters.</param>
