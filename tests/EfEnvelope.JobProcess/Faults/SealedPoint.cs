@@ -1,20 +1,18 @@
 using System.Data.Common;
-using EfEnvelope.JobProcess.Load;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 
 namespace EfEnvelope.JobProcess.Faults;
 
-/// <summary>Stands between the choice of a save's keys and the sending of its statement: where its connection is opened.</summary>
-internal sealed class SealedPoint(Action reach) : DbConnectionInterceptor
+/// <summary>Stands between the sealing of a save's values and the sending of its statement: where that is made, and commits by itself. Not where the connection is opened, which happens before keys are chosen where there is an interceptor for it.</summary>
+internal sealed class SealedPoint(Action reach) : DbCommandInterceptor
 {
-    public override ValueTask<InterceptionResult> ConnectionOpeningAsync(
-        DbConnection connection, ConnectionEventData eventData, InterceptionResult result, CancellationToken cancellationToken = default)
+    public override InterceptionResult<DbCommand> CommandCreating(CommandCorrelatedEventData eventData, InterceptionResult<DbCommand> result)
     {
-        if (eventData.Context is LoadContext context && context.ChangeTracker.Entries().Any(e => e.State != Microsoft.EntityFrameworkCore.EntityState.Unchanged))
+        if (eventData is { CommandSource: CommandSource.SaveChanges, Context.Database.CurrentTransaction: null })
         {
             reach();
         }
 
-        return new(result);
+        return result;
     }
 }
