@@ -1,3 +1,4 @@
+using System.Linq.Expressions;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Serialization;
@@ -13,6 +14,8 @@ internal static class ContainedMarks
 {
     private const BindingFlags Declared = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 
+    private const int MaxClosings = 8;
+
     private static readonly ConditionalWeakTable<Type, StrongBox<MemberInfo?>> Found = [];
 
     /// <summary>Refuses it where nothing says of the property itself, by attribute or by the fluent API, whether it is encrypted.</summary>
@@ -26,10 +29,11 @@ internal static class ContainedMarks
         }
     }
 
-    /// <summary>The first marked member of the types that a value of this one may be made of, as far as they are declared.</summary>
+    /// <summary>The first marked member of the types that a value of this one may be made of, as far as they are declared. What a type holds of its type argument is told by its members: an <c>Id&lt;Customer&gt;</c> holds no customer.</summary>
     private static MemberInfo? Find(Type root)
     {
         var seen = new HashSet<Type>();
+        var closings = new Dictionary<Type, int>();
         var open = new Queue<Type>([root]);
         while (open.TryDequeue(out var type))
         {
@@ -38,17 +42,31 @@ internal static class ContainedMarks
                 type = element;
             }
 
-            if (type.IsGenericType)
-            {
-                // Of a generic type its definition, once, and what it is made with: closed ones may lead to ever longer ones.
-                Array.ForEach(type.GetGenericArguments(), open.Enqueue);
-                type = type.GetGenericTypeDefinition();
-            }
-
-            // What the platform's types hold of others is told by their arguments.
-            if (type.IsGenericParameter || type.IsEnum || IsOfPlatform(type) || !seen.Add(type))
+            if (type.IsGenericParameter || type.IsEnum || !seen.Add(type))
             {
                 continue;
+            }
+
+            if (IsOfPlatform(type))
+            {
+                // Collections and wrappers hold what they are made with, and show it by no member of theirs.
+                if (type.IsGenericType && !typeof(Delegate).IsAssignableFrom(type) && !typeof(Expression).IsAssignableFrom(type))
+                {
+                    Array.ForEach(type.GetGenericArguments(), open.Enqueue);
+                }
+
+                continue;
+            }
+
+            if (type.IsGenericType)
+            {
+                // One that leads to ever longer ones of its own definition ends here.
+                var definition = type.GetGenericTypeDefinition();
+                closings[definition] = closings.GetValueOrDefault(definition) + 1;
+                if (closings[definition] > MaxClosings)
+                {
+                    continue;
+                }
             }
 
             if (Find(type, open) is { } mark)
@@ -70,13 +88,21 @@ internal static class ContainedMarks
             open.Enqueue(baseType);
         }
 
-        Array.ForEach(type.GetInterfaces(), open.Enqueue);
-        foreach (var derived in type.GetCustomAttributes<JsonDerivedTypeAttribute>(inherit: false))
+        foreach (var implemented in Known(type.GetInterfaces))
+        {
+            // IEquatable<X>, IComparable<X>, IParsable<X> hold no X; a collection of its own holds its elements.
+            if (!IsOfPlatform(implemented) || (implemented.IsGenericType && implemented.GetGenericTypeDefinition() == typeof(IEnumerable<>)))
+            {
+                open.Enqueue(implemented);
+            }
+        }
+
+        foreach (var derived in Known(() => type.GetCustomAttributes<JsonDerivedTypeAttribute>(inherit: false).ToArray()))
         {
             open.Enqueue(derived.DerivedType);
         }
 
-        foreach (var member in type.GetFields(Declared).Concat<MemberInfo>(type.GetProperties(Declared)))
+        foreach (var member in Known(() => type.GetFields(Declared)).Concat<MemberInfo>(Known(() => type.GetProperties(Declared))))
         {
             try
             {
@@ -87,12 +113,27 @@ internal static class ContainedMarks
 
                 open.Enqueue(member is FieldInfo field ? field.FieldType : ((PropertyInfo)member).PropertyType);
             }
-            catch (Exception error) when (error is FileNotFoundException or FileLoadException or TypeLoadException)
+            catch (Exception error) when (IsMissing(error))
             {
-                // The assembly of the member's type, or of an attribute, is not there: some libraries leave such ones out, and no value of them exists.
+                // No value of it exists.
             }
         }
 
         return null;
     }
+
+    private static T[] Known<T>(Func<T[]> ask)
+    {
+        try
+        {
+            return ask();
+        }
+        catch (Exception error) when (IsMissing(error))
+        {
+            return [];
+        }
+    }
+
+    /// <summary>The assembly of a member's type, or of an attribute, is not there: some libraries leave such ones out.</summary>
+    private static bool IsMissing(Exception error) => error is FileNotFoundException or FileLoadException or TypeLoadException;
 }

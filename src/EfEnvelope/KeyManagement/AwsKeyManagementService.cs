@@ -248,7 +248,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRoo
     /// <summary>What failed before the key service was called: the SDK asks for a role's credentials with the first call, and anew when they end. Type and code alone: messages name roles, accounts and files.</summary>
     private static string? FindCredentialTrouble(Exception error)
     {
-        if (error is AmazonServiceException own && !IsOfTokenService(own))
+        if (error is AmazonServiceException { ErrorCode.Length: > 0 } own && !IsOfTokenService(own))
         {
             return null;
         }
@@ -256,9 +256,10 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRoo
         var isOfCredentials = false;
         for (var cause = error; cause is not null; cause = cause.InnerException)
         {
-            if (cause is AmazonServiceException other)
+            // What has no code was answered by nobody: the SDK's own trouble with the machine's agent.
+            if (cause is AmazonServiceException { ErrorCode: { Length: > 0 } code })
             {
-                return $"what hands them out answered {(other.ErrorCode is { Length: > 0 } code ? code : other.GetType().Name)}";
+                return $"what hands them out answered {code}";
             }
 
             isOfCredentials |= cause is AmazonClientException or InvalidOperationException or IOException

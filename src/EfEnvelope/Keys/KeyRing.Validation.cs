@@ -68,14 +68,17 @@ internal sealed partial class KeyRing
 
         var mayServeOn = !tooOld && root.Refusal is null;
         var flight = SingleFlightAsync("validate " + root.Id, () => Task.Run(() => AskAsync(root)), cancellationToken);
-        try
+        if (mayServeOn && await Task.WhenAny(flight, Task.Delay(Patience, _time, cancellationToken)).ConfigureAwait(false) != flight)
         {
-            await (mayServeOn ? flight.WaitAsync(Patience, _time, cancellationToken) : flight).ConfigureAwait(false);
-        }
-        catch (TimeoutException) when (mayServeOn && !flight.IsCompleted)
-        {
+            cancellationToken.ThrowIfCancellationRequested();
             LeaveServiceAlone();
             _ = flight.ContinueWith(static asked => _ = asked.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            return;
+        }
+
+        try
+        {
+            await flight.ConfigureAwait(false);
         }
         catch (KeyUnavailableException) when (root.Refusal is not null)
         {

@@ -9,8 +9,8 @@ namespace EfEnvelope;
 public sealed partial class EnvelopeKeys
 {
     /// <summary>
-    /// How long <see cref="RevokeAsync"/>, <see cref="DestroyAsync"/> and <see cref="DestroyDueAsync"/> wait for the cut-off: the sealing lease after the key's last change, then the end of every older transaction. Zero
-    /// only looks, and refuses where it is not reached. Default 15 minutes.
+    /// How long <see cref="RevokeAsync"/>, <see cref="DestroyAsync"/> and <see cref="DestroyDueAsync"/> wait for the cut-off: a whole sealing lease of the ring (a minute by default) from the call on, then the end of every
+    /// older transaction. Less than the lease, zero too, always refuses. Default 15 minutes.
     /// </summary>
     public TimeSpan CutOffTimeout { get; init; } = new ReencryptionOptions().CutOffTimeout;
 

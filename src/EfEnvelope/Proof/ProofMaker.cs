@@ -70,7 +70,7 @@ internal static class ProofMaker
         {
             await ColumnRegistry.MarkCountedAsync(session, epoch, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is System.Data.Common.DbException or EnvelopeConfigurationException)
+        catch (Exception error) when (error is System.Data.Common.DbException or EnvelopeConfigurationException or KeyUnavailableException)
         {
             // A role that may not write there: the other databases go on naming this one.
         }

@@ -45,19 +45,19 @@ internal static class DocumentInspector
 
         var encrypted = false;
 
-        // Whose value it is, or whose elements: not beyond an object, and none that is spelt by escapes.
-        ReadOnlySpan<byte> name = default;
+        // Whether it is a plain member's value, or one of its elements: not beyond an object.
+        var plain = false;
         while (reader.Read())
         {
             switch (reader.TokenType)
             {
                 case JsonTokenType.PropertyName:
-                    encrypted = IsEncrypted(ref reader, cell.Members);
-                    name = reader.ValueIsEscaped ? default : reader.ValueSpan;
+                    encrypted = IsAny(ref reader, cell.Members);
+                    plain = !encrypted && IsAny(ref reader, cell.PlainMembers);
                     continue;
                 case JsonTokenType.String:
                     // A plain member may hold any text of the application's users, and EF opens none.
-                    if (TryReadArmor(ref reader, out var keyId) && !IsPlain(name, cell.PlainMembers))
+                    if (!plain && TryReadArmor(ref reader, out var keyId))
                     {
                         if (!reader.ValueSpan.StartsWith("efe1:"u8))
                         {
@@ -79,7 +79,7 @@ internal static class DocumentInspector
 
                     if (reader.TokenType is JsonTokenType.StartObject or JsonTokenType.EndObject)
                     {
-                        name = default;
+                        plain = false;
                     }
 
                     break;
@@ -91,24 +91,12 @@ internal static class DocumentInspector
         return true;
     }
 
-    private static bool IsEncrypted(ref Utf8JsonReader reader, byte[][] members)
+    /// <summary>However the name is spelt: EF escapes what is not plain ASCII.</summary>
+    private static bool IsAny(ref Utf8JsonReader reader, byte[][] members)
     {
         foreach (var member in members)
         {
             if (reader.ValueTextEquals(member))
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
-
-    private static bool IsPlain(ReadOnlySpan<byte> name, byte[][] members)
-    {
-        foreach (var member in members)
-        {
-            if (name.SequenceEqual(member))
             {
                 return true;
             }

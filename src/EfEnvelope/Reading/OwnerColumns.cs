@@ -117,8 +117,12 @@ internal static class OwnerColumns
             : null;
     }
 
+    /// <summary>The same on one side of a set operation, by the instances that stand there.</summary>
     private static (SelectExpression Select, string Name)? AddOnly(QueryScope side, Owner owner)
-        => side.Select is { IsDistinct: false, GroupBy.Count: 0, Tables: [var only] } ? Add(side, owner with { Paths = [$"{side.Path}/{Source(only).Alias}"] }) : null;
+        => side.Select is not { IsDistinct: false, GroupBy.Count: 0 } ? null
+            : owner.Paths.Where(p => p.StartsWith(side.Path + "/", StringComparison.Ordinal)).ToList() is { Count: > 0 } paths ? Add(side, owner with { Paths = paths })
+            : side.Select.Tables is [var only] ? Add(side, owner with { Paths = [$"{side.Path}/{Source(only).Alias}"] })
+            : null;
 
     private static (TableExpressionBase Source, string Name)? Both(UnionExpression union, (SelectExpression Select, string Name) one, (SelectExpression Select, string Name) other)
         => one.Name == other.Name && one.Select.Projection.Count == other.Select.Projection.Count ? (union.Update(one.Select, other.Select), one.Name) : null;

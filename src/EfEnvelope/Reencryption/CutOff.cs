@@ -59,7 +59,7 @@ internal static class CutOff
         var wait = lease - time.GetElapsedTime(seen);
         if (wait > timeout)
         {
-            return $"the sealing lease ends in {wait.TotalSeconds:0} s, later than the job was to wait ({timeout.TotalSeconds:0} s)";
+            return $"the sealing lease ends in {wait.TotalSeconds:0} s, later than the job was to wait ({timeout.TotalSeconds:0} s): allow more";
         }
 
         if (wait > TimeSpan.Zero)

@@ -20,12 +20,17 @@ internal static class JobFaults
     };
 
     /// <summary>
-    /// Whether a row was refused for what it is: by a constraint, a trigger, a type or a length (SQLSTATE classes 22, 23, 44 and P0, SQLITE_CONSTRAINT). The others of its batch may be written.
+    /// Whether a row was refused for what it is: by a constraint, a trigger, a type or a length (SQLITE_CONSTRAINT; on PostgreSQL whatever is not of the server's own classes: triggers raise what their authors chose). The others of its
+    /// batch may be written.
     /// </summary>
     /// <returns>The reason that the quarantine lists, without the database's words, which may quote values; null for any other failure.</returns>
     public static string? FindRefusal(DbException error)
-        => error is Npgsql.PostgresException { SqlState: var state } ? state[..2] is "22" or "23" or "44" or "P0" ? $"RefusedByDatabase {state}" : null
+        => error is Npgsql.PostgresException { SqlState: var state } ? IsOfServer(state) || IsTransient(state) ? null : $"RefusedByDatabase {state}"
             : error.Message.StartsWith("SQLite Error 19:", StringComparison.Ordinal) ? "RefusedByDatabase 19" : null;
+
+    /// <summary>Connections, transactions, names, rights, resources, the operator: nothing that a row is at fault for.</summary>
+    private static bool IsOfServer(string state)
+        => state[..2] is "00" or "08" or "0A" or "21" or "25" or "26" or "28" or "2D" or "34" or "3D" or "3F" or "40" or "42" or "53" or "54" or "55" or "57" or "58" or "F0" or "HV" or "XX";
 
     /// <summary>SQLITE_BUSY, SQLITE_LOCKED: another connection writes. The provider, which is not referenced here, tells the code in the text only: <see cref="System.Runtime.InteropServices.ExternalException.ErrorCode"/> is the same for all.</summary>
     public static bool IsBusy(DbException error)

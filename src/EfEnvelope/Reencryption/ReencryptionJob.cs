@@ -17,6 +17,9 @@ namespace EfEnvelope.Reencryption;
 internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptions options, IProgress<ReencryptionProgress>? progress)
 {
     private const int MaxPasses = 20;
+
+    /// <summary>Passes that leave as much as there was.</summary>
+    private const int MaxPassesInVain = 4;
     private const int MaxAttempts = 7;
 
     private readonly BlockedKeys _blocked = new();
@@ -83,6 +86,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var former = _former ??= await OnAsync(source, connection => jobs.ListAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         await OnAsync(source, connection => new QuarantineStore(session).AdoptAsync(connection, cancellationToken), cancellationToken).ConfigureAwait(false);
         _meter ??= new ProgressMeter(RowsOf(retired, census), options, time, progress);
+        var (least, inVain) = (long.MaxValue, 0);
         for (var pass = 0; ; pass++)
         {
             await WorkAsync(source, jobs, tables, retired.NamedBy(census), census, cancellationToken).ConfigureAwait(false);
@@ -104,12 +108,15 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             var left = census.Entries.Where(retired.IsStale).ToList();
             var inReach = left.Where(e => reachable.Contains((e.Table, e.Column))).Sum(e => e.Cells);
             var blocked = _blocked.CountIn(left.Where(e => reachable.Contains((e.Table, e.Column))));
-            if ((inReach > stuck + blocked.Sum(k => k.Cells) || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
+
+            // Rows that the database neither writes nor refuses (a trigger that swallows the update) are in no list.
+            (least, inVain) = inReach < least ? (inReach, 0) : (least, inVain + 1);
+            if (((inReach > stuck + blocked.Sum(k => k.Cells) && inVain < MaxPassesInVain) || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
             {
                 continue;
             }
 
-            var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine{Explain(blocked)}"
+            var notProven = inReach > 0 ? $"{inReach} cell(s) still name stale keys, {stuck} of them in quarantine{Explain(blocked)}{Swallowed(inReach - stuck - blocked.Sum(k => k.Cells), left, reachable)}"
                 : cutOff.NotReachedBecause ?? (isSettled ? null : "keys are retired again and again while the job runs: it did not come to wait for the cut-off of the last");
             notProven ??= OutOfReach(left, tables, reachable);
             notProven ??= Lost(listed.Held);
@@ -153,6 +160,9 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
         var scopes = blocked.Select(k => k.Scope).Distinct(StringComparer.Ordinal).Count();
         return blocked.Count == 0 ? "" : $", {blocked.Sum(k => k.Cells)} of them passed over because keys of {scopes} scope(s) cannot be used ({string.Join(", ", blocked.Select(k => k.Reason).Distinct(StringComparer.Ordinal))}): let the key service permit, or restore the key ring's rows, and run the job again";
     }
+
+    private static string Swallowed(long others, List<CensusEntry> left, HashSet<(string Table, string Column)> reachable)
+        => others <= 0 ? "" : $". {others} were neither written nor refused: they are written anew by others, or a trigger or rule of the table keeps what was there. They stand in {string.Join(", ", left.Where(e => reachable.Contains((e.Table, e.Column))).Select(e => $"{e.Table}.{e.Column}").Distinct(StringComparer.Ordinal).Take(10))}";
 
     private static string? OutOfReach(List<CensusEntry> left, IReadOnlyList<EncryptedTable> tables, HashSet<(string, string)> reachable)
     {

@@ -102,7 +102,8 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
     /// <summary>A document with encrypted members that was rendered without a key.</summary>
     private static void RefuseDocument(IColumnModification column, IProperty member)
     {
-        if (column.Value is not null)
+        // EF writes a list without elements with every command of its owner.
+        if (column.Value is not (null or "[]"))
         {
             throw new EnvelopeConfigurationException($"{member.DeclaringType.DisplayName()}.{member.Name} is encrypted, but no key was chosen for its row. Nothing was written.")
             {
@@ -133,7 +134,7 @@ internal sealed class EnvelopeModificationCommand(IModificationCommand inner, IR
                 {
                     Require(columns, entry, property, null);
                 }
-                else if (plan?.FindRowId(entry) is { } fetched)
+                else if (plan?.FindRowId(entry.ToEntityEntry().Entity) is { } fetched)
                 {
                     // The row may have been deleted and made anew since.
                     Require(columns, entry, property, fetched);

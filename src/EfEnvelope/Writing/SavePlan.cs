@@ -25,7 +25,8 @@ internal sealed class SavePlan(SealingLease lease) : IDisposable
     public void AddRowId(object root, Guid rowId) => (_rowIds ??= new(ReferenceEqualityComparer.Instance))[root] = rowId;
 
     /// <summary>The row id that was fetched for an entity; null where it knows it itself.</summary>
-    public Guid? FindRowId(IUpdateEntry entry) => _rowIds is not null && _rowIds.TryGetValue(entry.ToEntityEntry().Entity, out var rowId) ? rowId : null;
+    /// <param name="root">The entity of the row.</param>
+    public Guid? FindRowId(object root) => _rowIds is not null && _rowIds.TryGetValue(root, out var rowId) ? rowId : null;
 
     /// <summary>The frame of an entry; null where the save writes no encrypted cell of it.</summary>
     public SealingFrame? FindFrame(IUpdateEntry entry) => _frames.GetValueOrDefault(entry);

@@ -45,7 +45,7 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var moved = owned is null ? [] : await OwnedRows.RequireAsync(context, owned.Values, roots!, cancellationToken).ConfigureAwait(false);
         if (rows is null)
         {
-            await StoredScopes.RequireAsync(context, moved, cancellationToken).ConfigureAwait(false);
+            await StoredScopes.RequireAsync(context, moved, null, cancellationToken).ConfigureAwait(false);
             return null;
         }
 
@@ -62,10 +62,32 @@ internal sealed class SavePreparation(DbContext context, EnvelopeSession session
         var besides = rows.Where(r => !r.IsNew && r.Info.WritesBesides(r.Entry)).Select(r => (r.Entry, r.RootEntry, r.Former, r.Info)).Concat(moved).ToList();
         if (besides.Count > 0)
         {
-            await StoredScopes.RequireAsync(context, besides, cancellationToken).ConfigureAwait(false);
+            await StoredScopes.RequireAsync(context, besides, null, cancellationToken).ConfigureAwait(false);
         }
 
-        return sealing.Count == 0 ? null : await AssignKeysAsync(sealing, made, store, cancellationToken).ConfigureAwait(false);
+        if (sealing.Count == 0)
+        {
+            return null;
+        }
+
+        var assigning = AssignKeysAsync(sealing, made, store, cancellationToken);
+        var isAtOnce = assigning.IsCompleted;
+        var plan = await assigning.ConfigureAwait(false);
+        if (besides.Count > 0 && !isAtOnce)
+        {
+            // The key service may have taken its time, and a row have been deleted and made anew.
+            try
+            {
+                await StoredScopes.RequireAsync(context, besides, plan, cancellationToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                plan.Dispose();
+                throw;
+            }
+        }
+
+        return plan;
     }
 
     private static IEnumerable<string> TablesOf(List<Row> rows) => rows.Select(r => r.Entry.EntityType).Distinct().SelectMany(ColumnRegistry.TablesOf);

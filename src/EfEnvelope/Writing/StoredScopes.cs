@@ -21,8 +21,12 @@ internal static class StoredScopes
     public static Guid RowId(IUpdateEntry entry, IProperty property)
         => (Guid)((entry.CanHaveOriginalValue(property) ? entry.GetOriginalValue(property) : entry.GetCurrentValue(property)) ?? Guid.Empty);
 
+    /// <param name="context">The context.</param>
+    /// <param name="rows">The rows.</param>
+    /// <param name="plan">Knows the row ids that were fetched; null where none was yet.</param>
+    /// <param name="cancellationToken">Cancels the question.</param>
     /// <exception cref="DbUpdateConcurrencyException">A row is gone, or of another tenant, subject or row id.</exception>
-    public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)> rows, CancellationToken cancellationToken)
+    public static async Task RequireAsync(DbContext context, IReadOnlyCollection<(IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)> rows, SavePlan? plan, CancellationToken cancellationToken)
     {
         foreach (var group in rows.DistinctBy(r => r.Root.Entity, ReferenceEqualityComparer.Instance).GroupBy(r => r.Root.Metadata))
         {
@@ -30,7 +34,7 @@ internal static class StoredScopes
             {
                 foreach (var chunk in group.Chunk(ChunkSize))
                 {
-                    if (await CountAsync(context, table, chunk, cancellationToken).ConfigureAwait(false) != chunk.Length)
+                    if (await CountAsync(context, table, chunk, plan, cancellationToken).ConfigureAwait(false) != chunk.Length)
                     {
                         var info = chunk[0].Info;
                         throw new DbUpdateConcurrencyException(
@@ -42,16 +46,17 @@ internal static class StoredScopes
         }
     }
 
-    private static Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)[] rows, CancellationToken cancellationToken)
+    private static Task<long> CountAsync(DbContext context, RowTable table, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info)[] rows, SavePlan? plan, CancellationToken cancellationToken)
     {
         return table.CountAsync(context, rows, Condition, cancellationToken);
 
         string Condition(DbCommand command, (IUpdateEntry Entry, EntityEntry Root, IUpdateEntry? Former, EncryptedTypeInfo Info) row)
         {
             // A row that a new entity takes over is still whose the removed one says.
-            object? Value(IProperty property) => row.Former is { } former ? former.GetOriginalValue(property) : row.Root.Property(property.Name).CurrentValue;
+            object? Known(IProperty property) => row.Former is { } former ? former.GetOriginalValue(property) : row.Root.Property(property.Name).CurrentValue;
+            object? Value(IProperty property) => property == row.Info.RowIdProperty && plan?.FindRowId(row.Root.Entity) is { } fetched ? fetched : Known(property);
 
-            // A row id that was not loaded was fetched from this very row.
+            // A row id that was not loaded is fetched from this very row.
             return table.Condition(command, Value, table.Properties.Where(p => p != row.Info.RowIdProperty || Value(p) is not Guid id || id != Guid.Empty));
         }
     }

@@ -12,6 +12,9 @@ internal sealed class SourceGraph
 
     private const string Usings = "global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using System.Net.Http; global using System.Threading; global using System.Threading.Tasks;";
 
+    private static readonly Lazy<List<PortableExecutableReference>> References = new(() =>
+        [.. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Where(p => !Path.GetFileName(p).StartsWith("EfEnvelope", StringComparison.Ordinal)).Select(p => MetadataReference.CreateFromFile(p))]);
+
     private readonly HashSet<Import> _imports = [];
 
     private readonly HashSet<(string, string)> _namespaces = [];
@@ -19,9 +22,7 @@ internal sealed class SourceGraph
     private SourceGraph(IEnumerable<(string Path, string Text)> sources)
     {
         var trees = sources.Select(s => CSharpSyntaxTree.ParseText(s.Text, path: s.Path)).ToList();
-        var references = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
-            .Where(p => !Path.GetFileName(p).StartsWith("EfEnvelope", StringComparison.Ordinal)).Select(p => MetadataReference.CreateFromFile(p));
-        var compilation = CSharpCompilation.Create("graph", [.. trees, CSharpSyntaxTree.ParseText(Usings)], references,
+        var compilation = CSharpCompilation.Create("graph", [.. trees, CSharpSyntaxTree.ParseText(Usings)], References.Value,
             new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
         Errors = [.. compilation.GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error)];
         Folders = [.. trees.Select(t => FolderOf(t.FilePath)).Distinct()];

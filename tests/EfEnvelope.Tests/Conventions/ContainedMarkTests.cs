@@ -37,6 +37,9 @@ public sealed class ContainedMarkTests
         ["a document of the platform"] = m => Text<JsonElement>(m),
         ["a value object"] = m => Text<Money>(m),
         ["a type that leads to itself"] = m => Text<Shape>(m),
+        ["an id that names what it is of"] = m => Text<Id<Profile>>(m),
+        ["an id by a base class and an interface"] = m => Text<ProfileId>(m),
+        ["a rule over a marked type"] = m => Text<Rule>(m),
         ["what is encrypted as a whole"] = m => Text<Profile>(m).IsEncrypted(),
         ["what is declared plain"] = m => Text<Profile>(m).IsNotEncrypted(),
         ["a complex type"] = m => m.Entity<Holder<Profile>>().ComplexProperty(h => h.Value, v => v.IsRequired()),
@@ -120,6 +123,21 @@ public sealed class ContainedMarkTests
             },
             wiring == "in ConfigureConventions" ? c => c.UseEnvelopeEncryption() : null);
         return context.Model;
+    }
+
+    public readonly record struct Id<T>(Guid Value);
+
+    public record TypedId<T>(Guid Value);
+
+    public interface IIdOf<T>;
+
+    public sealed record ProfileId(Guid Value) : TypedId<Profile>(Value), IIdOf<Profile>;
+
+    public sealed class Rule
+    {
+        private readonly Func<Profile, int> _rank = static p => p.Ssn?.Length ?? 0;
+
+        public int Of(Profile profile) => _rank(profile);
     }
 
     public sealed class Holder<T>

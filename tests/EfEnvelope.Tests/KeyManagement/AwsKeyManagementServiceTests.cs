@@ -213,6 +213,7 @@ public sealed class AwsKeyManagementServiceTests : IAsyncLifetime
         foreach (var (error, says) in new (Exception, string)[]
         {
             (new Amazon.Runtime.AmazonClientException("Error calling AssumeRole for role arn:aws:iam::111122223333:role/app", token), "AccessDenied"),
+            (new Amazon.Runtime.AmazonServiceException("Failed to retrieve credentials from EC2 Instance Metadata Service."), "AmazonServiceException"),
             (new InvalidOperationException("A token could not be loaded from the WebIdentityTokenFile."), "InvalidOperationException"),
         })
         {

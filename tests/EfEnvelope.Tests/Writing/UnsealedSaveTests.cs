@@ -60,6 +60,24 @@ public sealed class UnsealedSaveTests : IAsyncLifetime
         }
     }
 
+    /// <summary>EF writes a list without elements with every command of its owner.</summary>
+    [Fact]
+    public async Task A_row_whose_list_of_documents_is_empty_is_saved_without_a_key()
+    {
+        await using var context = New();
+        var person = new Person { Number = 9, Status = "new" };
+        context.Add(person);
+        Assert.Equal(1, await context.SaveChangesAsync());
+        person.Status = "changed";
+        Assert.Equal(1, await context.SaveChangesAsync());
+        await SaveErasedAsync(static (_, erased) => erased.Status = "gone");
+        Assert.Equal(1L, await _database.ScalarAsync("SELECT COUNT(*) FROM \"People\" WHERE \"Status\" = 'changed' AND \"Notes\" = '[]'"));
+        person.Notes.Add(new Note { Text = "n" });
+        Assert.Equal(2, await context.SaveChangesAsync());
+        await using var reader = New();
+        Assert.Equal("n", Assert.Single((await reader.Set<Person>().SingleAsync(p => p.Number == 9)).Notes).Text);
+    }
+
     [Fact]
     public async Task A_stub_that_does_not_say_its_subject_takes_what_is_not_encrypted()
     {
@@ -100,7 +118,7 @@ public sealed class UnsealedSaveTests : IAsyncLifetime
     private async Task SaveErasedAsync(Action<PeopleContext, Person> change)
     {
         await using var context = New();
-        var person = await context.Set<Person>().SingleAsync();
+        var person = await context.Set<Person>().SingleAsync(p => p.Number == 7);
         await new EnvelopeKeys(context).EraseAsync(EnvelopeScope.Subject("person", 7), "asked for");
         change(context, person);
         Assert.Equal(1, await context.SaveChangesAsync());
@@ -119,6 +137,8 @@ public sealed class UnsealedSaveTests : IAsyncLifetime
         [Encrypted]
         public string? Ssn { get; set; }
 
+        public List<Note> Notes { get; set; } = [];
+
         public Folder? Owned { get; set; }
 
         public Paper? Complex { get; set; }
@@ -130,6 +150,12 @@ public sealed class UnsealedSaveTests : IAsyncLifetime
         public string? Text { get; set; }
 
         public List<Sheet> Sheets { get; set; } = [];
+    }
+
+    public sealed class Note
+    {
+        [Encrypted]
+        public string? Text { get; set; }
     }
 
     public sealed class Sheet
@@ -157,6 +183,7 @@ public sealed class UnsealedSaveTests : IAsyncLifetime
                     folder.ToJson();
                     folder.OwnsMany(f => f.Sheets);
                 });
+                person.OwnsMany(p => p.Notes, notes => notes.ToJson());
                 person.ComplexProperty(p => p.Complex, paper => paper.ToJson());
             });
             modelBuilder.UseEnvelopeEncryption();

@@ -40,10 +40,10 @@ internal sealed partial class RelationalKeyRingStore
         }, cancellationToken);
 
     public Task<int> TryInsertAsync(IReadOnlyCollection<KeyRingEntry> entries, CancellationToken cancellationToken)
-        => InsertAllAsync(entries, IsFirstOfScope, FindLivingAsync, cancellationToken);
+        => InsertAllAsync(entries, isRestored: false, FindLivingAsync, cancellationToken);
 
     public Task<int> RestoreAsync(IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, KeyRingEntry> retire, CancellationToken cancellationToken)
-        => InsertAllAsync(entries, IsSealing, (connection, transaction, all, token) => RetireFollowedAsync(connection, transaction, all, retire, token), cancellationToken);
+        => InsertAllAsync(entries, isRestored: true, (connection, transaction, all, token) => RetireFollowedAsync(connection, transaction, all, retire, token), cancellationToken);
 
     public Task<bool> TryUpdateAsync(KeyRingEntry entry, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
@@ -103,16 +103,18 @@ internal sealed partial class RelationalKeyRingStore
         }, cancellationToken);
 
     /// <param name="entries">The rows.</param>
-    /// <param name="isChosen">Which first versions are chosen among, too, as every later one is.</param>
+    /// <param name="isRestored">Whether they come back from an export: each is a change that others are to hear of.</param>
     /// <param name="choose">Says what is inserted of them, while the ring's row is locked.</param>
     /// <param name="cancellationToken">Cancels it.</param>
     private Task<int> InsertAllAsync(
-        IReadOnlyCollection<KeyRingEntry> entries, Func<KeyRingEntry, bool> isChosen, Func<DbConnection, DbTransaction?, IReadOnlyCollection<KeyRingEntry>, CancellationToken, Task<IReadOnlyCollection<KeyRingEntry>>> choose, CancellationToken cancellationToken)
+        IReadOnlyCollection<KeyRingEntry> entries, bool isRestored, Func<DbConnection, DbTransaction?, IReadOnlyCollection<KeyRingEntry>, CancellationToken, Task<IReadOnlyCollection<KeyRingEntry>>> choose, CancellationToken cancellationToken)
         => RunInTransactionAsync(async (connection, transaction) =>
         {
             var (epoch, due) = (0L, entries);
-            var isRaised = entries.Any(e => e.Version > 1);
-            if (isRaised || entries.Any(isChosen))
+
+            // A key that comes back is news, its first version too: whoever was counted before it was is counted no longer.
+            var isRaised = isRestored || entries.Any(e => e.Version > 1);
+            if (isRaised || entries.Any(IsFirstOfScope))
             {
                 epoch = isRaised ? await RaiseEpochAsync(connection, transaction, cancellationToken).ConfigureAwait(false) : await LockRingAsync(connection, transaction, cancellationToken).ConfigureAwait(false);
                 due = await choose(connection, transaction, entries, cancellationToken).ConfigureAwait(false);
@@ -121,7 +123,7 @@ internal sealed partial class RelationalKeyRingStore
             var inserted = 0;
             foreach (var chunk in due.Chunk(InsertChunk))
             {
-                inserted += await InsertAsync(connection, transaction, chunk, e => e.Version > 1 ? epoch : 0, cancellationToken).ConfigureAwait(false);
+                inserted += await InsertAsync(connection, transaction, chunk, e => isRestored || e.Version > 1 ? epoch : 0, cancellationToken).ConfigureAwait(false);
             }
 
             return inserted;

@@ -182,18 +182,36 @@ internal sealed partial class RelationalKeyRingStore : IKeyRingStore
 
     /// <summary>The epoch of the last change of a key, or of any retired one; a row key under a kek that is retired stopped with that.</summary>
     public Task<long> FindLastChangeAsync(Guid? id, CancellationToken cancellationToken)
-        => RunAsync(async (connection, transaction) =>
+        => RunAsync(async (connection, outer) =>
         {
-            using var command = Command(connection, transaction);
-            var (state, kek) = (_keys[nameof(EnvelopeKeyRow.State)], _keys[nameof(EnvelopeKeyRow.KekId)]);
-            var which = id is { } key
-                ? $"k.{_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), key)}"
-                : $"k.{state} IN ({States(KeyState.Deactivated, KeyState.Compromised, KeyState.Revoked, KeyState.PendingDestruction)}) AND (k.{kek} IS NULL OR k.{kek} IN (SELECT p.{_keys[nameof(EnvelopeKeyRow.Id)]} FROM {_keys.Name} AS p WHERE p.{kek} IS NULL AND p.{state} = {States(KeyState.Active)}))";
-            command.CommandText = $"SELECT COALESCE(MAX(k.{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]}), 0) FROM {_keys.Name} AS k WHERE {which}";
-            return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+            if (outer is not null || connection is not Npgsql.NpgsqlConnection)
+            {
+                return await AskAsync(connection, outer).ConfigureAwait(false);
+            }
 
-            string States(params KeyState[] states) => string.Join(", ", states.Select(s => _keys.Add(command, nameof(EnvelopeKeyRow.State), (int)s)));
-        }, cancellationToken);
+            var transaction = await connection.BeginTransactionAsync(cancellationToken).ConfigureAwait(false);
+            await using (transaction.ConfigureAwait(false))
+            {
+                await TableSql.ExecuteAsync(connection, transaction, _ => Sql.NoTimeouts(connection), cancellationToken).ConfigureAwait(false);
+                return await AskAsync(connection, transaction).ConfigureAwait(false);
+            }
+
+            async Task<long> AskAsync(DbConnection connection, DbTransaction? transaction)
+            {
+                using var command = Command(connection, transaction);
+
+                // May go through all row keys that are retired.
+                command.CommandTimeout = 0;
+                var (state, kek) = (_keys[nameof(EnvelopeKeyRow.State)], _keys[nameof(EnvelopeKeyRow.KekId)]);
+                var which = id is { } key
+                    ? $"k.{_keys[nameof(EnvelopeKeyRow.Id)]} = {_keys.Add(command, nameof(EnvelopeKeyRow.Id), key)}"
+                    : $"k.{state} IN ({States(KeyState.Deactivated, KeyState.Compromised, KeyState.Revoked, KeyState.PendingDestruction)}) AND (k.{kek} IS NULL OR k.{kek} IN (SELECT p.{_keys[nameof(EnvelopeKeyRow.Id)]} FROM {_keys.Name} AS p WHERE p.{kek} IS NULL AND p.{state} = {States(KeyState.Active)}))";
+                command.CommandText = $"SELECT COALESCE(MAX(k.{_keys[nameof(EnvelopeKeyRow.ChangedEpoch)]}), 0) FROM {_keys.Name} AS k WHERE {which}";
+                return Convert.ToInt64(await command.ExecuteScalarAsync(cancellationToken).ConfigureAwait(false), System.Globalization.CultureInfo.InvariantCulture);
+
+                string States(params KeyState[] states) => string.Join(", ", states.Select(s => _keys.Add(command, nameof(EnvelopeKeyRow.State), (int)s)));
+            }
+        }, cancellationToken, repeatsTimeouts: false);
 
     private static TableSql Table(IModel model, Type type, ISqlGenerationHelper sql)
         => new(
