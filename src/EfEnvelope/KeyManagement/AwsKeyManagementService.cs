@@ -262,7 +262,7 @@ internal sealed class AwsKeyManagementService : IKeyManagementService, IKnownRoo
                 return $"what hands them out answered {code}";
             }
 
-            isOfCredentials |= cause is AmazonClientException or InvalidOperationException or IOException
+            isOfCredentials |= cause is AmazonClientException or AmazonServiceException or InvalidOperationException or IOException
                 && CredentialWords.Any(word => cause.Message.Contains(word, StringComparison.OrdinalIgnoreCase));
         }
 
