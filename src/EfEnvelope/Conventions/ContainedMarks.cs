@@ -14,7 +14,7 @@ internal static class ContainedMarks
 {
     private const BindingFlags Declared = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 
-    private const int MaxClosings = 8;
+    private const int MaxClosings = 64;
 
     private static readonly ConditionalWeakTable<Type, StrongBox<MemberInfo?>> Found = [];
 
@@ -34,6 +34,7 @@ internal static class ContainedMarks
     {
         var seen = new HashSet<Type>();
         var closings = new Dictionary<Type, int>();
+        var bases = new HashSet<Type>();
         var open = new Queue<Type>([root]);
         while (open.TryDequeue(out var type))
         {
@@ -65,11 +66,18 @@ internal static class ContainedMarks
                 closings[definition] = closings.GetValueOrDefault(definition) + 1;
                 if (closings[definition] > MaxClosings)
                 {
+                    Array.ForEach(type.GetGenericArguments(), open.Enqueue);
                     continue;
+                }
+
+                if (type.IsAbstract && !bases.Contains(type))
+                {
+                    // What it holds stands in types that are derived from it.
+                    Array.ForEach(type.GetGenericArguments(), open.Enqueue);
                 }
             }
 
-            if (Find(type, open) is { } mark)
+            if (Find(type, open, bases) is { } mark)
             {
                 return mark;
             }
@@ -81,10 +89,11 @@ internal static class ContainedMarks
     private static bool IsOfPlatform(Type type) => type.Namespace is { } name && (name == "System" || name.StartsWith("System.", StringComparison.Ordinal));
 
     /// <summary>The type's own marked member; else puts what it is made of, or derived from, to the others.</summary>
-    private static MemberInfo? Find(Type type, Queue<Type> open)
+    private static MemberInfo? Find(Type type, Queue<Type> open, HashSet<Type> bases)
     {
         if (type.BaseType is { } baseType)
         {
+            bases.Add(baseType);
             open.Enqueue(baseType);
         }
 
@@ -93,6 +102,7 @@ internal static class ContainedMarks
             // IEquatable<X>, IComparable<X>, IParsable<X> hold no X; a collection of its own holds its elements.
             if (!IsOfPlatform(implemented) || (implemented.IsGenericType && implemented.GetGenericTypeDefinition() == typeof(IEnumerable<>)))
             {
+                bases.Add(implemented);
                 open.Enqueue(implemented);
             }
         }

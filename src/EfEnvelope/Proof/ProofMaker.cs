@@ -70,7 +70,7 @@ internal static class ProofMaker
         {
             await ColumnRegistry.MarkCountedAsync(session, epoch, cancellationToken).ConfigureAwait(false);
         }
-        catch (Exception error) when (error is System.Data.Common.DbException or EnvelopeConfigurationException or KeyUnavailableException)
+        catch (Exception error) when (error is System.Data.Common.DbException or EnvelopeConfigurationException or KeyUnavailableException { InnerException: System.Data.Common.DbException { IsTransient: false } })
         {
             // A role that may not write there: the other databases go on naming this one.
         }

@@ -110,7 +110,7 @@ internal sealed class ReencryptionJob(EnvelopeSession session, ReencryptionOptio
             var blocked = _blocked.CountIn(left.Where(e => reachable.Contains((e.Table, e.Column))));
 
             // Rows that the database neither writes nor refuses (a trigger that swallows the update) are in no list.
-            (least, inVain) = inReach < least ? (inReach, 0) : (least, inVain + 1);
+            (least, inVain) = !isSettled || inReach < least ? (inReach, 0) : (least, inVain + 1);
             if (((inReach > stuck + blocked.Sum(k => k.Cells) && inVain < MaxPassesInVain) || (!isSettled && cutOff.IsReached)) && pass < MaxPasses)
             {
                 continue;

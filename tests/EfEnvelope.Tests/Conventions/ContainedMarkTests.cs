@@ -26,6 +26,7 @@ public sealed class ContainedMarkTests
         ["a derived type that the serializer knows"] = m => Text<Abstract>(m),
         ["a collection of its own"] = m => Text<Profiles>(m),
         ["a generic type"] = m => Text<Pair<int, Profile>>(m),
+        ["what derived types hold"] = m => Text<Maybe<Profile>>(m),
         ["a field"] = m => Text<WithField>(m),
         ["a nullable structure"] = m => Text<Struct?>(m),
         ["behind a type that leads to itself"] = m => Text<Ring>(m),
@@ -124,6 +125,8 @@ public sealed class ContainedMarkTests
             wiring == "in ConfigureConventions" ? c => c.UseEnvelopeEncryption() : null);
         return context.Model;
     }
+
+    public abstract record Maybe<T>;
 
     public readonly record struct Id<T>(Guid Value);
 

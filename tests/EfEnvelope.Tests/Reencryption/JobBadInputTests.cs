@@ -81,7 +81,7 @@ public sealed class PostgresJobBadInputTests() : JobBadInputTests("PostgreSQL")
 }
 
 /// <summary>What issue and operators call bad input: a clear error or a listed exception; the rest goes on, nothing is lost. And G33.</summary>
-public abstract class JobBadInputTests(string provider) : IAsyncLifetime
+public abstract partial class JobBadInputTests(string provider) : IAsyncLifetime
 {
     private JobDatabase _database = null!;
     private Target _target = null!;
@@ -385,19 +385,5 @@ public abstract class JobBadInputTests(string provider) : IAsyncLifetime
         await using var command = connection.CreateCommand();
         command.CommandText = sql;
         await command.ExecuteNonQueryAsync();
-    }
-
-    private sealed class Kept
-    {
-        public int Id { get; set; }
-
-        [Encrypted]
-        public string? Secret { get; set; }
-    }
-
-    private sealed class Logged
-    {
-        [Encrypted]
-        public string Secret { get; set; } = "";
     }
 }

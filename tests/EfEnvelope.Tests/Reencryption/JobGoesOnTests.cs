@@ -10,7 +10,7 @@ public sealed class SqliteJobGoesOnTests() : JobGoesOnTests("SQLite");
 public sealed class PostgresJobGoesOnTests() : JobGoesOnTests("PostgreSQL");
 
 /// <summary>A job ends, and ends with the right figures, whatever stands in its way.</summary>
-public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
+public abstract partial class JobGoesOnTests(string provider) : IAsyncLifetime
 {
     private static readonly ReencryptionOptions Small = new() { BatchSize = 10, UnitSize = 100, DegreeOfParallelism = 1, CutOffTimeout = TimeSpan.FromSeconds(30), SampleSize = 0 };
 
@@ -379,31 +379,4 @@ public abstract class JobGoesOnTests(string provider) : IAsyncLifetime
     }
 
     private string Blob(byte[] bytes) => provider == "PostgreSQL" ? $"'\\x{Convert.ToHexString(bytes)}'::bytea" : $"x'{Convert.ToHexString(bytes)}'";
-
-    public sealed class Paper
-    {
-        public int Id { get; set; }
-
-        [Encrypted]
-        public string? Text { get; set; }
-
-        public Inner? Inner { get; set; }
-    }
-
-    public sealed class Inner
-    {
-        [Encrypted]
-        public string? First { get; set; }
-
-        [Encrypted]
-        public string? Second { get; set; }
-    }
-
-    public sealed class Box
-    {
-        public int Id { get; set; }
-
-        [Encrypted]
-        public string? Text { get; set; }
-    }
 }
